@@ -1,0 +1,120 @@
+"""python -m convert SOURCE TARGET: a checkpoint of any published layout becomes a MindSpore one, or goes back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from convert import open_checkpoint
+from convert.plan import Plan, Source, find_layout, recognise
+from convert.progress import progress_bar
+from convert.writing import check_target, write_atomically, write_checkpoint
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("GLOG_v", "3")  # MindSpore's own notes are no part of the report
+    try:
+        return convert(options)
+    except (ValueError, OSError) as error:
+        print(f"convert: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("convert: stopped, nothing was written", file=sys.stderr)
+        return 130
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Recognise, plan, report, write; 0 only if every tensor on both sides is accounted for."""
+    if not options.dry_run:
+        check_target(options.target)
+    with open_checkpoint(options.source) as tensors:
+        source = recognise(tensors)
+        if options.to:
+            model, metadata = f"{source.layout.system} for {options.to}", {}
+            plan = source.plan_back(find_layout(options.to, source.layout.system))
+        else:
+            model, metadata, plan = _plan_forward(source, tensors.metadata, options.model)
+        report = _report(options.source, tensors.container, model, source, plan)
+        print(_summary(report))
+        if options.report:
+            write_atomically(options.report, json.dumps(report, indent=2).encode())
+        if not plan.complete:
+            raise ValueError(plan.explain())
+        if options.dry_run:
+            return 0
+        entries = plan.apply(tensors)
+        with progress_bar(len(entries), "writing") as advance:
+            write_checkpoint(options.target, entries, metadata=metadata, progress=lambda _: advance())
+    print(f"{options.target}: {len(entries)} tensors")
+    return 0
+
+
+def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) -> tuple[str, dict[str, str], Plan]:
+    """What the file becomes, what the written file says of itself, and the plan."""
+    from ms_seg.loading import describe, identify, shapes_of
+
+    preset = identify(source, metadata, name or "auto")
+    plan = source.plan(shapes_of(preset.build()))
+    part = source.layout.covers.rstrip(".")
+    return (f"{part} of {preset.name}", {}, plan) if part else (preset.name, describe(preset), plan)
+
+
+def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:
+    return {
+        "source": str(path),
+        "container": container,
+        "layout": source.layout.name,
+        "layout_title": source.layout.title,
+        "model": model,
+        "tensors": [
+            {
+                "from": list(step.sources),
+                "to": list(step.targets),
+                "operation": step.operation.name if step.operation else "rename",
+                "shapes": [list(plan.shapes[name]) for name in step.targets],
+            }
+            for step in plan.steps
+        ],
+        "dropped": dict(plan.dropped),
+        "restored": list(plan.restored),
+        "unused": list(plan.unused),
+        "unfilled": list(plan.unfilled),
+        "clashes": [list(clash) for clash in plan.clashes],
+    }
+
+
+def _summary(report: dict[str, Any]) -> str:
+    sources = sum(len(tensor["from"]) for tensor in report["tensors"])
+    targets = sum(len(tensor["to"]) for tensor in report["tensors"]) + len(report["restored"])
+    lines = [
+        f"{report['source']}: {report['container']}, {report['layout_title']}",
+        f"  -> {report['model']}: {targets} tensors filled from {sources}, {len(report['dropped'])} dropped",
+    ]
+    by_reason: dict[str, list[str]] = {}
+    for key, reason in report["dropped"].items():
+        by_reason.setdefault(reason, []).append(key)
+    lines += [f"  dropped {len(keys)} ({keys[0]}, ...): {reason}" for reason, keys in by_reason.items()]
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m convert",
+        description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="any checkpoint: .pth .pt .bin .ckpt .pkl .npz .safetensors .zip")
+    parser.add_argument("target", metavar="TARGET", help=".ckpt or .safetensors; with --to also .pth", type=Path)
+    parser.add_argument("--model", metavar="NAME", help="what it becomes (default: inferred from keys and shapes)")
+    parser.add_argument("--to", metavar="LAYOUT", help="write a MindSpore checkpoint back in this layout: hf, mmseg")
+    parser.add_argument("--dry-run", action="store_true", help="make the plan and report it, write no checkpoint")
+    parser.add_argument("--report", metavar="FILE.json", help="write where every tensor went", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

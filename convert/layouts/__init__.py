@@ -1,0 +1,11 @@
+"""One rename table for each published key layout."""
+
+from __future__ import annotations
+
+from convert.layouts import segformer
+from convert.layouts.row import Layout
+
+LAYOUTS: tuple[Layout, ...] = segformer.LAYOUTS
+
+# system -> what the shapes of our tensors say of its constructor arguments
+ARGUMENTS_FROM_SHAPES = {"segformer": segformer.arguments_from_shapes}

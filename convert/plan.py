@@ -1,0 +1,230 @@
+"""A plan says where every tensor of a source goes and where every parameter of a model comes from, or what is missing.
+
+Nothing is read to make a plan: names and shapes are enough. `Plan.apply` then gives the result as a mapping of entries
+that read, rename and reshape when asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from convert.layouts import ARGUMENTS_FROM_SHAPES, LAYOUTS
+from convert.layouts.row import Layout, Operation, Row, any_of, fill, match
+from convert.reading import CheckpointError, Entry
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Tensors of the source that become tensors of the target by one row of a layout."""
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    operation: Operation | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """steps carry tensors over; dropped says why a key of the source is not needed; restored are written as zeros.
+
+    What keeps a plan from being applied: unused keys of the source, unfilled names of the target, and clashes of shape
+    (name, shape in the source, shape in the target).
+    """
+
+    layout: Layout
+    steps: tuple[Step, ...]
+    shapes: Mapping[str, Shape]
+    dropped: Mapping[str, str]
+    restored: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    unfilled: tuple[str, ...] = ()
+    clashes: tuple[tuple[str, Shape, Shape | None], ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not (self.unused or self.unfilled or self.clashes)
+
+    def apply(self, source: Mapping[str, Entry]) -> Mapping[str, Entry]:
+        """The target's tensors as lazy entries, float32 where they are floating point; CheckpointError if incomplete."""
+        if not self.complete:
+            raise CheckpointError(self.explain())
+        entries: dict[str, Entry] = {}
+        for step in self.steps:
+            for position, name in enumerate(step.targets):
+                entries[name] = _Converted(step, position, source, self.shapes[name])
+        entries.update({name: _Zero() for name in self.restored})
+        return entries
+
+    def explain(self) -> str:
+        """What keeps the plan from being applied: one line that says how much, then a line for each name."""
+        head = (
+            f"the tensors do not fit {self.layout.title}: {len(self.unused)} of the source unused, "
+            f"{len(self.unfilled)} of the model unfilled, {len(self.clashes)} of another shape"
+        )
+        lines = [head]
+        lines += [f"  unused    {name}{_nearest(name, self.unfilled)}" for name in self.unused]
+        lines += [f"  unfilled  {name}{_nearest(name, self.unused)}" for name in self.unfilled]
+        lines += [
+            f"  shape     {name}: {list(has)} in the source, "
+            + (f"{list(wants)} in the model" if wants is not None else "which the model does not have")
+            for name, has, wants in self.clashes
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint's layout, the prefix of its keys, and the system's arguments that its shapes tell."""
+
+    layout: Layout
+    prefix: str
+    tensors: Mapping[str, Entry] = field(repr=False)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        return ARGUMENTS_FROM_SHAPES[self.layout.system](self.plan(None).shapes)
+
+    def plan(self, target: Mapping[str, Shape] | None) -> Plan:
+        """The plan that carries this source to a model with these parameter names and shapes.
+
+        Without a target the plan takes whatever names its layout gives.
+        """
+        names = {name.removeprefix(self.prefix): name for name in self.tensors}
+        if target is not None:
+            target = {name: shape for name, shape in target.items() if name.startswith(self.layout.covers)}
+        return _plan(self.layout, self.layout.rows, names, self.tensors, target)
+
+    def plan_back(self, layout: Layout) -> Plan:
+        """The plan that writes this source, which has our own names, in another layout of the same system."""
+        back = [
+            Row(row.ours, row.theirs, row.operation and row.operation.inverse) for row in layout.rows if row.ours
+        ]
+        plan = _plan(layout, back, {name: name for name in self.tensors}, self.tensors, None)
+        restored = [
+            fill(pattern, found)
+            for row in layout.rows
+            if row.restored_beside
+            for name in self.tensors
+            if (found := match(row.restored_beside, name)) is not None
+            for pattern in row.theirs
+        ]
+        shapes = {**plan.shapes, **dict.fromkeys(restored, ())}
+        return Plan(layout, plan.steps, shapes, plan.dropped, tuple(restored), plan.unused, plan.unfilled, plan.clashes)
+
+
+def recognise(tensors: Mapping[str, Entry]) -> Source:
+    """The layout that knows most of the names; CheckpointError when none knows any."""
+    best, known = None, 0
+    for layout in sorted(LAYOUTS, key=lambda layout: not layout.covers):  # of equals, the one that promises less
+        for prefix in layout.prefixes:
+            knows = any_of([pattern for row in layout.rows for pattern in row.theirs])
+            count = sum(
+                name.startswith(prefix) and knows.fullmatch(name, len(prefix)) is not None for name in tensors
+            )
+            if count > known:
+                best, known = Source(layout, prefix, tensors), count
+    if best is None:
+        some = ", ".join(list(tensors)[:3])
+        raise CheckpointError(f"no known layout has names such as {some}; docs/layouts.md lists what can be converted")
+    return best
+
+
+def find_layout(name: str, system: str) -> Layout:
+    """The layout of that name for a system; ValueError that lists the names if there is none."""
+    layouts = {layout.name: layout for layout in LAYOUTS if layout.system == system}
+    if name not in layouts:
+        raise ValueError(f"{system} has no layout {name!r}; it has {', '.join(layouts)}")
+    return layouts[name]
+
+
+def _plan(
+    layout: Layout,
+    rows: Sequence[Row],
+    names: Mapping[str, str],
+    tensors: Mapping[str, Entry],
+    target: Mapping[str, Shape] | None,
+) -> Plan:
+    """names: the keys as the layout knows them -> the keys as the source has them."""
+    steps: dict[Step, None] = {}
+    shapes: dict[str, Shape] = {}
+    dropped: dict[str, str] = {}
+    used: set[str] = set()
+    clashes: list[tuple[str, Shape, Shape | None]] = []
+    for name, key in names.items():
+        for row, found in _rows_of(name, rows):
+            if not row.ours:
+                dropped[key] = row.reason
+                break
+            theirs = [fill(pattern, found) for pattern in row.theirs]
+            if all(part in names for part in theirs):
+                targets = tuple(fill(pattern, found) for pattern in row.ours)
+                step = Step(tuple(names[part] for part in theirs), targets, row.operation)
+                if step not in steps:
+                    steps[step] = None
+                    shapes.update(zip(targets, _shapes_after(step, tensors), strict=True))
+                used.add(key)
+                break
+    unused = [key for key in names.values() if key not in used and key not in dropped]
+    unfilled: list[str] = []
+    if target is not None:
+        unfilled = [name for name in target if name not in shapes]
+        clashes = [(n, shape, target.get(n)) for n, shape in shapes.items() if target.get(n) != shape]
+    return Plan(
+        layout, tuple(steps), shapes, dropped, unused=tuple(unused), unfilled=tuple(unfilled), clashes=tuple(clashes)
+    )
+
+
+def _rows_of(name: str, rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, str]]]:
+    for row in rows:
+        for pattern in row.theirs:
+            if (found := match(pattern, name)) is not None:
+                yield row, found
+
+
+def _shapes_after(step: Step, tensors: Mapping[str, Entry]) -> list[Shape]:
+    """Shapes of a step's targets, learnt by running its operation on stand-ins that hold no memory."""
+    stand_ins = [np.broadcast_to(np.zeros((), np.bool_), tensors[key].shape) for key in step.sources]
+    if step.operation is None:
+        return [array.shape for array in stand_ins]
+    try:
+        return [array.shape for array in step.operation.forward(stand_ins)]
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(f"{', '.join(step.sources)}: {step.operation.name} is not possible: {error}") from error
+
+
+class _Converted:
+    """One target tensor of a step, read and converted when asked for."""
+
+    def __init__(self, step: Step, position: int, source: Mapping[str, Entry], shape: Shape):
+        self._step, self._position, self._source = step, position, source
+        self.shape = shape
+        kind = source[step.sources[0]].dtype
+        self.dtype = "float32" if "float" in kind else kind
+
+    def numpy(self) -> np.ndarray:
+        arrays = [self._source[name].numpy() for name in self._step.sources]
+        if self._step.operation is not None:
+            arrays = self._step.operation.forward(arrays)
+        return np.ascontiguousarray(arrays[self._position], dtype=self.dtype).reshape(self.shape)
+
+
+class _Zero:
+    """An int64 scalar 0."""
+
+    shape: Shape = ()
+    dtype = "int64"
+
+    def numpy(self) -> np.ndarray:
+        return np.zeros((), np.int64)
+
+
+def _nearest(name: str, others: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+    return f"  (nearest on the other side: {near[0]})" if near else ""

@@ -1,0 +1,79 @@
+"""What a checkpoint is to the rest of the project: names in file order, and an entry for each that is read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+class CheckpointError(ValueError):
+    """A file that can't or must not be read; the message is one sentence that names the file and the record."""
+
+
+@runtime_checkable
+class Entry(Protocol):
+    """One tensor of a checkpoint. Shape and dtype are known at once, the numbers only after `numpy()`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape; `()` for a scalar."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """PyTorch's name of its element type: "float32", "bfloat16", "int64", "bool", "complex64" ..."""
+        ...
+
+    def numpy(self) -> np.ndarray:
+        """Its numbers, in the machine's byte order and not to be written into; bfloat16 arrives as float32.
+
+        Raises:
+            CheckpointError: the record is damaged, or its element type (quantised, float8 ...) has no NumPy equal.
+        """
+        ...
+
+
+class Checkpoint(Mapping[str, Entry]):
+    """An open checkpoint: the model's tensors by name, in file order. Close it, or use it in a `with` block.
+
+    Arrays that were read stay valid after closing; entries that were not can't be read any more.
+
+    Attributes:
+        container: how the file is built, for people: "zip", "legacy", "safetensors" ...
+        metadata: the free text some containers carry beside the tensors.
+    """
+
+    def __init__(
+        self, entries: Mapping[str, Entry], container: str, metadata: Mapping[str, str], close: Callable[[], None]
+    ) -> None:
+        self._entries = dict(entries)
+        self.container = container
+        self.metadata = dict(metadata)
+        self._close = close
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file. Calling it twice is harmless."""
+        self._close()
+
+
+def shown(name: object) -> str:
+    """A name from a file, fit to stand in a sentence: quoted, escaped, and cut to 80 characters."""
+    text = str(name) if isinstance(name, (str, int)) else f"a {type(name).__name__}"
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,56 @@
+"""Published PyTorch segmentation models as native MindSpore cells.
+
+    import ms_seg
+
+    model = ms_seg.create_model("segformer_b0_cocostuff164k", checkpoint="epoch.pth")
+    answer = ms_seg.Segmenter(model)("street.jpg")
+    answer.draw().save("street.overlay.png")
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ms_seg.presets import find_preset, list_models
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from ms_seg.inference import Segmenter
+
+__all__ = ["Segmenter", "create_model", "list_models"]
+__version__ = "0.1.0"
+
+
+def create_model(name: str, checkpoint: str | os.PathLike[str] | None = None, **overrides: Any) -> nn.Cell:
+    """A model by its name, such as "segformer_b0_ade20k", with the weights of a checkpoint.
+
+    Args:
+        name: a name of `list_models()`, or "auto" to infer it from the checkpoint's keys and shapes.
+        checkpoint: any container that `convert.open_checkpoint` reads, in any layout that `convert` knows, PyTorch's
+            files included. None initialises freshly, as the paper says. A checkpoint that holds the backbone alone
+            leaves the decoder freshly initialised.
+        overrides: fields of the preset, such as num_classes=21.
+
+    Returns: a Cell from normalised images (N, 3, H, W) float32 to what the reference's forward returns, in inference
+        mode; its `preset` says what it is.
+
+    Raises: ValueError for an unknown name or field; CheckpointError (a ValueError) for a file that cannot be read or
+        does not fit the model, naming every tensor that is left over on either side.
+    """
+    if checkpoint is not None:
+        from ms_seg.loading import load_model
+
+        return load_model(name, checkpoint, overrides)
+    if name == "auto":
+        raise ValueError('name="auto" needs a checkpoint to infer the model from')
+    return find_preset(name).override(**overrides).build()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Segmenter":  # imported late: the table of models needs no MindSpore
+        from ms_seg.inference import Segmenter
+
+        return Segmenter
+    raise AttributeError(f"module 'ms_seg' has no attribute {name!r}")

@@ -1,0 +1,123 @@
+"""Mix Transformer (MiT), the encoder of SegFormer: arXiv:2105.15203, section 3.1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mindspore import Tensor, nn
+
+from ms_seg.cells.attention import attend, merge_heads, split_heads
+from ms_seg.cells.conv import Conv2d
+from ms_seg.cells.dense import Dense
+from ms_seg.cells.drop_path import DropPath
+from ms_seg.cells.mlp import MixFFN
+from ms_seg.cells.norm import LayerNorm
+from ms_seg.cells.patch_embed import OverlapPatchEmbed
+from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+
+HEADS = (1, 2, 5, 8)  # of each stage, in every size (paper, table 6)
+REDUCTIONS = (8, 4, 2, 1)  # keys and values are this much coarser than queries, per side
+MLP_RATIO = 4
+
+
+class EfficientSelfAttention(nn.Cell):
+    """Every token asks a grid of keys and values that is `reduction` times coarser: tokens (N, H*W, C) -> the same."""
+
+    def __init__(self, channels: int, heads: int, reduction: int, norm_eps: float):
+        super().__init__()
+        self.heads, self.reduction = heads, reduction
+        self.q = Dense(channels, channels)
+        self.kv = Dense(channels, 2 * channels)
+        self.proj = Dense(channels, channels)
+        if reduction > 1:
+            self.sr = Conv2d(channels, channels, reduction, stride=reduction)
+            self.sr_norm = LayerNorm(channels, norm_eps)
+
+    def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        coarse = x
+        if self.reduction > 1:
+            coarse = self.sr_norm(map_to_tokens(self.sr(tokens_to_map(x, grid))))
+        key, value = self.kv(coarse).chunk(2, axis=-1)
+        query, key, value = (split_heads(t, self.heads) for t in (self.q(x), key, value))
+        return self.proj(merge_heads(attend(query, key, value)))
+
+
+class Block(nn.Cell):
+    """Attention and Mix-FFN, each after a LayerNorm and around a residual connection."""
+
+    def __init__(
+        self, channels: int, heads: int, reduction: int, drop_path: float, norm_eps: float, conv_norm_eps: float
+    ):
+        super().__init__()
+        self.norm1 = LayerNorm(channels, norm_eps)
+        self.attn = EfficientSelfAttention(channels, heads, reduction, conv_norm_eps)
+        self.norm2 = LayerNorm(channels, norm_eps)
+        self.mlp = MixFFN(channels, MLP_RATIO * channels)
+        self.drop_path = DropPath(drop_path)
+
+    def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), grid))
+        return x + self.drop_path(self.mlp(self.norm2(x), grid))
+
+
+class Stage(nn.Cell):
+    """Patch embedding, blocks, LayerNorm: (N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
+
+    def __init__(
+        self,
+        level: int,
+        in_channels: int,
+        channels: int,
+        drop_paths: Sequence[float],
+        norm_eps: float,
+        conv_norm_eps: float,
+    ):
+        super().__init__()
+        kernel, stride = (7, 4) if level == 0 else (3, 2)
+        self.patch_embed = OverlapPatchEmbed(in_channels, channels, kernel, stride, conv_norm_eps)
+        self.blocks = nn.CellList(
+            [Block(channels, HEADS[level], REDUCTIONS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
+        )
+        self.norm = LayerNorm(channels, norm_eps)
+
+    def construct(self, x: Tensor) -> Tensor:
+        x, grid = self.patch_embed(x)
+        for block in self.blocks:
+            x = block(x, grid)
+        return tokens_to_map(self.norm(x), grid)
+
+
+class MixTransformer(nn.Cell):
+    """Images (N, 3, H, W) -> four feature maps (N, embed_dims[i], H / s, W / s) with strides s = 4, 8, 16, 32.
+
+    embed_dims and depths: channels and number of blocks of each stage. drop_path_rate: stochastic depth of the last
+    block, growing linearly from 0 at the first. norm_eps: epsilon of the blocks' and stages' LayerNorms; conv_norm_eps:
+    of those after a convolution (patch embedding, spatial reduction). The references disagree on both.
+    """
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int],
+        depths: Sequence[int],
+        drop_path_rate: float,
+        norm_eps: float,
+        conv_norm_eps: float,
+    ):
+        super().__init__()
+        rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
+        starts = np.cumsum([0, *depths])
+        in_channels = (3, *embed_dims)
+        self.stages = nn.CellList(
+            [
+                Stage(i, in_channels[i], embed_dims[i], rates[starts[i] : starts[i + 1]], norm_eps, conv_norm_eps)
+                for i in range(len(depths))
+            ]
+        )
+
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
+        features = ()
+        for stage in self.stages:
+            x = stage(x)
+            features += (x,)
+        return features

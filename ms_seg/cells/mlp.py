@@ -1,0 +1,27 @@
+"""Feed-forward networks of transformer blocks."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn
+
+from ms_seg.cells.activation import gelu
+from ms_seg.cells.conv import Conv2d
+from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+
+
+class MixFFN(nn.Cell):
+    """Linear, depthwise 3x3 convolution, GELU, linear: the convolution's zero padding tells tokens where they are.
+
+    Tokens (N, H*W, C) -> (N, H*W, C). SegFormer, equation 3 (arXiv:2105.15203). The linear layers are 1x1 convolutions
+    on the map, so that C channels are transposed and not the hidden 4 C.
+    """
+
+    def __init__(self, channels: int, hidden: int):
+        super().__init__()
+        self.fc1 = Conv2d(channels, hidden, 1)
+        self.dwconv = Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.fc2 = Conv2d(hidden, channels, 1)
+
+    def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = tokens_to_map(x, grid)
+        return map_to_tokens(self.fc2(gelu(self.dwconv(self.fc1(x)))))

@@ -1,0 +1,1 @@
+"""Datasets, drawn scenes, label sets and palettes: plain NumPy, no MindSpore."""

@@ -1,0 +1,1 @@
+"""Metrics, in plain NumPy, streamed over the pictures of a data set."""

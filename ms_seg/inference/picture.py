@@ -1,0 +1,81 @@
+"""Pictures from files, arrays and Pillow images, all as RGB."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Picture = str | os.PathLike[str] | np.ndarray | Image.Image
+
+MOST_PIXELS = 150_000_000  # a larger picture is refused: its label map and overlay alone would take gigabytes
+
+
+def read_picture(picture: Picture) -> np.ndarray:
+    """A picture as RGB (H, W, 3) uint8, rotated as its EXIF tag says.
+
+    Args:
+        picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. Palettes, greys and CMYK become RGB, 16-bit greys
+            keep their upper byte, transparency is dropped and an animation is its first frame, as the references'
+            readers do; a JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation reads with.
+
+    Raises: ValueError, naming the file, if there is no such file, if it is not a whole picture, has float or more than
+        16-bit pixels, or more than MOST_PIXELS; also for an array of another type or shape.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(f"the array is {picture.dtype} of shape {picture.shape}: pass RGB (height, width, 3) uint8")
+        _check_size("the array", picture.shape[1], picture.shape[0])
+        return np.ascontiguousarray(picture)
+    if isinstance(picture, Image.Image):
+        return _decode(picture, "the image")
+    if not isinstance(picture, (str, os.PathLike)):
+        raise ValueError(f"cannot read a picture from {type(picture).__name__}: pass a path, an array or a Pillow image")
+    name = os.fspath(picture)
+    if os.path.isdir(name):
+        raise ValueError(f"{name} is a folder, not a picture")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has a limit of its own
+            with Image.open(name) as image:
+                return _decode(image, name)
+    except FileNotFoundError:
+        raise ValueError(f"there is no picture {name}") from None
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        kind = "too large" if isinstance(error, Image.DecompressionBombError) else "not a picture of a known format"
+        raise ValueError(f"{name} is {kind}") from None
+    except OSError as error:
+        raise ValueError(f"cannot open {name}: {error.strerror or error}") from None
+
+
+def _decode(image: Image.Image, name: str) -> np.ndarray:
+    _check_size(name, *image.size)
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            return _from_wide_grey(np.asarray(image), name)
+        if image.mode != "F":
+            return np.array(image.convert("RGB"))
+    except ValueError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        raise ValueError(f"{name} is cut off or damaged: {error}") from None
+    raise ValueError(f"{name} has float pixels, of no agreed range: convert it to 8 bits")
+
+
+def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
+    """Integer grey (H, W) of 0..65535 -> RGB by the upper byte, as OpenCV and Pillow do for 16-bit colours."""
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError(f"{name} has pixels outside 0 to 65535: convert it to 8 or 16 bits")
+    return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if not width or not height:
+        raise ValueError(f"{name} is empty: {width}x{height} pixels")
+    if width * height > MOST_PIXELS:
+        limit = f"{MOST_PIXELS // 1_000_000} million pixels"
+        raise ValueError(f"{name} is too large: {width}x{height}, and at most {limit} are read")

@@ -1,0 +1,81 @@
+"""From an RGB picture to the network's input, number for number as the references do it.
+
+Sources: mmcv 1.7 imrescale and imnormalize (mmsegmentation, EasyCV), transformers' SegformerImageProcessor; for
+"round_up", mmsegmentation's ResizeToMultiple after its Resize, which is what the original's AlignedResize computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ms_seg.presets import Preprocessing
+
+_ALIGNMENT = 32  # pixels, of "round_up"
+# The spatial reductions of MiT would be left without a row; the references fail there, here the input is padded.
+_SHORTEST_INPUT = 32
+# A picture that keeps its own size must not grow attention beyond a few gigabytes.
+_MOST_OWN_PIXELS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes (height, width) a picture passes through: its own, resized, and padded right and bottom for the network."""
+
+    picture: tuple[int, int]
+    resized: tuple[int, int]
+    padded: tuple[int, int]
+
+
+def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray, Geometry]:
+    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to undo the way.
+
+    Raises ValueError for a picture of more than two million pixels where the rule keeps the picture's own size.
+    """
+    resized = _resize(picture, rule)
+    height, width = resized.shape[:2]
+    padded = tuple(_round_up(max(side, _SHORTEST_INPUT), rule.pad_multiple) for side in (height, width))
+    images = np.zeros((1, 3, *padded), np.float32)
+    images[0, :, :height, :width] = _normalise(resized, rule).transpose(2, 0, 1)
+    return images, Geometry(picture.shape[:2], (height, width), padded)
+
+
+def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if rule.resize == "none":
+        if height * width > _MOST_OWN_PIXELS:
+            limit = f"{_MOST_OWN_PIXELS // 1_000_000} million pixels"
+            raise ValueError(f"a picture of {width}x{height} is too large for a model without resizing: at most {limit}")
+        return picture
+    if rule.resize == "squash":
+        side = rule.short_side
+        return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+    scale = min(rule.long_side / max(height, width), rule.short_side / min(height, width))
+    # A side of a very long picture would vanish, where mmcv fails.
+    size = tuple(max(1, int(side * scale + 0.5)) for side in (height, width))
+    resized = _stretch(picture, size)
+    if rule.resize == "keep_ratio":
+        return resized
+    if rule.resize == "round_up":
+        return _stretch(resized, tuple(_round_up(side, _ALIGNMENT) for side in size))
+    raise ValueError(f"unknown resize rule {rule.resize!r}: one of keep_ratio, round_up, squash, none")
+
+
+def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _normalise(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
+    """(H, W, 3) uint8 -> float32, to the last bit as mmcv's: constants pass through float32, and 1 / std is multiplied."""
+    mean = np.float64(np.float32(rule.mean)).reshape(1, -1)
+    inverse_std = 1 / np.float64(np.float32(rule.std)).reshape(1, -1)
+    values = picture.astype(np.float32)
+    cv2.subtract(values, mean, values)
+    return cv2.multiply(values, inverse_std, values)
+
+
+def _round_up(side: int, multiple: int) -> int:
+    return -(-side // multiple) * multiple

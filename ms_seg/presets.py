@@ -1,0 +1,213 @@
+"""The published models, one row each: sizes, arithmetic, preprocessing, labels, where the weights come from.
+
+Nothing else in the package knows a size. A row says which of the published arithmetics it follows;
+`Preset.override` changes single fields of a row, as `create_model("segformer_b0_ade20k", num_classes=21)` does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the network's input, and how logits come back to the picture's size.
+
+    resize: "keep_ratio" scales the picture until its short side is `short_side` or its long side `long_side`, whichever
+        comes first (cv2 bilinear, mmsegmentation's test configuration); "round_up" does the same and then stretches
+        each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
+        regardless of the ratio (PIL bilinear, transformers' image processor); "none" keeps the picture's own size.
+    pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this.
+    mean, std: per RGB channel, of values 0..255.
+    logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
+        original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
+    """
+
+    resize: str
+    short_side: int = 512
+    long_side: int = 2048
+    pad_multiple: int = 1
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    logits_via_input: bool = True
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One published model.
+
+    arguments are the system's own constructor arguments; label_set names a file of `data/label_sets`, or is None when
+    the classes have no published names; upstream lists the ids under which the weights are published.
+    """
+
+    name: str
+    system: str
+    arguments: Mapping[str, Any]
+    preprocessing: Preprocessing
+    label_set: str | None
+    licence: str
+    upstream: tuple[str, ...] = ()
+    score: str = ""
+
+    def override(self, **changes: Any) -> Preset:
+        """The same preset with some fields changed, by their own names: constructor arguments, preprocessing, label_set.
+
+        Raises ValueError for a field that the preset does not have. Changing `num_classes` alone leaves the classes
+        without names, since the published ones no longer fit.
+        """
+        own = {"label_set"}
+        steps = {f.name for f in fields(Preprocessing)}
+        for key in changes:
+            if key not in self.arguments and key not in steps and key not in own:
+                known = sorted({*self.arguments, *steps, *own})
+                raise ValueError(f"{self.name} has no field {key!r}{_nearest(key, known)}")
+        if changes.get("num_classes") not in (None, self.arguments.get("num_classes")):
+            changes.setdefault("label_set", None)
+        return replace(
+            self,
+            arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
+            preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
+            label_set=changes.get("label_set", self.label_set),
+        )
+
+    def build(self) -> nn.Cell:
+        """The network, freshly initialised, in inference mode; its attribute `preset` is this row."""
+        from ms_seg.systems import SYSTEMS  # imported late: reading the table needs no MindSpore
+
+        model = SYSTEMS[self.system](**self.arguments)
+        model.preset = self
+        return model.set_train(False)
+
+
+# --------------------------------------------------------------------------------------------------------- SegFormer
+
+# Table 6 of the paper (arXiv:2105.15203): embedding widths and depths; the head is 256 wide for B0 and B1, 768 above.
+_MIT = {
+    "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "b1": ((64, 128, 320, 512), (2, 2, 2, 2), 256),
+    "b2": ((64, 128, 320, 512), (3, 4, 6, 3), 768),
+    "b3": ((64, 128, 320, 512), (3, 4, 18, 3), 768),
+    "b4": ((64, 128, 320, 512), (3, 8, 27, 3), 768),
+    "b5": ((64, 128, 320, 512), (3, 6, 40, 3), 768),
+}
+
+# Three arithmetics of one network. Heads: a 1x1 convolution with batch norm and ReLU for each level, or a plain linear
+# layer. `concat_order` is that of the levels in the fusing convolution's weight. `conv_norm_eps` belongs to the
+# LayerNorms that follow a convolution (patch embedding, spatial reduction), `norm_eps` to all others.
+_MMSEG = {"level_norm": True, "concat_order": "fine_to_coarse", "norm_eps": 1e-6, "conv_norm_eps": 1e-6}
+_TRANSFORMERS = {"level_norm": False, "concat_order": "coarse_to_fine", "norm_eps": 1e-5, "conv_norm_eps": 1e-5}
+
+_KEEP_RATIO = Preprocessing("keep_ratio")
+_SQUASH = Preprocessing("squash", logits_via_input=False)
+_NVIDIA = "NVIDIA Source Code License for SegFormer (non-commercial)"
+
+
+def _segformer(size: str, num_classes: int, arithmetic: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    embed_dims, depths, head_width = _MIT[size]
+    arguments = {"embed_dims": embed_dims, "depths": depths, "head_width": head_width, "num_classes": num_classes}
+    return {**arguments, **arithmetic, "drop_path_rate": 0.1, "dropout_rate": 0.1, **changes}
+
+
+def _segformer_rows() -> list[Preset]:
+    coco = {"b0": "35.91", "b1": "40.53", "b2": "44.53", "b3": "45.49", "b4": "46.27", "b5": "46.75"}
+    mmseg = {"b0": "37.41", "b1": "40.97", "b2": "45.58", "b3": "47.82", "b4": "48.46", "b5": "49.13"}
+    rows = []
+    for size in _MIT:
+        side = 640 if size == "b5" else 512  # B5 was trained and is tested at 640
+        keep_ratio, squash = replace(_KEEP_RATIO, short_side=side), replace(_SQUASH, short_side=side)
+        rows += [
+            Preset(
+                name=f"segformer_{size}_cocostuff164k",
+                system="segformer",
+                # EasyCV trains 172 outputs on 171 classes: a pixel predicted 171 belongs to none.
+                arguments=_segformer(size, 172, _MMSEG),
+                preprocessing=keep_ratio,
+                label_set="cocostuff164k",
+                licence="Apache-2.0",
+                upstream=(f"damo/cv_segformer-{size}_image_semantic-segmentation_coco-stuff164k",),
+                score=f"mIoU {coco[size]} (COCO-Stuff-164k)",
+            ),
+            Preset(
+                name=f"segformer_{size}_ade20k",
+                system="segformer",
+                arguments=_segformer(size, 150, _TRANSFORMERS),
+                preprocessing=squash,
+                label_set="ade20k",
+                licence=_NVIDIA,
+                upstream=(f"nvidia/segformer-{size}-finetuned-ade-{side}-{side}",),
+            ),
+            Preset(
+                name=f"segformer_{size}_ade20k_mmseg",
+                system="segformer",
+                arguments=_segformer(size, 150, _MMSEG, head_width=256),
+                preprocessing=keep_ratio,
+                label_set="ade20k",
+                licence="Apache-2.0",
+                upstream=(f"segformer_mit-{size}_{'640x640' if side == 640 else '512x512'}_160k_ade20k",),
+                score=f"mIoU {mmseg[size]} (ADE20K)",
+            ),
+        ]
+    rows.append(
+        Preset(
+            name="segformer_tiny_shapes",
+            system="segformer",
+            arguments=_segformer("b0", 10, _TRANSFORMERS, embed_dims=(16, 32, 80, 128), depths=(1, 1, 1, 1)),
+            preprocessing=Preprocessing("none", logits_via_input=False),
+            label_set="shapes",
+            licence="MIT",
+            upstream=("embedded in ms_seg/assets",),
+        )
+    )
+    return rows
+
+
+PRESETS: dict[str, Preset] = {row.name: row for row in _segformer_rows()}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the published models that match a shell-style pattern, such as "segformer*"."""
+    return fnmatch.filter(PRESETS, pattern)
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of that name; ValueError with the nearest names if there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no model {name!r}{_nearest(name, list(PRESETS))}")
+    return PRESETS[name]
+
+
+# What a number of outputs says of an unnamed checkpoint's classes.
+_LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
+
+
+def preset_for(system: str, arguments: Mapping[str, Any], name: str | None = None) -> Preset:
+    """The published model of this structure, `num_classes` aside, which is taken from the arguments.
+
+    Of several (they differ in what they were trained on) it is the one of that name, else the one whose number of
+    classes is nearest. Raises ValueError when none has this structure.
+    """
+    structure = {key: value for key, value in arguments.items() if key != "num_classes"}
+    rows = [row for row in PRESETS.values() if row.system == system and structure.items() <= row.arguments.items()]
+    if not rows:
+        has = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        raise ValueError(f"no published {system} has {has}")
+    classes = arguments.get("num_classes", 0)
+    nearest = min(rows, key=lambda row: (row.name != name, abs(row.arguments["num_classes"] - classes)))
+    if classes in (0, nearest.arguments["num_classes"]):
+        return nearest
+    return nearest.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5) or known[:3]
+    return f"; the nearest are {', '.join(near)}"

@@ -1,0 +1,5 @@
+"""A backbone and a decoder put together, as the papers' first figures show them."""
+
+from ms_seg.systems.segformer import SegFormer
+
+SYSTEMS = {"segformer": SegFormer}
