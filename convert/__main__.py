@@ -56,10 +56,10 @@ def convert(options: argparse.Namespace) -> int:
 
 def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) -> tuple[str, dict[str, str], Plan]:
     """What the file becomes, what the written file says of itself, and the plan."""
-    from ms_seg.loading import describe, identify, shapes_of
+    from ms_seg.loading import describe, identify, outline, shapes_of
 
     preset = identify(source, metadata, name or "auto")
-    plan = source.plan(shapes_of(preset.build()))
+    plan = source.plan(shapes_of(outline(preset)))
     part = source.layout.covers.rstrip(".")
     return (f"{part} of {preset.name}", {}, plan) if part else (preset.name, describe(preset), plan)
 
@@ -107,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m convert",
         description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
     )
-    parser.add_argument("source", metavar="SOURCE", help="any checkpoint: .pth .pt .bin .ckpt .pkl .npz .safetensors .zip")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="any checkpoint: .pth .pt .bin .ckpt .pkl .npz .safetensors .zip"
+    )
     parser.add_argument("target", metavar="TARGET", help=".ckpt or .safetensors; with --to also .pth", type=Path)
     parser.add_argument("--model", metavar="NAME", help="what it becomes (default: inferred from keys and shapes)")
     parser.add_argument("--to", metavar="LAYOUT", help="write a MindSpore checkpoint back in this layout: hf, mmseg")

@@ -103,9 +103,7 @@ class Source:
 
     def plan_back(self, layout: Layout) -> Plan:
         """The plan that writes this source, which has our own names, in another layout of the same system."""
-        back = [
-            Row(row.ours, row.theirs, row.operation and row.operation.inverse) for row in layout.rows if row.ours
-        ]
+        back = [Row(row.ours, row.theirs, row.operation and row.operation.inverse) for row in layout.rows if row.ours]
         plan = _plan(layout, back, {name: name for name in self.tensors}, self.tensors, None)
         restored = [
             fill(pattern, found)
@@ -125,9 +123,7 @@ def recognise(tensors: Mapping[str, Entry]) -> Source:
     for layout in sorted(LAYOUTS, key=lambda layout: not layout.covers):  # of equals, the one that promises less
         for prefix in layout.prefixes:
             knows = any_of([pattern for row in layout.rows for pattern in row.theirs])
-            count = sum(
-                name.startswith(prefix) and knows.fullmatch(name, len(prefix)) is not None for name in tensors
-            )
+            count = sum(name.startswith(prefix) and knows.fullmatch(name, len(prefix)) is not None for name in tensors)
             if count > known:
                 best, known = Source(layout, prefix, tensors), count
     if best is None:

@@ -1,6 +1,6 @@
 """Trains the embedded SegFormer of the demo in PyTorch, on the drawn world, and writes ms_seg/assets.
 
-    python scripts/make_demo_checkpoint.py [--steps 6000] [--seed 0] [--output ms_seg/assets]
+    python scripts/make_demo_checkpoint.py [--steps 4000] [--seed 0] [--output ms_seg/assets]
 
 The network is transformers' own class: what comes out is a PyTorch checkpoint like the published ones, together with
 two held-out pictures, their truth, the logits PyTorch gives for them and a record of how it was made. Needs torch,
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
+from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -91,6 +92,16 @@ def batches(rng: np.random.Generator, pictures: np.ndarray, label_maps: np.ndarr
                 pair = [np.rot90(whole[index][window], turns) for whole in (pictures, label_maps)]
                 chosen.append([part[:, ::-1] if mirror else part for part in pair])
             yield tuple(np.stack(parts) for parts in zip(*chosen, strict=True))
+
+
+def initialise(model: nn.Module) -> None:
+    """Scales weights by their fan: the library's normal(0, 0.02) is for wide layers and leaves narrow ones mute."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Conv2d):
+            fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
+            nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
 
 
 def train(
@@ -177,7 +188,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--pictures", type=int, default=6000, help="how many different pictures to train on")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order of training")
     parser.add_argument("--output", type=Path, default=ASSETS)
@@ -197,6 +208,7 @@ def main() -> None:
         classifier_dropout_prob=0.0,
     )
     model = SegformerForSemanticSegmentation(config)
+    initialise(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{parameters} parameters; training on {len(pictures)} pictures", flush=True)
     train(model, options.steps, options.seed, pictures, label_maps)

@@ -105,11 +105,7 @@ _MMSEG_DECODER = (
 )
 
 _ORIGINAL_DECODER = (
-    *(
-        row
-        for i in range(4)
-        for row in affine(f"decode_head.linear_c{i + 1}.proj", f"decoder.project.{i}", POINTWISE)
-    ),
+    *(row for i in range(4) for row in affine(f"decode_head.linear_c{i + 1}.proj", f"decoder.project.{i}", POINTWISE)),
     Row(("decode_head.linear_fuse.conv.weight",), ("decoder.fuse.conv.weight",)),
     *batch_norm("decode_head.linear_fuse.bn", "decoder.fuse.norm"),
     *affine("decode_head.linear_pred", "decoder.classify"),
@@ -174,7 +170,8 @@ LAYOUTS = (
         system="segformer",
         title="ms_seg's own SegFormer",
         rows=tuple(
-            same(f"{part}.{{name}}") for part in ("backbone.stages", "decoder.project", "decoder.fuse", "decoder.classify")
+            same(f"{part}.{{name}}")
+            for part in ("backbone.stages", "decoder.project", "decoder.fuse", "decoder.classify")
         ),
     ),
     Layout(
@@ -190,7 +187,10 @@ LAYOUTS = (
 def arguments_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Constructor arguments of SegFormer, as far as the shapes of its tensors, by our names, tell them."""
     stages = [f"backbone.stages.{i}" for i in range(4)]
-    blocks_of = {stage: {name[len(stage) + 8 :].split(".")[0] for name in shapes if name.startswith(f"{stage}.blocks.")} for stage in stages}
+    blocks_of = {
+        stage: {name[len(stage) + 8 :].split(".")[0] for name in shapes if name.startswith(f"{stage}.blocks.")}
+        for stage in stages
+    }
     arguments: dict[str, Any] = {
         "embed_dims": tuple(shapes.get(f"{stage}.patch_embed.proj.weight", (0,))[0] for stage in stages),
         "depths": tuple(len(blocks_of[stage]) for stage in stages),

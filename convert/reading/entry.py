@@ -1,4 +1,4 @@
-"""What a checkpoint is to the rest of the project: names in file order, and an entry for each that is read when asked for."""
+"""What a checkpoint is to the rest of the project: names in file order, each with an entry that is read when asked."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Source:
     def window(self, offset: int, nbytes: int, record: str) -> memoryview:
         """The bytes [offset, offset + nbytes), which must all be there."""
         if offset < 0 or nbytes < 0 or offset + nbytes > len(self.view):
-            raise self.error(record, f"reaches from byte {offset} over {nbytes} bytes, the file has {len(self.view)}")
+            raise self.error(record, f"is cut off: it takes bytes {offset} to {offset + nbytes} of {len(self.view)}.")
         return self.view[offset : offset + nbytes]
 
     def part(self, view: memoryview, name: str) -> Source:

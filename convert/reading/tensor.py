@@ -59,6 +59,10 @@ class Storage:
                 file.last_shared = array  # its other views are likely to be asked for next
         return array
 
+    def part(self, start: int, stop: int) -> Storage:
+        """The bytes [start, stop) as a storage; the caller has checked that they are inside."""
+        return Storage(self.source, self.record, stop - start, lambda: self.read()[start:stop])
+
 
 def mapped_storage(source: Source, record: str, view: memoryview) -> Storage:
     """A storage that lies uncompressed in the file."""
@@ -119,7 +123,23 @@ class StoredTensor:
         return self.storage.source.error(self.storage.record, problem)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class CastTensor:
+    """A tensor that is stored as one element type because its own was not to be had where it was written."""
+
+    stored: StoredTensor
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape
+
+    def numpy(self) -> np.ndarray:
+        native = "f4" if self.dtype == "bfloat16" else NUMPY_CODES[self.dtype]
+        return self.stored.numpy().astype(native, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
 class UnreadableTensor:
     """A tensor the project has no use for (sparse, without data): listed, and refused when it is read."""
 
@@ -157,15 +177,15 @@ def tensor_view(
     def refused(problem: str) -> CheckpointError:
         return storage.source.error(storage.record, problem)
 
+    if len(shape) > MAX_DIMENSIONS:
+        raise refused(f"has a tensor of {len(shape)} dimensions, at most {MAX_DIMENSIONS} can be read.")
     if strides is None:
         strides = contiguous_strides(shape)
     numbers = (*shape, *strides, offset)
     if len(strides) != len(shape) or not all(type(number) is int for number in numbers):
         raise refused("has a tensor whose sizes and strides do not fit each other.")
-    if any(number < 0 for number in numbers):
-        raise refused("has a tensor with a negative size, stride or offset.")
-    if len(shape) > MAX_DIMENSIONS:
-        raise refused(f"has a tensor of {len(shape)} dimensions, at most {MAX_DIMENSIONS} can be read.")
+    if not all(0 <= number < 1 << 62 for number in numbers):
+        raise refused("has a tensor with a negative or senseless size, stride or offset.")
     item = ITEM_SIZES[dtype]
     if prod(max(size, 1) for size in shape) * item >= 1 << 62:
         raise refused("has a tensor whose sizes are beyond any memory.")

@@ -1,8 +1,9 @@
 """Names and colours of the classes, one table for each published label set.
 
-`label_sets/*.tsv` hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's names and colours are those
-of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset). Some published colours stand twice (COCO-Stuff's person and
-bicycle, ADE20K's road and skyscraper); they are kept, and drawing tells such classes apart when both are in a picture.
+`label_sets/*.tsv` hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's names and colours are
+those of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset). Some published colours stand twice (COCO-Stuff's person
+and bicycle, ADE20K's road and skyscraper); they are kept, and the overlay tells such classes apart where both are in a
+picture.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class LabelSet:
 
 @cache
 def read_labels(name: str) -> LabelSet:
-    """The published label set of that name, such as "ade20k". Raises ValueError, naming those there are, for another."""
+    """The published label set of that name, such as "ade20k". Raises ValueError, naming those there are."""
     known = sorted(path.stem for path in _FOLDER.glob("*.tsv"))
     if name not in known:
         raise ValueError(f"there is no label set {name!r}: choose from {', '.join(known)}")

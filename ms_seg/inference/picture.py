@@ -17,22 +17,22 @@ def read_picture(picture: Picture) -> np.ndarray:
     """A picture as RGB (H, W, 3) uint8, rotated as its EXIF tag says.
 
     Args:
-        picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. Palettes, greys and CMYK become RGB, 16-bit greys
-            keep their upper byte, transparency is dropped and an animation is its first frame, as the references'
-            readers do; a JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation reads with.
+        picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. Palettes, greys and CMYK become RGB, 16-bit
+            greys keep their upper byte, transparency is dropped and an animation is its first frame, as with the
+            references' readers; a JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation reads with.
 
     Raises: ValueError, naming the file, if there is no such file, if it is not a whole picture, has float or more than
         16-bit pixels, or more than MOST_PIXELS; also for an array of another type or shape.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"the array is {picture.dtype} of shape {picture.shape}: pass RGB (height, width, 3) uint8")
+            raise ValueError(f"the array is {picture.dtype} {picture.shape}: pass RGB (height, width, 3) uint8")
         _check_size("the array", picture.shape[1], picture.shape[0])
         return np.ascontiguousarray(picture)
     if isinstance(picture, Image.Image):
         return _decode(picture, "the image")
     if not isinstance(picture, (str, os.PathLike)):
-        raise ValueError(f"cannot read a picture from {type(picture).__name__}: pass a path, an array or a Pillow image")
+        raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, an array or a Pillow image")
     name = os.fspath(picture)
     if os.path.isdir(name):
         raise ValueError(f"{name} is a folder, not a picture")

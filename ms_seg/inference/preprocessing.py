@@ -23,7 +23,7 @@ _MOST_OWN_PIXELS = 2_000_000
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes (height, width) a picture passes through: its own, resized, and padded right and bottom for the network."""
+    """The sizes (height, width) a picture passes through: its own, resized, and padded right and bottom."""
 
     picture: tuple[int, int]
     resized: tuple[int, int]
@@ -48,7 +48,7 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     if rule.resize == "none":
         if height * width > _MOST_OWN_PIXELS:
             limit = f"{_MOST_OWN_PIXELS // 1_000_000} million pixels"
-            raise ValueError(f"a picture of {width}x{height} is too large for a model without resizing: at most {limit}")
+            raise ValueError(f"{width}x{height} is too large for a model that does not resize: at most {limit}")
         return picture
     if rule.resize == "squash":
         side = rule.short_side
@@ -69,7 +69,7 @@ def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _normalise(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
-    """(H, W, 3) uint8 -> float32, to the last bit as mmcv's: constants pass through float32, and 1 / std is multiplied."""
+    """(H, W, 3) uint8 -> float32, to the last bit as mmcv's: float32 constants in float64, 1 / std multiplied."""
     mean = np.float64(np.float32(rule.mean)).reshape(1, -1)
     inverse_std = 1 / np.float64(np.float32(rule.std)).reshape(1, -1)
     values = picture.astype(np.float32)

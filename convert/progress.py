@@ -1,0 +1,80 @@
+"""Progress on stderr: a bar on a terminal, elsewhere a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+_BAR_WIDTH = 24  # characters
+_TERMINAL_PAUSE, _FILE_PAUSE = 0.1, 10.0  # seconds between two drawings
+
+
+@contextmanager
+def progress_bar(total: int, label: str, stream: TextIO | None = None) -> Iterator[ProgressBar]:
+    """Show how much of `total` (pictures, tensors, bytes) is done, on stderr unless another stream is given.
+
+    with progress_bar(len(pictures), "segmenting") as advance:
+        for picture in pictures:
+            ...
+            advance()
+    """
+    bar = ProgressBar(total, label, stream or sys.stderr)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+class ProgressBar:
+    """Call it to say that something is done; `note` writes a line beside it."""
+
+    def __init__(self, total: int, label: str, stream: TextIO):
+        self.total, self.label = total, label
+        self.done = 0
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._begun = self._drawn = time.monotonic()
+        if self._terminal:
+            self._draw(self._begun)
+
+    def __call__(self, amount: int = 1) -> None:
+        """Say that so much more is done."""
+        self.done += amount
+        now = time.monotonic()
+        if now - self._drawn >= (_TERMINAL_PAUSE if self._terminal else _FILE_PAUSE):
+            self._draw(now)
+
+    def note(self, text: str) -> None:
+        """Write a line of its own, which the bar does not overwrite."""
+        self._stream.write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
+        if self._terminal:
+            self._draw(time.monotonic())
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Show where the work ended."""
+        self._draw(time.monotonic())
+        if self._terminal:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _draw(self, now: float) -> None:
+        self._drawn = now
+        share = min(self.done / self.total, 1.0) if self.total else 1.0
+        filled = round(share * _BAR_WIDTH)
+        elapsed = now - self._begun
+        seconds = f"{_clock(elapsed / share - elapsed)} left" if 0 < share < 1 else _clock(elapsed)
+        if self._terminal:
+            bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
+            self._stream.write(f"\r\x1b[K{self.label} [{bar}] {share:4.0%} {seconds}")
+        else:
+            self._stream.write(f"{self.label}: {share:.0%}, {seconds}\n")
+        self._stream.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"

@@ -1,0 +1,120 @@
+"""Every container that a PyTorch checkpoint comes in, read without PyTorch and without running a pickle."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+
+from convert.reading.entry import Checkpoint, CheckpointError, Entry, shown
+from convert.reading.legacy import read_pickle_file, read_tar
+from convert.reading.mindspore import is_mindspore, read_mindspore
+from convert.reading.npz import is_npz, read_npz
+from convert.reading.safetensors import is_safetensors, read_safetensors
+from convert.reading.source import Source, map_source, open_source
+from convert.reading.torch_zip import read_torch_zip, torch_root
+from convert.reading.zip_archive import STORED, ZipArchive
+
+__all__ = ["Checkpoint", "CheckpointError", "Entry", "open_checkpoint"]
+
+HEAD = 1024  # bytes that are looked at to tell the container
+ZIP, TAR, NPY = b"PK\x03\x04", b"ustar", b"\x93NUMPY"
+TAR_MARK = 257  # where a tar has it
+TEXT_PICKLE = re.compile(rb"\([dl]p|[\]}]q|c[\w.]+\n\w+\n")  # protocols 0 and 1, which have no mark of their own
+NO_CHECKPOINTS = {
+    b"version https://git-lfs": "is a git-LFS pointer, not the file itself: fetch it with `git lfs pull`.",
+    b"<": "is a web page, not a checkpoint: the download did not reach the file.",
+    b"\x1f\x8b": "is compressed with gzip: unpack it first.",
+    b"\x89HDF": "is an HDF5 file, which is no checkpoint of PyTorch's.",
+    b"{": "is a JSON text: give the checkpoint that it belongs to.",
+    NPY: "is a single NumPy array without a name: save the arrays as .npz.",
+}
+
+_Found = tuple[Mapping[str, Entry], str, Mapping[str, str]]  # entries, container, metadata
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint of any container, told apart by its content. Nothing but names, shapes and dtypes is read.
+
+    Wrappers such as `state_dict` are opened, and what is not the model's is left out (see `convert.reading.wrappers`).
+    A zip archive with exactly one checkpoint in it is opened too.
+
+    Raises:
+        CheckpointError: the file is missing, empty, cut off, hostile, or no checkpoint; one sentence says which.
+    """
+    source = open_source(path)
+    closing = [source.file.close]
+
+    def close() -> None:
+        while closing:
+            closing.pop()()
+
+    try:
+        entries, container, metadata = _read(source, closing, inside=False)
+        if not entries:
+            raise source.error("", "is a checkpoint without any tensor.")
+        return Checkpoint(entries, container, metadata, close)
+    except BaseException:
+        close()
+        raise
+
+
+def _read(source: Source, closing: list, *, inside: bool) -> _Found:
+    """Read a checkpoint; `closing` gets what must be closed with it, `inside` is set within an outer zip."""
+    head = bytes(source.view[:HEAD])
+    if head.startswith(ZIP):
+        return _read_zip(source, closing, inside=inside)
+    if is_safetensors(head):
+        entries, metadata = read_safetensors(source)
+        return entries, "safetensors", metadata
+    if head[TAR_MARK : TAR_MARK + len(TAR)] == TAR:
+        return *read_tar(source), {}
+    if is_mindspore(head):
+        entries, metadata = read_mindspore(source)
+        return entries, "mindspore", metadata
+    if head[:1] == b"\x80" or TEXT_PICKLE.match(head):
+        return *read_pickle_file(source), {}
+    for mark, problem in NO_CHECKPOINTS.items():
+        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(mark):
+            raise source.error("", problem)
+    raise source.error("", "is no checkpoint: its first bytes are those of no known container.")
+
+
+def _read_zip(source: Source, closing: list, *, inside: bool) -> _Found:
+    archive = ZipArchive(source)
+    root = torch_root(archive)
+    if root is not None:
+        return *read_torch_zip(archive, root), {}
+    if is_npz(archive):
+        return read_npz(archive), "npz", {}
+    if inside:
+        raise source.error("", "is a zip archive inside another, and no checkpoint itself.")
+    names = [name for name in archive.records if _may_be_checkpoint(archive.head(name, HEAD))]
+    if len(names) != 1:
+        listed = ", ".join(shown(name) for name in names[:8])
+        raise source.error("", f"holds several checkpoints, {listed}: unpack one." if names else "holds no checkpoint.")
+    entries, container, metadata = _read(_inner_source(archive, names[0], closing), closing, inside=True)
+    return entries, f"{container} in a zip", metadata
+
+
+def _may_be_checkpoint(head: bytes) -> bool:
+    return (
+        head.startswith((ZIP, b"\x80"))
+        or is_safetensors(head)
+        or is_mindspore(head)
+        or head[TAR_MARK : TAR_MARK + len(TAR)] == TAR
+    )
+
+
+def _inner_source(archive: ZipArchive, name: str, closing: list) -> Source:
+    """A checkpoint in an archive: in place where it is stored, else inflated into a file that goes with it."""
+    archive.check(name)
+    if archive.records[name].method == STORED:
+        return archive.source.part(archive.packed(name), name)
+    with tempfile.TemporaryFile() as file:
+        archive.inflate_into(name, file)
+        file.flush()
+        inner = map_source(file, f"{archive.source.label} ({name})")
+    closing.append(inner.file.close)
+    return inner

@@ -1,0 +1,147 @@
+"""What a model says of a picture, at the picture's own size: maps, masks, segments, drawings, files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ms_seg.data.labels import LabelSet
+from ms_seg.inference.drawing import NO_CLASS_COLOUR, draw_overlay
+from ms_seg.inference.rle import encode_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A semantic segmentation.
+
+    picture: RGB (H, W, 3) uint8.
+    label_map: (H, W) int32, the class of each pixel as the index of the model's output.
+    label_set: the classes that have a name. A model may have an output more (EasyCV's 172nd, over 171 names): its
+        pixels keep that index in the label map and belong to no segment.
+    class_scores: (C,) float64 of 0..1, the mean softmax probability of each class over its pixels.
+    model: the preset's name. source: where the picture came from, if from a file.
+
+    `labels`, `masks`, `scores` and `segments` run over the classes present in the picture, the largest first.
+    """
+
+    picture: np.ndarray
+    label_map: np.ndarray
+    label_set: LabelSet
+    class_scores: np.ndarray
+    model: str
+    source: str | None = None
+
+    @cached_property
+    def classes(self) -> list[int]:
+        """Indices of the named classes in the picture, the largest area first."""
+        areas = self._areas
+        present = np.flatnonzero(areas[: len(self.label_set)])
+        return sorted(present.tolist(), key=lambda index: -areas[index])
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes in the picture."""
+        return [self.label_set.names[index] for index in self.classes]
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """(K, H, W) bool, the pixels of each class in the picture; made when first asked for."""
+        return self.label_map == np.array(self.classes, self.label_map.dtype).reshape(-1, 1, 1)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(K,) float64 of 0..1, how probable each class is where it was chosen."""
+        return self.class_scores[self.classes]
+
+    @cached_property
+    def segments(self) -> list[dict[str, Any]]:
+        """The classes in the picture as COCO writes segments, ready for JSON.
+
+        Keys: id (from 1), category_id (the class's index), category (its name), area (pixels), bbox [x, y, width,
+        height], score, segmentation (COCO run lengths: size [height, width], counts).
+        """
+        boxes = self._boxes()
+        encoded = encode_labels(self.label_map, self.classes)
+        return [
+            {
+                "id": number,
+                "category_id": index,
+                "category": self.label_set.names[index],
+                "area": int(self._areas[index]),
+                "bbox": boxes[index],
+                "score": round(float(self.class_scores[index]), 6),
+                "segmentation": segmentation,
+            }
+            for number, (index, segmentation) in enumerate(zip(self.classes, encoded, strict=True), start=1)
+        ]
+
+    def draw(self) -> Image.Image:
+        """The picture under the colours of its classes, with a legend."""
+        return draw_overlay(self.picture, self.label_map, self.label_set)
+
+    def save(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+        """Write `<stem>.overlay.png`, `<stem>.labels.png` and `<stem>.segments.json` into a folder, made if missing.
+
+        The labels are one class index a pixel: 8 bits, with the classes' colours as the palette, or 16 bits for models
+        of more than 256 classes. A file appears under its name only when it is whole. The stem is the source's, else
+        "picture".
+
+        Returns the three paths. Raises OSError if the folder cannot be written.
+        """
+        stem = stem or (Path(self.source).stem if self.source else "picture")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{stem}.{kind}" for kind in ("overlay.png", "labels.png", "segments.json")]
+        overlay, labels, segments = paths
+        # Deflate's fastest level: a 12 megapixel overlay takes a fraction of the time and grows by little.
+        _write_whole(overlay, lambda path: self.draw().save(path, "PNG", compress_level=1))
+        _write_whole(labels, lambda path: self._index_image().save(path, "PNG"))
+        text = json.dumps(self._summary(), ensure_ascii=False, indent=1) + "\n"
+        _write_whole(segments, lambda path: path.write_text(text, encoding="utf-8"))
+        return paths
+
+    @cached_property
+    def _areas(self) -> np.ndarray:
+        return np.bincount(self.label_map.ravel(), minlength=len(self.class_scores))
+
+    def _boxes(self) -> list[list[int]]:
+        """[x, y, width, height] of each class; meaningless for absent ones."""
+        height, width = self.label_map.shape
+        in_row = np.zeros((height, len(self._areas)), bool)
+        in_column = np.zeros((width, len(self._areas)), bool)
+        in_row[np.arange(height)[:, None], self.label_map] = True
+        in_column[np.arange(width)[None, :], self.label_map] = True
+        top, left = in_row.argmax(0), in_column.argmax(0)
+        bottom, right = height - in_row[::-1].argmax(0), width - in_column[::-1].argmax(0)
+        return np.stack((left, top, right - left, bottom - top), axis=1).tolist()
+
+    def _index_image(self) -> Image.Image:
+        if len(self.class_scores) > 256:
+            return Image.fromarray(self.label_map.astype(np.uint16))
+        image = Image.fromarray(self.label_map.astype(np.uint8))
+        palette = np.full((256, 3), NO_CLASS_COLOUR, np.uint8)
+        palette[: len(self.label_set)] = self.label_set.palette
+        image.putpalette(palette.tobytes())
+        return image
+
+    def _summary(self) -> dict[str, Any]:
+        height, width = self.label_map.shape
+        name = Path(self.source).name if self.source else None
+        return {"picture": name, "width": width, "height": height, "model": self.model, "segments": self.segments}
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

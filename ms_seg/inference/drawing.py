@@ -1,0 +1,135 @@
+"""A picture under the colours of its classes, with a legend that says how much of it each class covers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ms_seg.data.labels import LabelSet, numbered_labels
+
+NO_CLASS_COLOUR = (128, 128, 128)
+NO_CLASS_NAME = "no class"
+
+_OPACITY = 0.5  # of the colours over the picture
+_BORDER_COLOUR = (255, 255, 255)
+_PAPER, _INK, _PALE_INK = (255, 255, 255), (28, 28, 30), (110, 110, 115)
+_LEAST_LONG_SIDE = 448  # pixels; smaller pictures are magnified, by a whole number
+_LONGEST_NAME = 32  # characters
+_LEAST_DISTANCE = 24.0  # in CIE Lab: colours nearer than this look alike, half transparent
+
+
+def draw_overlay(picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet) -> Image.Image:
+    """The overlay of a semantic label map, thin borders between classes, and a legend, the largest class first.
+
+    Args:
+        picture: RGB (H, W, 3) uint8.
+        label_map: (H, W) int; a class beyond the label set is drawn grey and called "no class".
+        label_set: names and colours. Of two present classes with colours that look alike the smaller one gets another.
+
+    The legend stands below, or at the right of an upright picture. The picture keeps its size, unless it is so small
+    that nothing could be seen.
+    """
+    magnification = math.ceil(_LEAST_LONG_SIDE / max(label_map.shape))
+    if magnification > 1:
+        height, width = (side * magnification for side in label_map.shape)
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+        label_map = label_map.repeat(magnification, axis=0).repeat(magnification, axis=1)
+    shown = np.minimum(label_map, len(label_set))  # what has no name is one class beyond the last
+    areas = np.bincount(shown.ravel(), minlength=len(label_set) + 1)
+    classes = sorted(np.flatnonzero(areas).tolist(), key=lambda index: -areas[index])
+    table = _colours(classes, label_set)
+    overlay = Image.fromarray(_blend(picture, shown, table))
+    entries = [_Entry(_name(index, label_set), _share(areas[index] / shown.size), table[index]) for index in classes]
+    return _with_legend(overlay, entries)
+
+
+def _name(index: int, label_set: LabelSet) -> str:
+    name = label_set.names[index] if index < len(label_set) else NO_CLASS_NAME
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _share(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _colours(classes: list[int], label_set: LabelSet) -> np.ndarray:
+    """An RGB table (C + 1, 3) uint8 for the present classes, given from the largest to the smallest.
+
+    A colour that looks like one in use makes way: for a darker or lighter shade, or else a spare colour.
+    """
+    table = np.vstack((label_set.palette, np.array([NO_CLASS_COLOUR], np.uint8)))
+    spare = list(numbered_labels(48).palette)
+    used = [table[-1]] if len(label_set) in classes else []
+    for index in classes:
+        if index == len(label_set):
+            continue
+        colour = table[index].astype(float)
+        candidates = [table[index], np.uint8(colour * 0.55), np.uint8(255 - (255 - colour) * 0.45), *spare]
+        distances = [min((_distance(candidate, other) for other in used), default=np.inf) for candidate in candidates]
+        far = [number for number, distance in enumerate(distances) if distance >= _LEAST_DISTANCE]
+        table[index] = candidates[far[0] if far else int(np.argmax(distances))]
+        used.append(table[index])
+    return table
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    lab = cv2.cvtColor(np.float32([[one, other]]) / 255, cv2.COLOR_RGB2Lab)[0]
+    return float(np.linalg.norm(lab[0] - lab[1]))
+
+
+def _blend(picture: np.ndarray, classes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Colour each pixel by its class and draw the borders; all at the size of the drawing."""
+    blended = cv2.addWeighted(picture, 1 - _OPACITY, table[classes], _OPACITY, 0)
+    border = np.zeros(classes.shape, np.uint8)
+    border[:, 1:] |= classes[:, 1:] != classes[:, :-1]
+    border[1:] |= classes[1:] != classes[:-1]
+    thickness = round(math.sqrt(classes.size) / 700)
+    if thickness > 1:
+        border = cv2.dilate(border, np.ones((thickness, thickness), np.uint8))
+    blended[border > 0] = _BORDER_COLOUR
+    return blended
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    share: str
+    colour: np.ndarray
+
+
+def _with_legend(overlay: Image.Image, entries: list[_Entry]) -> Image.Image:
+    font_size = max(14, round(math.sqrt(overlay.width * overlay.height) / 42))
+    font = ImageFont.load_default(font_size)
+    swatch, gap, line = font_size, font_size // 2, round(font_size * 1.6)
+    name_width = math.ceil(max(font.getlength(entry.name) for entry in entries))
+    share_width = math.ceil(max(font.getlength(entry.share) for entry in entries))
+    column = swatch + gap + name_width + 2 * gap + share_width + 3 * gap
+    margin = font_size
+    upright = overlay.height > overlay.width
+    if upright:
+        columns = math.ceil(len(entries) / max(1, (overlay.height - 2 * margin) // line))
+    else:
+        columns = min(len(entries), max(1, (overlay.width - 2 * margin) // column))
+    rows = math.ceil(len(entries) / columns)
+    legend_size = (columns * column - 3 * gap + 2 * margin, rows * line + 2 * margin)
+    if upright:
+        size, corner = (overlay.width + legend_size[0], max(overlay.height, legend_size[1])), (overlay.width, 0)
+    else:
+        size, corner = (max(overlay.width, legend_size[0]), overlay.height + legend_size[1]), (0, overlay.height)
+    canvas = Image.new("RGB", size, _PAPER)
+    canvas.paste(overlay, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for number, entry in enumerate(entries):
+        x = corner[0] + margin + number // rows * column
+        y = corner[1] + margin + number % rows * line
+        middle = y + line // 2
+        box = (x, middle - swatch // 2, x + swatch, middle - swatch // 2 + swatch)
+        draw.rounded_rectangle(box, radius=swatch // 5, fill=tuple(entry.colour.tolist()), outline=_PALE_INK)
+        text_x = x + swatch + gap
+        draw.text((text_x, middle), entry.name, _INK, font, anchor="lm")
+        draw.text((text_x + name_width + 2 * gap + share_width, middle), entry.share, _PALE_INK, font, anchor="rm")
+    return canvas

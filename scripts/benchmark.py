@@ -1,0 +1,161 @@
+"""Time our models beside the PyTorch references: python scripts/benchmark.py [--models NAME ...] [--sizes HxW ...]
+
+Each implementation lives in a process of its own with the same number of threads and gets the same input; runs alternate,
+so that whatever else the machine does weighs on both. Prints medians, their ratio, the first call with its compilation,
+and each process's peak memory, model construction included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
+
+from ms_seg.presets import find_preset  # noqa: E402
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    rows = [
+        measure(name, (options.batch, 3, *size), options.threads, options.runs)
+        for name in options.models
+        for size in options.sizes
+    ]
+    if options.json:
+        options.json.write_text(json.dumps({**_environment(options.threads), "results": rows}, indent=1) + "\n")
+    return 0
+
+
+def measure(name: str, shape: tuple[int, ...], threads: int, runs: int) -> dict:
+    """One row of the table, printed as well: seconds and bytes of both implementations on one input shape."""
+    find_preset(name)
+    ours, theirs = (_Worker(start, name, shape, threads) for start in (_start_ours, _start_theirs))
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(runs):
+        times["ours"].append(ours.run())
+        times["theirs"].append(theirs.run())
+    medians = {key: statistics.median(values) for key, values in times.items()}
+    ratio = medians["ours"] / medians["theirs"]
+    row = {
+        "model": name,
+        "input": "x".join(map(str, shape)),
+        "ours_s": round(medians["ours"], 4),
+        "pytorch_s": round(medians["theirs"], 4),
+        "ratio": round(ratio, 3),
+        "ours_first_call_s": round(ours.first_call, 2),
+        "pytorch_first_call_s": round(theirs.first_call, 2),
+        "ours_peak_mb": ours.close() // 2**20,
+        "pytorch_peak_mb": theirs.close() // 2**20,
+    }
+    print(
+        f"{name:32} {row['input']:14} ours {medians['ours']:.3f} s, PyTorch {medians['theirs']:.3f} s, "
+        f"ratio {ratio:.2f}; first call {ours.first_call:.1f} and {theirs.first_call:.1f} s; "
+        f"peak {row['ours_peak_mb']} and {row['pytorch_peak_mb']} MB",
+        flush=True,
+    )
+    return row
+
+
+class _Worker:
+    """A process that has one implementation loaded and warmed up, and runs it once whenever asked."""
+
+    def __init__(self, start: Callable, name: str, shape: tuple[int, ...], threads: int):
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, start, name, shape, threads), daemon=True)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # inherited, and read when the frameworks are imported
+        self._process.start()
+        other.close()
+        self.first_call = self._connection.recv()
+
+    def run(self) -> float:
+        self._connection.send("run")
+        return self._connection.recv()
+
+    def close(self) -> int:
+        """Ends the process; returns its peak memory in bytes."""
+        self._connection.send("stop")
+        peak = self._connection.recv()
+        self._process.join()
+        return peak
+
+
+def _serve(connection: Connection, start: Callable, name: str, shape: tuple[int, ...], threads: int) -> None:
+    run = start(name, np.random.default_rng(0).standard_normal(shape).astype(np.float32), threads)
+    connection.send(_seconds(run))
+    _seconds(run)  # a second warm-up: the first call's compilation is reported apart
+    while connection.recv() == "run":
+        connection.send(_seconds(run))
+    connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _start_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+    os.environ.setdefault("GLOG_v", "3")
+    import mindspore as ms
+
+    import ms_seg
+    from ms_seg.inference.execution import runner
+
+    ms.set_device("CPU")
+    ms.runtime.set_cpu_affinity(False)
+    network, images = runner(ms_seg.create_model(name), "graph"), ms.Tensor(images)
+    return lambda: network(images).asnumpy()
+
+
+def _start_theirs(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+    import references
+    import torch
+
+    torch.set_num_threads(threads)
+    model = references.build_reference(find_preset(name))
+    return lambda: references.forward(model, images)
+
+
+def _environment(threads: int) -> dict:
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads",
+        **{name: importlib.metadata.version(name) for name in ("mindspore", "torch", "numpy")},
+    }
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = text.lower().split("x")
+    return int(height), int(width)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["segformer_b0_cocostuff164k"], metavar="NAME")
+    parser.add_argument("--sizes", nargs="+", type=_size, default=[(512, 512)], metavar="HxW")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--runs", type=int, default=10, help="timed runs of each, alternating")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Prove at full size that our models are the references', stage by stage: python scripts/parity.py [--models PATTERN]
+
+Weights are drawn so that every branch matters, saved as a PyTorch file, converted, and run beside PyTorch on the CPU.
+Prints, for each model and input size, the relative error of every stage against PyTorch in float32 and, with --float64,
+our error against PyTorch in float64 as a multiple of PyTorch's own. Exits with 1 if any stage diverges, naming the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
+os.environ.setdefault("GLOG_v", "3")
+
+from comparison import Comparison, compare  # noqa: E402
+
+from ms_seg.presets import list_models  # noqa: E402
+
+SIZES = ((512, 512), (512, 683))
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    names = [name for pattern in options.models for name in list_models(pattern) if not name.endswith("_shapes")]
+    if not names:
+        print(f"parity: no model matches {' '.join(options.models)}", file=sys.stderr)
+        return 2
+    diverged, rows = [], []
+    for name in names:
+        for height, width in options.sizes:
+            start = time.perf_counter()
+            result = compare(name, (options.batch, 3, height, width), options.seed, options.float64)
+            rows.append(_row(result, time.perf_counter() - start))
+            _print(result, rows[-1], options.stages)
+            if result.first_diverging:
+                diverged.append(f"{name} at {height}x{width}: first diverges at {result.first_diverging}")
+    if options.json:
+        options.json.write_text(json.dumps({**_environment(), "results": rows}, indent=1) + "\n")
+    print("\n".join(diverged) or f"{len(rows)} comparisons, none diverges")
+    return 1 if diverged else 0
+
+
+def _row(result: Comparison, seconds: float) -> dict:
+    logits, worst = result.stages[-1], max(result.stages, key=lambda stage: stage.error)
+    row = {
+        "model": result.preset.name,
+        "input": "x".join(map(str, result.shape)),
+        "logits": logits.error,
+        "worst_stage": worst.name,
+        "worst": worst.error,
+        "labels_differ": result.labels_differ,
+        "seconds": round(seconds, 1),
+    }
+    if logits.ours_against_float64 is not None:
+        row["ours_against_float64"] = logits.ours_against_float64
+        row["multiple_of_pytorch"] = logits.ours_against_float64 / logits.theirs_against_float64
+    return row
+
+
+def _print(result: Comparison, row: dict, every_stage: bool) -> None:
+    against = f", {row['multiple_of_pytorch']:.2f} times PyTorch's own error" if "multiple_of_pytorch" in row else ""
+    print(
+        f"{row['model']:32} {row['input']:14} logits {row['logits']:.1e}, worst stage {row['worst']:.1e} "
+        f"({row['worst_stage']}), labels differ {row['labels_differ']:.4%}{against}",
+        flush=True,
+    )
+    for stage in result.stages if every_stage or result.first_diverging else ():
+        mark = "  <- first to diverge" if stage.name == result.first_diverging else ""
+        print(f"    {stage.name:32} {stage.error:.1e}{mark}")
+
+
+def _environment() -> dict:
+    packages = ("mindspore", "torch", "transformers", "mmsegmentation", "numpy")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = text.lower().split("x")
+    return int(height), int(width)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["segformer_*"], metavar="PATTERN")
+    parser.add_argument("--sizes", nargs="+", type=_size, default=SIZES, metavar="HxW")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn weights and input")
+    parser.add_argument("--float64", action="store_true", help="measure against PyTorch in float64 too")
+    parser.add_argument("--stages", action="store_true", help="print every stage, not only the worst")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The same picture through the reference and through ours, compared stage by stage.
+
+Ours gets its weights the way a user's do: from a PyTorch file, through the converter.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import drawn
+import mindspore as ms
+import numpy as np
+import references
+from errors import LABELS_LIMIT, STAGE_LIMIT, relative_error
+from mindspore import nn
+
+import ms_seg
+from ms_seg.inference.execution import runner
+from ms_seg.presets import Preset, find_preset
+
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage's output in both: relative error, and where float64 was asked for, each one's error against it."""
+
+    name: str
+    error: float
+    ours_against_float64: float | None = None
+    theirs_against_float64: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    preset: Preset
+    shape: tuple[int, ...]
+    stages: tuple[Stage, ...]  # in the order of the forward pass, the last of them the logits
+    labels_differ: float  # share of pixels, of the label map at the logits' size
+
+    @property
+    def first_diverging(self) -> str | None:
+        """The first stage beyond its limit, or None if all are within."""
+        beyond = [stage.name for stage in self.stages if not stage.error <= STAGE_LIMIT]
+        if not self.labels_differ <= LABELS_LIMIT:
+            beyond.append("label map")
+        return beyond[0] if beyond else None
+
+
+def compare(
+    name: str, shape: tuple[int, ...], seed: int = 0, float64: bool = False, **overrides: Any
+) -> Comparison:
+    """shape: of the input, (N, 3, H, W). Stages are taken in PyNative mode, the logits in graph mode."""
+    preset = find_preset(name).override(**overrides)
+    reference = references.build_reference(preset, seed)
+    images = drawn.images(shape, seed + 1)
+    names = references.stages(preset)
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = references.save_checkpoint(reference, Path(folder, "reference.pth"))
+        model = ms_seg.create_model(name, checkpoint, **overrides)
+    ours = _recorded(model, list(names), images)
+    ours["logits"] = runner(model, "graph")(ms.Tensor(images)).asnumpy()
+
+    theirs = references.outputs(reference, names, images)
+    exact = references.outputs(reference.double(), names, images) if float64 else None
+    labels_differ = float((ours["logits"].argmax(1) != theirs["logits"].argmax(1)).mean())
+    return Comparison(preset, shape, tuple(_stage(name, ours, theirs, exact) for name in ours), labels_differ)
+
+
+def _stage(name: str, ours: Outputs, theirs: Outputs, exact: Outputs | None) -> Stage:
+    if exact is None:
+        return Stage(name, relative_error(ours[name], theirs[name]))
+    return Stage(
+        name,
+        relative_error(ours[name], theirs[name]),
+        relative_error(ours[name], exact[name]),
+        relative_error(theirs[name], exact[name]),
+    )
+
+
+def _recorded(model: nn.Cell, names: list[str], images: np.ndarray) -> Outputs:
+    """Outputs of the named cells in a forward pass."""
+    cells, kept = dict(model.cells_and_names()), {}
+
+    def keep(name: str):
+        def hook(_cell, _inputs, output):
+            kept[name] = (output[0] if isinstance(output, tuple) else output).asnumpy()
+
+        return hook
+
+    handles = [cells[name].register_forward_hook(keep(name)) for name in names]
+    model(ms.Tensor(images))
+    for handle in handles:
+        handle.remove()
+    return kept

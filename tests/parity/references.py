@@ -1,0 +1,224 @@
+"""The PyTorch references, built from their published packages on the CPU, with weights drawn so that every branch matters.
+
+SegFormer comes from transformers and from mmsegmentation 0.30. The latter needs mmcv 1.7.2, which no longer installs with
+current tools; its Python source is fetched once into a cache folder, and its compiled operators, which none of these
+networks calls, are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import types
+from collections.abc import Mapping
+from pathlib import Path
+
+import drawn
+import numpy as np
+import torch
+
+from ms_seg.presets import Preset
+
+MMCV = "1.7.2"
+CACHE = Path(os.environ.get("MS_SEG_CACHE", Path.home() / ".cache" / "ms_seg"))
+HEADS, REDUCTIONS = [1, 2, 5, 8], [8, 4, 2, 1]
+
+
+def build_reference(preset: Preset, seed: int = 0) -> torch.nn.Module:
+    """The network that a SegFormer preset names, in the reference whose arithmetic the preset follows, in eval mode."""
+    build = _build_mmseg if preset.arguments["level_norm"] else _build_transformers
+    return draw_weights(build(preset), seed).eval()
+
+
+def forward(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+    """Logits (N, C, H/4, W/4) before any resizing, in the model's own precision."""
+    with torch.no_grad():
+        x = torch.from_numpy(images).to(next(model.parameters()).dtype)
+        if hasattr(model, "backbone"):
+            return model.decode_head(model.backbone(x)).numpy()
+        return model(pixel_values=x).logits.numpy()
+
+
+def draw_weights(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Weights under which no line of the network can hide, in every tensor but counters."""
+    state = model.state_dict()
+    arrays = drawn.weights({name: tuple(tensor.shape) for name, tensor in state.items()}, seed)
+    with torch.no_grad():
+        for name, tensor in state.items():
+            if tensor.dtype.is_floating_point:
+                tensor.copy_(torch.from_numpy(arrays[name]))
+    return model
+
+
+def save_checkpoint(model: torch.nn.Module, path: Path) -> Path:
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def outputs(model: torch.nn.Module, names: Mapping[str, str], images: np.ndarray) -> dict[str, np.ndarray]:
+    """A forward pass: the outputs of submodules (our name -> theirs), under our names, and the logits."""
+    modules, kept = dict(model.named_modules()), {}
+
+    def keep(name: str):
+        def hook(_module, _inputs, output):
+            output = output[0] if isinstance(output, tuple) else output
+            kept[name] = output.detach().numpy().copy()  # the next layer may be an in-place ReLU
+
+        return hook
+
+    handles = [modules[theirs].register_forward_hook(keep(ours)) for ours, theirs in names.items()]
+    kept["logits"] = forward(model, images)
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+# ------------------------------------------------------------------------------------------------------------ SegFormer
+
+
+def _build_transformers(preset: Preset) -> torch.nn.Module:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    sizes = preset.arguments
+    return SegformerForSemanticSegmentation(
+        SegformerConfig(
+            num_labels=sizes["num_classes"],
+            hidden_sizes=list(sizes["embed_dims"]),
+            depths=list(sizes["depths"]),
+            decoder_hidden_size=sizes["head_width"],
+            num_attention_heads=HEADS,
+            sr_ratios=REDUCTIONS,
+            mlp_ratios=[4] * 4,
+            patch_sizes=[7, 3, 3, 3],
+            strides=[4, 2, 2, 2],
+        )
+    )
+
+
+def _build_mmseg(preset: Preset) -> torch.nn.Module:
+    import_mmseg()
+    from mmseg.models import build_backbone, build_head
+
+    sizes = preset.arguments
+    backbone = build_backbone(
+        dict(
+            type="MixVisionTransformer",
+            embed_dims=sizes["embed_dims"][0],
+            num_stages=4,
+            num_layers=list(sizes["depths"]),
+            num_heads=HEADS,
+            patch_sizes=[7, 3, 3, 3],
+            sr_ratios=REDUCTIONS,
+            out_indices=(0, 1, 2, 3),
+            mlp_ratio=4,
+            qkv_bias=True,
+            drop_path_rate=0.1,
+        )
+    )
+    head = build_head(
+        dict(
+            type="SegformerHead",
+            in_channels=list(sizes["embed_dims"]),
+            in_index=[0, 1, 2, 3],
+            channels=sizes["head_width"],
+            dropout_ratio=0.1,
+            num_classes=sizes["num_classes"],
+            norm_cfg=dict(type="BN", requires_grad=True),
+            align_corners=False,
+        )
+    )
+    return torch.nn.ModuleDict({"backbone": backbone, "decode_head": head}).eval()
+
+
+# What each stage of ours is called in the two references; all of them give tokens or maps of the same values.
+STAGES = {
+    "hf": {
+        "backbone.stages.{i}.patch_embed": "segformer.encoder.patch_embeddings.{i}",
+        "backbone.stages.{i}.blocks.{j}": "segformer.encoder.block.{i}.{j}",
+        "backbone.stages.{i}.norm": "segformer.encoder.layer_norm.{i}",
+        "decoder.project.{i}": "decode_head.linear_c.{i}",
+        "decoder.fuse.norm": "decode_head.batch_norm",
+        "decoder.classify": "decode_head.classifier",
+    },
+    "mmseg": {
+        "backbone.stages.{i}.patch_embed": "backbone.layers.{i}.0",
+        "backbone.stages.{i}.blocks.{j}": "backbone.layers.{i}.1.{j}",
+        "backbone.stages.{i}.norm": "backbone.layers.{i}.2",
+        "decoder.project.{i}": "decode_head.convs.{i}",
+        "decoder.fuse.norm": "decode_head.fusion_conv.bn",
+        "decoder.classify": "decode_head.conv_seg",
+    },
+}
+
+
+def stages(preset: Preset) -> dict[str, str]:
+    """Names of a SegFormer's stages, ours -> the reference's, in the order of the forward pass."""
+    table = STAGES["mmseg" if preset.arguments["level_norm"] else "hf"]
+    names: dict[str, str] = {}
+    for i, depth in enumerate(preset.arguments["depths"]):
+        for ours, theirs in list(table.items())[:3]:
+            for j in range(depth if "{j}" in ours else 1):
+                names[ours.format(i=i, j=j)] = theirs.format(i=i, j=j)
+    for ours, theirs in list(table.items())[3:]:
+        for i in range(4 if "{i}" in ours else 1):
+            names[ours.format(i=i)] = theirs.format(i=i)
+    return names
+
+
+# ----------------------------------------------------------------------------------------------------- mmcv and mmseg
+
+
+def import_mmseg() -> None:
+    """Make `import mmcv, mmseg` work without torchvision and without mmcv's compiled operators."""
+    if "mmcv._ext" in sys.modules:
+        return
+    sys.path.insert(0, str(_mmcv_source()))
+    for name in ("torchvision", "mmcv._ext"):
+        if name not in sys.modules:
+            sys.modules[name] = _Absent(name)
+    import mmseg  # noqa: F401
+
+
+class _Absent(types.ModuleType):
+    """A module that can be imported and whose functions cannot be called."""
+
+    __version__ = "0.15.2"
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def absent(*_args, **_keywords):
+            raise RuntimeError(f"{self.__name__}.{name} is not available")
+
+        return absent
+
+
+def _mmcv_source() -> Path:
+    """The folder that holds mmcv's Python package, downloaded once."""
+    folder = CACHE / f"mmcv-{MMCV}"
+    if not folder.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            constraint = Path(scratch, "constraint.txt")
+            constraint.write_text("setuptools<70\n")  # its setup.py imports pkg_resources
+            subprocess.run(
+                [sys.executable, "-m", "pip", "download", "-q", "--use-pep517", "--no-deps", "--no-binary", "mmcv", "-d", scratch]
+                + [f"mmcv=={MMCV}"],
+                check=True,
+                env={**os.environ, "PIP_CONSTRAINT": str(constraint), "PIP_BUILD_CONSTRAINT": str(constraint)},
+            )
+            with tarfile.open(Path(scratch, f"mmcv-{MMCV}.tar.gz")) as archive:
+                archive.extractall(scratch, filter="data")
+            with contextlib.suppress(FileExistsError, OSError):  # another process was first
+                Path(scratch, f"mmcv-{MMCV}").rename(folder)
+    return folder
