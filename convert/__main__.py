@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from convert import open_checkpoint
+from convert.atomic import whole_file
 from convert.plan import Plan, Source, find_layout, recognise
 from convert.progress import progress_bar
-from convert.writing import check_target, write_atomically, write_checkpoint
+from convert.writing import write_checkpoint
+
+MINDSPORE_ENDINGS = (".ckpt", ".safetensors")
+TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,8 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> int:
     """Recognise, plan, report, write; 0 only if every tensor on both sides is accounted for."""
-    if not options.dry_run:
-        check_target(options.target)
+    _check_ending(options.target, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
     with open_checkpoint(options.source) as tensors:
         source = recognise(tensors)
         if options.to:
@@ -42,16 +46,20 @@ def convert(options: argparse.Namespace) -> int:
         report = _report(options.source, tensors.container, model, source, plan)
         print(_summary(report))
         if options.report:
-            write_atomically(options.report, json.dumps(report, indent=2).encode())
-        if not plan.complete:
-            raise ValueError(plan.explain())
-        if options.dry_run:
-            return 0
+            with whole_file(options.report) as draft:
+                draft.write_text(json.dumps(report, indent=2) + "\n")
         entries = plan.apply(tensors)
-        with progress_bar(len(entries), "writing") as advance:
-            write_checkpoint(options.target, entries, metadata=metadata, progress=lambda _: advance())
-    print(f"{options.target}: {len(entries)} tensors")
+        if not options.dry_run:
+            size = sum(math.prod(entry.shape) for entry in entries.values()) * 4
+            with progress_bar(size, f"writing {options.target.name}") as advance:
+                write_checkpoint(options.target, entries, metadata=metadata, progress=advance)
+            print(f"  written to {options.target}")
     return 0
+
+
+def _check_ending(target: Path, endings: tuple[str, ...]) -> None:
+    if target.suffix not in endings:
+        raise ValueError(f"{target} cannot be written: its ending would have to be {' or '.join(endings)}")
 
 
 def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) -> tuple[str, dict[str, str], Plan]:
@@ -61,7 +69,7 @@ def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) ->
     preset = identify(source, metadata, name or "auto")
     plan = source.plan(shapes_of(outline(preset)))
     part = source.layout.covers.rstrip(".")
-    return (f"{part} of {preset.name}", {}, plan) if part else (preset.name, describe(preset), plan)
+    return f"{part} of {preset.name}" if part else preset.name, describe(preset), plan
 
 
 def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 from convert.layouts import ARGUMENTS_FROM_SHAPES, LAYOUTS
 from convert.layouts.row import Layout, Operation, Row, any_of, fill, match
 from convert.reading import CheckpointError, Entry
+from convert.reading.entry import ArrayEntry
 
 Shape = tuple[int, ...]
 
@@ -59,13 +60,13 @@ class Plan:
         for step in self.steps:
             for position, name in enumerate(step.targets):
                 entries[name] = _Converted(step, position, source, self.shapes[name])
-        entries.update({name: _Zero() for name in self.restored})
+        entries.update({name: ArrayEntry(np.zeros((), np.int64)) for name in self.restored})
         return entries
 
     def explain(self) -> str:
         """What keeps the plan from being applied: one line that says how much, then a line for each name."""
         head = (
-            f"the tensors do not fit {self.layout.title}: {len(self.unused)} of the source unused, "
+            f"the tensors of {self.layout.title} do not fit: {len(self.unused)} of the source unused, "
             f"{len(self.unfilled)} of the model unfilled, {len(self.clashes)} of another shape"
         )
         lines = [head]
@@ -127,8 +128,8 @@ def recognise(tensors: Mapping[str, Entry]) -> Source:
             if count > known:
                 best, known = Source(layout, prefix, tensors), count
     if best is None:
-        some = ", ".join(list(tensors)[:3])
-        raise CheckpointError(f"no known layout has names such as {some}; docs/layouts.md lists what can be converted")
+        some, titles = ", ".join(list(tensors)[:3]), "; ".join(layout.title for layout in LAYOUTS)
+        raise CheckpointError(f"no known layout has names such as {some}. Known are: {titles}")
     return best
 
 
@@ -209,16 +210,6 @@ class _Converted:
         if self._step.operation is not None:
             arrays = self._step.operation.forward(arrays)
         return np.ascontiguousarray(arrays[self._position], dtype=self.dtype).reshape(self.shape)
-
-
-class _Zero:
-    """An int64 scalar 0."""
-
-    shape: Shape = ()
-    dtype = "int64"
-
-    def numpy(self) -> np.ndarray:
-        return np.zeros((), np.int64)
 
 
 def _nearest(name: str, others: Sequence[str]) -> str:

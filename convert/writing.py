@@ -153,7 +153,9 @@ def _write_mindspore(
     if both is not None:
         raise ValueError(f"metadata {shown(both)} has the name of a tensor.")
     for name, entry in tensors.items():
-        left, room = _size(entry), 0
+        left = _size(entry)
+        room = min(left, MINDSPORE_SLICE)  # bytes that may follow the head written last
+        file.write(_value_head(name, entry.shape, names[entry.dtype], room))
         for piece in _pieces(name, entry):
             while len(piece):
                 if not room:

@@ -18,6 +18,7 @@ from convert.reading.zip_archive import STORED, ZipArchive
 
 __all__ = ["Checkpoint", "CheckpointError", "Entry", "open_checkpoint"]
 
+MAX_MEMBERS = 10_000  # files of an archive that are searched for a checkpoint
 HEAD = 1024  # bytes that are looked at to tell the container
 ZIP, TAR, NPY = b"PK\x03\x04", b"ustar", b"\x93NUMPY"
 TAR_MARK = 257  # where a tar has it
@@ -90,6 +91,8 @@ def _read_zip(source: Source, closing: list, *, inside: bool) -> _Found:
         return read_npz(archive), "npz", {}
     if inside:
         raise source.error("", "is a zip archive inside another, and no checkpoint itself.")
+    if len(archive.records) > MAX_MEMBERS:
+        raise source.error("", f"is a zip archive of {len(archive.records)} files and no checkpoint itself: unpack it.")
     names = [name for name in archive.records if _may_be_checkpoint(archive.head(name, HEAD))]
     if len(names) != 1:
         listed = ", ".join(shown(name) for name in names[:8])

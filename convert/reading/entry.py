@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,24 @@ class Entry(Protocol):
             CheckpointError: the record is damaged, or its element type (quantised, float8 ...) has no NumPy equal.
         """
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayEntry:
+    """An entry whose numbers are at hand, of an element type that NumPy has."""
+
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.array.dtype.name
+
+    def numpy(self) -> np.ndarray:
+        return self.array
 
 
 class Checkpoint(Mapping[str, Entry]):

@@ -95,20 +95,26 @@ class NumpyArray:
 
     def fill(self, data: object, dtype: NumpyDtype, shape: tuple, fortran_order: bool) -> None:
         """Set the contents: `data` are bytes, the text Python 2 or protocol 2 made of them, or a list of objects."""
-        if isinstance(data, LongText) and data.encoding == "latin-1":
-            data = data.view
-        elif isinstance(data, str):
-            try:
-                data = data.encode("latin-1")
-            except UnicodeEncodeError:
-                raise self._source.error(self._record, "has an array whose bytes are not Latin-1 text.") from None
-        if isinstance(data, LongText):
+        if isinstance(data, LongText) and data.encoding == "utf-8":
             storage = _recoded_storage(self._source, self._record, data, array_bytes(dtype, shape))
-        elif isinstance(data, bytes | memoryview):
-            storage = mapped_storage(self._source, self._record, memoryview(data))
+        elif (view := bytes_of(data)) is not None:
+            storage = mapped_storage(self._source, self._record, view)
         else:
             storage, dtype = mapped_storage(self._source, self._record, memoryview(b"")), NumpyDtype("object")
         self.entry = array_view(storage, dtype, shape, fortran_order)
+
+
+def bytes_of(value: object) -> memoryview | None:
+    """The bytes that a pickle gives as such, or as the Latin-1 text that older protocols have for them; None if it
+    gives something else."""
+    if isinstance(value, LongText) and value.encoding == "latin-1":
+        return value.view
+    try:
+        if isinstance(value, LongText):
+            return memoryview(str(value.view, "utf-8").encode("latin-1"))
+        return memoryview(value.encode("latin-1") if isinstance(value, str) else value)
+    except (UnicodeError, TypeError):
+        return None
 
 
 def _recoded_storage(source: Source, record: str, text: LongText, nbytes: int) -> Storage:

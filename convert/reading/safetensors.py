@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 
-from convert.reading.entry import Entry, shown
+from convert.reading.entry import CheckpointError, Entry, shown
 from convert.reading.source import Source
 from convert.reading.tensor import ITEM_SIZES, mapped_storage, tensor_view
 
@@ -71,7 +71,9 @@ def _parse(source: Source, text: bytes) -> dict[str, object]:
 
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError):  # among them a number of more than 4300 digits
         raise source.error("the header", "is no JSON in UTF-8.") from None
     if not isinstance(header, dict):
         raise source.error("the header", "is no JSON object.")

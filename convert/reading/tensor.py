@@ -95,7 +95,7 @@ class StoredTensor:
         array = np.ndarray(self.shape, stored, self.storage.read(), self.offset * size, strides)
         if self.dtype == "bfloat16":
             array = self._copied(array, np.dtype("u4"), 16).view("f4")
-        elif array.dtype != native or not array.flags.aligned:
+        elif array.dtype != native:
             array = self._copied(array, native, 0)
         if self.conjugate:
             array = np.conjugate(array)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from convert.reading.entry import CheckpointError, shown
-from convert.reading.numpy_objects import NumpyArray, numpy_globals
-from convert.reading.pickle_machine import MAX_OPCODES, Constructor, Opaque, Unknown, as_key
+from convert.reading.numpy_objects import NumpyArray, bytes_of, numpy_globals
+from convert.reading.pickle_machine import Constructor, Opaque, Unknown, as_key
 from convert.reading.source import Source
 from convert.reading.tensor import (
     ITEM_SIZES,
@@ -37,6 +37,8 @@ DTYPE_ALIASES = {
     "float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16",
     "cfloat": "complex64", "cdouble": "complex128", "chalf": "complex32",
 }  # fmt: skip
+
+MAX_COPIES = 1_000_000  # values that all calls of a pickle may copy, lest one list is copied a million times
 
 Tensor = StoredTensor | CastTensor | UnreadableTensor
 
@@ -85,7 +87,7 @@ class TorchObjects:
         self._record = record
         self._read_blob = read_blob
         self._blobs: dict[int, tuple[object, object]] = {}
-        self._copies_left = MAX_OPCODES  # elements that constructors may copy, lest a list is copied a million times
+        self._copies_left = MAX_COPIES
         self._known = self._table()
 
     def find(self, module: str, name: str) -> object:
@@ -258,7 +260,7 @@ class TorchObjects:
     def _charge(self, copies: int) -> None:
         self._copies_left -= copies
         if self._copies_left < 0:
-            raise self.error(f"is a pickle that copies more than {MAX_OPCODES} values: refused.")
+            raise self.error(f"is a pickle that copies more than {MAX_COPIES} values: refused.")
 
     def _typed_storage(self, arguments: tuple) -> object:
         return next((value for value in arguments if isinstance(value, TypedStorage)), Opaque("a storage"))
@@ -266,10 +268,11 @@ class TorchObjects:
     def _load_from_bytes(self, arguments: tuple) -> object:
         """A storage that `pickle.dump` wrote: a whole file of `torch.save` in a byte string."""
         blob = arguments[0] if len(arguments) == 1 else None
-        if self._read_blob is None or not isinstance(blob, bytes | memoryview):
+        data = bytes_of(blob)
+        if self._read_blob is None or data is None:
             raise self._refused("_load_from_bytes")
         if id(blob) not in self._blobs:  # the blob is kept beside its storage, so that its id stays its own
-            self._blobs[id(blob)] = (blob, self._read_blob(self._source, memoryview(blob), self._record))
+            self._blobs[id(blob)] = (blob, self._read_blob(self._source, data, self._record))
         return self._blobs[id(blob)][1]
 
 

@@ -14,12 +14,14 @@ from convert.reading.torch_objects import TorchObjects, typed_storages
 from convert.reading.wrappers import model_tensors
 from convert.reading.zip_archive import ZipArchive
 
+MAX_ROOTS = 8  # folders with a data.pkl that are looked at; an honest archive has one
+
 
 def torch_root(archive: ZipArchive) -> str | None:
     """The folder, with its slash, in which a PyTorch archive keeps its records; None if it is no PyTorch archive."""
     names = archive.records
     roots = [name.removesuffix("data.pkl") for name in names if name.rsplit("/", 1)[-1] == "data.pkl"]
-    roots = [root for root in roots if f"{root}version" in names or any(n.startswith(f"{root}data/") for n in names)]
+    roots = [root for root in roots[:MAX_ROOTS] if f"{root}version" in names or any(n.startswith(f"{root}data/") for n in names)]
     if len(roots) > 1:  # PyTorch takes the folder of the first record
         first = next(iter(names)).partition("/")[0] + "/"
         return first if first in roots else None

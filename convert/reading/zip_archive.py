@@ -18,7 +18,7 @@ from convert.reading.source import Source
 from convert.reading.tensor import Storage, mapped_storage
 
 STORED, DEFLATED = 0, 8
-MAX_RECORDS = 1_000_000
+MAX_RECORDS = 100_000
 FREE_INFLATION = 256 << 20  # bytes that a record may inflate to whatever its compressed size
 MAX_RATIO = 100  # above that size; weights shrink to a half at best, only a bomb reaches deflate's limit of 1032
 PIECE = 1 << 20
@@ -30,7 +30,7 @@ _DIRECTORY_ENTRY = struct.Struct("<4s6H3I5H2I")
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One file in the archive, as the central directory tells it."""
 

@@ -8,8 +8,8 @@ import numpy as np
 class ConfusionMatrix:
     """Counts of pixels by true and predicted class, over any number of pictures.
 
-    Pixels whose truth is `ignore_label` are left out. A prediction of `num_classes` or more (EasyCV's 172nd output) is a
-    miss of the true class and counts for no other.
+    Pixels whose truth is `ignore_label` are left out. A prediction of `num_classes` or more (EasyCV's 172nd output) is
+    a miss of the true class and counts for no other.
     """
 
     def __init__(self, num_classes: int, ignore_label: int = 255):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from convert.atomic import whole_file
 from ms_seg.data.labels import LabelSet
 from ms_seg.inference.drawing import NO_CLASS_COLOUR, draw_overlay
 from ms_seg.inference.rle import encode_labels
@@ -102,10 +102,12 @@ class Answer:
         paths = [folder / f"{stem}.{kind}" for kind in ("overlay.png", "labels.png", "segments.json")]
         overlay, labels, segments = paths
         # Deflate's fastest level: a 12 megapixel overlay takes a fraction of the time and grows by little.
-        _write_whole(overlay, lambda path: self.draw().save(path, "PNG", compress_level=1))
-        _write_whole(labels, lambda path: self._index_image().save(path, "PNG"))
-        text = json.dumps(self._summary(), ensure_ascii=False, indent=1) + "\n"
-        _write_whole(segments, lambda path: path.write_text(text, encoding="utf-8"))
+        with whole_file(overlay) as draft:
+            self.draw().save(draft, "PNG", compress_level=1)
+        with whole_file(labels) as draft:
+            self._index_image().save(draft, "PNG")
+        with whole_file(segments) as draft:
+            draft.write_text(json.dumps(self._summary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         return paths
 
     @cached_property
@@ -136,12 +138,3 @@ class Answer:
         height, width = self.label_map.shape
         name = Path(self.source).name if self.source else None
         return {"picture": name, "width": width, "height": height, "model": self.model, "segments": self.segments}
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -12,10 +12,10 @@ MODES = ("graph", "pynative")
 
 _log = logging.getLogger(__name__)
 
-# `dynamic=1` compiles for the first input sizes as they are, and then once more, for every size. That last graph is a
-# third slower; but a graph for each of a folder's sizes would cost seconds and 100 MB (SegFormer-B0) a size, and
+# `dynamic=1` compiles for the first two input sizes as they are, and then once more, for every size. That last graph is
+# a third slower; but a graph for each of a folder's sizes would cost seconds and 100 MB (SegFormer-B0) a size, and
 # MindSpore does not give them back.
-_COMPILED_SIZES = 3
+_COMPILATIONS = 3
 
 
 def runner(model: nn.Cell, mode: str = "graph") -> Callable[[Tensor], Tensor]:
@@ -30,17 +30,40 @@ def runner(model: nn.Cell, mode: str = "graph") -> Callable[[Tensor], Tensor]:
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}: choose from {', '.join(MODES)}")
     model.set_train(False)
-    if mode == "pynative":
-        return model
-    graph = ms.jit(model.construct, dynamic=1)
-    sizes_seen: set[tuple[int, ...]] = set()
+    return model if mode == "pynative" else _Graph(model)
 
-    def run(images: Tensor) -> Tensor:
-        if images.shape not in sizes_seen and len(sizes_seen) < _COMPILED_SIZES:
-            sizes_seen.add(images.shape)
+
+class _Graph:
+    """A model's forward pass, compiled when an input asks for it."""
+
+    def __init__(self, model: nn.Cell):
+        self._model = model
+        self._parameters = list(model.get_parameters())
+        self._weights: list[int] | None = None  # addresses
+        self._forward: Callable[[Tensor], Tensor] = model
+        self._sizes: set[tuple[int, ...]] = set()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        # A graph holds on to the memory of its weights: it sees what an optimiser writes there, but not that `set_data`
+        # or `load_param_into_net` puts other memory in its place.
+        weights = [parameter.data_ptr() for parameter in self._parameters]
+        if weights != self._weights:
+            self._weights, self._forward = weights, ms.jit(_Forward(self._model).construct, dynamic=1)
+            self._sizes.clear()
+        if images.shape not in self._sizes and len(self._sizes) < _COMPILATIONS:
+            self._sizes.add(images.shape)
             height, width = images.shape[2:]
-            reuse = "once for every further size" if len(sizes_seen) == _COMPILED_SIZES else "once for this input size"
-            _log.info("compiling %s for %dx%d, %s", type(model).__name__, height, width, reuse)
-        return graph(images)
+            reuse = "once for every further size" if len(self._sizes) == _COMPILATIONS else "once for this input size"
+            _log.info("compiling %s for %dx%d, %s", type(self._model).__name__, height, width, reuse)
+        return self._forward(images)
 
-    return run
+
+class _Forward(nn.Cell):
+    """A cell to compile. Compiling `model.construct` again would give the old graph back, old weights and all."""
+
+    def __init__(self, model: nn.Cell):
+        super().__init__(auto_prefix=False)  # the model's parameters keep their names
+        self.model = model
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.model(images)

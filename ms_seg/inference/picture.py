@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -11,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
 
 MOST_PIXELS = 150_000_000  # a larger picture is refused: its label map and overlay alone would take gigabytes
+_LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels"
 
 
 def read_picture(picture: Picture) -> np.ndarray:
@@ -36,34 +39,40 @@ def read_picture(picture: Picture) -> np.ndarray:
     name = os.fspath(picture)
     if os.path.isdir(name):
         raise ValueError(f"{name} is a folder, not a picture")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has a limit of its own
-            with Image.open(name) as image:
-                return _decode(image, name)
-    except FileNotFoundError:
-        raise ValueError(f"there is no picture {name}") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        kind = "too large" if isinstance(error, Image.DecompressionBombError) else "not a picture of a known format"
-        raise ValueError(f"{name} is {kind}") from None
-    except OSError as error:
-        raise ValueError(f"cannot open {name}: {error.strerror or error}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has a limit of its own
+        with _in_a_sentence(name):
+            image = Image.open(name)
+        with image:
+            return _decode(image, name)
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
     _check_size(name, *image.size)
-    try:
+    if image.mode == "F":
+        raise ValueError(f"{name} has float pixels, of no agreed range: convert it to 8 bits")
+    with _in_a_sentence(name):
         image.load()
         image = ImageOps.exif_transpose(image)
-        if image.mode == "I" or image.mode.startswith("I;16"):
-            return _from_wide_grey(np.asarray(image), name)
-        if image.mode != "F":
-            return np.array(image.convert("RGB"))
-    except ValueError:
-        raise
+        wide = image.mode == "I" or image.mode.startswith("I;16")
+        pixels = np.array(image if wide else image.convert("RGB"))
+    return _from_wide_grey(pixels, name) if wide else pixels
+
+
+@contextmanager
+def _in_a_sentence(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"there is no picture {name}") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is not a picture of a known format") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} is too large: at most {_LIMIT} are read") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        if isinstance(error, OSError) and error.strerror:
+            raise ValueError(f"cannot open {name}: {error.strerror}") from None
         raise ValueError(f"{name} is cut off or damaged: {error}") from None
-    raise ValueError(f"{name} has float pixels, of no agreed range: convert it to 8 bits")
 
 
 def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
@@ -77,5 +86,4 @@ def _check_size(name: str, width: int, height: int) -> None:
     if not width or not height:
         raise ValueError(f"{name} is empty: {width}x{height} pixels")
     if width * height > MOST_PIXELS:
-        limit = f"{MOST_PIXELS // 1_000_000} million pixels"
-        raise ValueError(f"{name} is too large: {width}x{height}, and at most {limit} are read")
+        raise ValueError(f"{name} is too large: {width}x{height}, and at most {_LIMIT} are read")

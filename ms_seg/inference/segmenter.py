@@ -12,7 +12,7 @@ from ms_seg.inference.answer import Answer
 from ms_seg.inference.execution import runner
 from ms_seg.inference.picture import Picture, read_picture
 from ms_seg.inference.postprocessing import label_pixels
-from ms_seg.inference.preprocessing import network_input
+from ms_seg.inference.preprocessing import Geometry, network_input
 
 
 class Segmenter:
@@ -34,13 +34,21 @@ class Segmenter:
         the network's output is not finite.
         """
         pixels = read_picture(picture)
+        source = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
+        try:
+            logits, geometry = self.predict(pixels)
+        except ValueError as error:
+            raise ValueError(f"{source or 'the picture'}: {error}") from error
+        labels, scores = label_pixels(logits, geometry, self.preset.preprocessing.logits_via_input)
+        return Answer(pixels, labels, self._labels(len(logits)), scores, self.preset.name, source)
+
+    def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, Geometry]:
+        """The network alone: RGB (H, W, 3) uint8 -> its logits (C, h, w) float32, and the sizes they went through."""
         images, geometry = network_input(pixels, self.preset.preprocessing)
         logits = self._run(Tensor(images)).asnumpy()[0]
         if not np.isfinite(logits).all():
             raise ValueError(f"{self.preset.name} gave values that are not finite: is its checkpoint damaged?")
-        labels, scores = label_pixels(logits, geometry, self.preset.preprocessing.logits_via_input)
-        source = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
-        return Answer(pixels, labels, self._labels(len(logits)), scores, self.preset.name, source)
+        return logits, geometry
 
     def _labels(self, num_outputs: int) -> LabelSet:
         name = self.preset.label_set

@@ -14,7 +14,7 @@ from ms_seg.decoders.all_mlp import AllMLPDecoder
 
 
 class SegFormer(nn.Cell):
-    """Normalised images (N, 3, H, W) float32 -> logits (N, num_classes, ceil(H / 4), ceil(W / 4)); any H, W of 32 or more?
+    """Normalised images (N, 3, H, W) float32 -> logits (N, num_classes, ceil(H / 4), ceil(W / 4)); H and W from 29 up.
 
     The arguments are those of MixTransformer and AllMLPDecoder; `presets` holds their published values.
     """

@@ -1,0 +1,44 @@
+"""python -m ms_seg segment | models | demo: segmentation models of PyTorch, on MindSpore."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ms_seg.commands import demo, models, segment
+
+_COMMANDS = {
+    "segment": (segment, "segment pictures: overlay, label map and segments of each"),
+    "models": (models, "list the published models"),
+    "demo": (demo, "convert the embedded PyTorch checkpoint, segment two pictures, compare with PyTorch"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0 if all went well, 1 if a part failed, 2 if it could not be done."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
+    try:
+        return options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"ms_seg {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ms_seg", description=__doc__.split(": ")[1])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (command, help_text) in _COMMANDS.items():
+        subparser = commands.add_parser(name, help=help_text, description=help_text)
+        command.add(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

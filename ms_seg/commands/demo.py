@@ -1,0 +1,56 @@
+"""`demo`: the embedded PyTorch checkpoint and pictures, from conversion to overlay, compared with PyTorch's logits."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import ms_seg
+from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.segment import ASSETS
+from ms_seg.evaluation.semantic import ConfusionMatrix
+
+MODEL = "segformer_tiny_shapes"
+PICTURES = ("shapes_1", "shapes_2")
+LARGEST_ERROR = 1e-4  # relative, for "the same model"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--output", metavar="DIR", default="demo", help="where to write (default: %(default)s)")
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print mIoU against the truth and the error against PyTorch; 1 if that is above LARGEST_ERROR."""
+    set_up_device(options.device)
+    folder, checkpoint = Path(options.output), ASSETS / f"{MODEL}.pth"
+    print(f"{checkpoint.name}: a PyTorch file of {checkpoint.stat().st_size / 1e6:.1f} MB, converted without PyTorch")
+    segmenter = ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint), options.mode)
+    matrix = ConfusionMatrix(segmenter.preset.arguments["num_classes"])
+    errors = []
+    with np.load(ASSETS / f"{MODEL}.logits.npz") as of_pytorch:
+        for name in PICTURES:
+            answer = segmenter(ASSETS / f"{name}.png")
+            matrix.update(answer.label_map, np.array(Image.open(ASSETS / f"{name}.truth.png")))
+            errors.append(relative_error(segmenter.predict(answer.picture)[0], of_pytorch[name]))
+            overlay, *_ = answer.save(folder)
+            print(f"{name}.png: {', '.join(answer.labels)} -> {overlay}")
+    print(f"mIoU against the truth: {matrix.miou:.3f}")
+    print(f"||ours - PyTorch's|| / ||PyTorch's||, of the logits: {max(errors):.1e} (at most {LARGEST_ERROR:.0e})")
+    if max(errors) > LARGEST_ERROR:
+        print("this is not the model that PyTorch ran", file=sys.stderr)
+        return 1
+    return 0
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Frobenius norm of the difference over that of the reference, in float64; inf for another number of values."""
+    if ours.size != theirs.size:
+        return float("inf")
+    reference = theirs.astype(np.float64).ravel()
+    return float(np.linalg.norm(ours.ravel() - reference) / np.linalg.norm(reference))

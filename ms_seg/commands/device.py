@@ -1,0 +1,29 @@
+"""The one place where a device is chosen."""
+
+from __future__ import annotations
+
+import argparse
+
+DEVICES = ("CPU", "GPU", "Ascend")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Give a command `--device` and `--mode`."""
+    parser.add_argument("--device", choices=DEVICES, default="CPU", help="where to run (default: %(default)s)")
+    parser.add_argument(
+        "--mode",
+        choices=("graph", "pynative"),
+        default="graph",
+        help="compile the network, or run its operators one by one (default: %(default)s)",
+    )
+
+
+def set_up_device(name: str) -> None:
+    """Run on this device from now on. Raises ValueError if this machine's MindSpore cannot."""
+    import mindspore as ms
+
+    try:
+        ms.set_device(name)
+    except RuntimeError as error:
+        reason = str(error).split(".")[0]
+        raise ValueError(f"device {name} cannot be used here: {reason}") from None

@@ -1,0 +1,41 @@
+"""`models`: the table of published models."""
+
+from __future__ import annotations
+
+import argparse
+
+from ms_seg.presets import Preprocessing, Preset, find_preset, list_models
+
+_HEADINGS = ("name", "input", "classes", "licence of the weights", "published score")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "pattern", nargs="?", default="*", metavar="PATTERN", help='such as "segformer_b0*" (default: all)'
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table; ValueError when no name matches the pattern."""
+    names = list_models(options.pattern)
+    if not names:
+        raise ValueError(f"no model matches {options.pattern!r}: `python -m ms_seg models` lists all")
+    rows = [_HEADINGS, *(_row(find_preset(name)) for name in names)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _row(preset: Preset) -> tuple[str, ...]:
+    classes = f"{preset.arguments['num_classes']} {preset.label_set or ''}".rstrip()
+    return preset.name, _input(preset.preprocessing), classes, preset.licence, preset.score
+
+
+def _input(rule: Preprocessing) -> str:
+    if rule.resize == "none":
+        return "own size"
+    if rule.resize == "squash":
+        return f"{rule.short_side}x{rule.short_side}"
+    return f"short side {rule.short_side}"

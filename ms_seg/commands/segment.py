@@ -1,0 +1,137 @@
+"""`segment`: pictures in; overlays, label maps and segments out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ms_seg
+from convert.progress import ProgressBar, progress_bar
+from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.presets import find_preset
+
+if TYPE_CHECKING:
+    from ms_seg.inference import Answer, Segmenter
+
+ASSETS = Path(ms_seg.__file__).parent / "assets"
+DEFAULT_MODEL = "segformer_tiny_shapes"
+
+_PICTURE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_OWN_ENDINGS = (".overlay.png", ".labels.png")  # what this command wrote into a folder is no picture to segment
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of pictures")
+    parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
+    parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
+    parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segment every picture; 0 if all went well, 1 if some could not be segmented, 2 if none could."""
+    pictures = find_pictures(options.pictures)
+    model, checkpoint = choose_model(options.model, options.checkpoint)
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    set_up_device(options.device)
+    segmenter = ms_seg.Segmenter(ms_seg.create_model(model, checkpoint), options.mode)
+    with progress_bar(len(pictures), "segmenting") as bar:
+        failed = _segment_all(segmenter, output_stems(pictures), folder, bar)
+    print(f"{len(pictures) - failed} of {len(pictures)} pictures segmented by {segmenter.preset.name} into {folder}")
+    return 0 if not failed else 1 if failed < len(pictures) else 2
+
+
+def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | Path]:
+    """The model's name and its weights: as given, found in the file ("auto"), or the embedded ones.
+
+    Raises ValueError for an unknown name, and for a published model without its weights.
+    """
+    if checkpoint is not None:
+        return name or "auto", checkpoint
+    preset = find_preset(name or DEFAULT_MODEL)
+    embedded = ASSETS / f"{preset.name}.pth"
+    if not embedded.is_file():
+        source = " or ".join(preset.upstream)
+        raise ValueError(f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint")
+    return preset.name, embedded
+
+
+def find_pictures(arguments: Iterable[str]) -> list[Path]:
+    """The pictures named, each once, and those directly in the folders named, in the order of their names.
+
+    Raises ValueError for a folder without pictures.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, arguments):
+        pictures = _in_folder(path) if path.is_dir() else [path]
+        if not pictures:
+            raise ValueError(f"there are no pictures in {path}: looked for {', '.join(sorted(_PICTURE_ENDINGS))}")
+        for picture in pictures:
+            found.setdefault(picture.resolve(), picture)
+    return list(found.values())
+
+
+def output_stems(pictures: Iterable[Path]) -> dict[Path, str]:
+    """Each picture's name without its ending; of equal ones (a/dog.jpg, b/dog.png) the second becomes dog-2."""
+    stems: dict[Path, str] = {}
+    taken: set[str] = set()
+    for picture in pictures:
+        stem, number = picture.stem, 1
+        while stem.casefold() in taken:  # file systems that ignore case would overwrite too
+            number += 1
+            stem = f"{picture.stem}-{number}"
+        taken.add(stem.casefold())
+        stems[picture] = stem
+    return stems
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    files = (path for path in folder.iterdir() if path.suffix.lower() in _PICTURE_ENDINGS and path.is_file())
+    return sorted(path for path in files if not path.name.startswith(".") and not path.name.endswith(_OWN_ENDINGS))
+
+
+def _segment_all(segmenter: Segmenter, stems: dict[Path, str], folder: Path, bar: ProgressBar) -> int:
+    """Segment and save one picture after the other; returns how many failed, each with a sentence on stderr."""
+    failed = 0
+    log = logging.getLogger("ms_seg")
+    log.addHandler(beside_bar := _BesideBar(bar))
+    log.setLevel(logging.INFO)
+    try:
+        for picture, stem in stems.items():
+            try:
+                answer = segmenter(picture)
+            except ValueError as error:
+                failed += 1
+                bar.note(str(error))
+            except (RuntimeError, MemoryError) as error:  # MindSpore's own, pages long
+                failed += 1
+                bar.note(f"{picture}: the network could not be run: {str(error).splitlines()[0]}")
+            else:
+                answer.save(folder, stem)
+                bar.note(f"{picture} -> {folder / stem}.*: {_in_brief(answer)}")
+            bar()
+    finally:
+        log.removeHandler(beside_bar)
+    return failed
+
+
+def _in_brief(answer: Answer) -> str:
+    shares = [segment["area"] / answer.label_map.size for segment in answer.segments[:3]]
+    named = [f"{label} {share:.0%}" for label, share in zip(answer.labels, shares, strict=False)]
+    return ", ".join(named) + (", ..." if len(answer.labels) > 3 else "")
+
+
+class _BesideBar(logging.Handler):
+    """Log lines on stderr that do not run into the progress bar."""
+
+    def __init__(self, bar: ProgressBar):
+        super().__init__()
+        self._bar = bar
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._bar.note(record.getMessage())

@@ -1,0 +1,58 @@
+"""Label sets: the published names, in the order of the networks' outputs, and their colours."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ms_seg.data.labels import numbered_labels, read_labels
+
+
+def test_ade20k_has_its_150_classes_in_order():
+    labels = read_labels("ade20k")
+    assert len(labels) == len(set(labels.names)) == 150
+    assert (labels.names[0], labels.names[7], labels.names[149]) == ("wall", "bed", "flag")
+    assert labels.palette[[0, 149]].tolist() == [[120, 120, 120], [92, 0, 255]]
+
+
+def test_cocostuff_has_80_things_then_91_stuff():
+    labels = read_labels("cocostuff164k")
+    assert len(labels) == len(set(labels.names)) == 171
+    assert (labels.names[0], labels.names[79], labels.names[80], labels.names[170]) == (
+        "person",
+        "toothbrush",
+        "banner",
+        "wood",
+    )
+    assert labels.palette[[0, 170]].tolist() == [[0, 192, 64], [64, 64, 0]]
+
+
+@pytest.mark.parametrize("name", ["ade20k", "cocostuff164k", "shapes"])
+def test_every_class_has_a_colour(name):
+    labels = read_labels(name)
+    assert labels.palette.shape == (len(labels.names), 3)
+    assert labels.palette.dtype == np.uint8
+
+
+def test_a_palette_cannot_be_changed_for_the_next_caller():
+    with pytest.raises(ValueError, match="read-only"):
+        read_labels("ade20k").palette[0] = 0
+
+
+@pytest.mark.parametrize("name", ["ade", "../labels", ""])
+def test_an_unknown_label_set_names_those_there_are(name):
+    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, cocostuff164k, shapes"):
+        read_labels(name)
+
+
+def test_classes_without_names_are_numbered_in_distinct_colours():
+    labels = numbered_labels(300)
+    assert labels.names[:2] == ("class 0", "class 1")
+    assert len({tuple(colour) for colour in labels.palette.tolist()}) == 300
+    assert np.abs(np.diff(labels.palette.astype(int), axis=0)).sum(axis=1).min() > 100
+
+
+def test_data_and_metrics_do_not_import_mindspore():
+    code = "import sys, ms_seg.data.labels, ms_seg.evaluation.semantic; sys.exit('mindspore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

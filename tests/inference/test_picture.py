@@ -1,0 +1,135 @@
+"""Reading pictures: whatever the file is, RGB comes out, or one sentence."""
+
+import struct
+import warnings
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from ms_seg.inference.picture import read_picture
+
+
+def gradient(height: int = 40, width: int = 56) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack((rows * 6, columns * 4, rows + columns), axis=-1).astype(np.uint8)
+
+
+def test_path_array_and_image_give_the_same_pixels(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    for picture in (tmp_path / "a.png", str(tmp_path / "a.png"), gradient(), Image.fromarray(gradient())):
+        assert np.array_equal(read_picture(picture), gradient())
+
+
+def test_a_jpeg_decodes_to_opencvs_pixels(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "a.jpg", quality=70)
+    assert np.array_equal(read_picture(tmp_path / "a.jpg"), cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1])
+
+
+def test_a_rotated_photograph_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera's top is at the right
+    Image.fromarray(gradient()).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_picture(tmp_path / "a.png"), np.rot90(gradient(), -1))
+
+
+def test_a_palette_is_looked_up(tmp_path):
+    picture = Image.fromarray(gradient()).quantize(16)
+    picture.save(tmp_path / "a.gif")
+    assert np.array_equal(read_picture(tmp_path / "a.gif"), np.asarray(picture.convert("RGB")))
+
+
+def test_grey_is_repeated(tmp_path):
+    grey = gradient()[..., 0]
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    assert np.array_equal(read_picture(tmp_path / "a.png"), np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_sixteen_bit_grey_keeps_its_upper_byte(tmp_path, ending):
+    grey = (np.arange(40 * 56).reshape(40, 56) * 29).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / f"a.{ending}")
+    assert np.array_equal(read_picture(tmp_path / f"a.{ending}")[..., 1], grey >> 8)
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    Image.new("CMYK", (20, 10), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    assert np.array_equal(read_picture(tmp_path / "a.tif"), np.full((10, 20, 3), (255, 0, 0)))
+
+
+def test_transparency_is_dropped(tmp_path):
+    Image.fromarray(np.dstack((gradient(), np.zeros((40, 56), np.uint8)))).save(tmp_path / "a.png")
+    assert np.array_equal(read_picture(tmp_path / "a.png"), gradient())
+
+
+def test_an_animation_is_its_first_frame(tmp_path):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert read_picture(tmp_path / "a.gif")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_hundred_megapixels_are_read_without_a_warning(tmp_path):
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "a.png", compress_level=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_picture(tmp_path / "a.png").shape == (10_000, 10_000, 3)
+
+
+@pytest.mark.parametrize("side", [13_000, 60_000])
+def test_a_picture_of_untold_size_is_refused_by_its_header(tmp_path, side):
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    end = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks + end)
+    with pytest.raises(ValueError, match=r"a\.png is too large"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_cut_off_file_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for ending in ("jpg", "png", "webp"):
+        path = tmp_path / f"a.{ending}"
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(ValueError, match=rf"a\.{ending} is (cut off or damaged|not a picture)"):
+            read_picture(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"])
+def test_a_file_that_is_no_picture_is_refused(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.jpg is (not a picture|cut off)"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no picture .*nothing\.png"):
+        read_picture(tmp_path / "nothing.png")
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        read_picture(tmp_path)
+
+
+def test_float_pixels_are_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif has float pixels"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
+    ids=["float", "grey", "rgba", "empty"],
+)
+def test_another_array_is_refused(array):
+    with pytest.raises(ValueError, match="the array is"):
+        read_picture(array)
+
+
+def test_what_is_no_picture_at_all_is_refused():
+    with pytest.raises(ValueError, match="list is not a picture: pass a path, an array or a Pillow image"):
+        read_picture([1, 2, 3])
