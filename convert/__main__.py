@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> int:
     """Recognise, plan, report, write; 0 only if every tensor on both sides is accounted for."""
-    _check_ending(options.target, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
+    _check_target(options.target, options.source, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
     with open_checkpoint(options.source) as tensors:
         source = recognise(tensors)
         if options.to:
@@ -57,9 +57,14 @@ def convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_ending(target: Path, endings: tuple[str, ...]) -> None:
+def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
+    """Refuse before any work what could not be written in the end."""
     if target.suffix not in endings:
         raise ValueError(f"{target} cannot be written: its ending would have to be {' or '.join(endings)}")
+    if not target.parent.is_dir():
+        raise ValueError(f"{target} cannot be written: there is no folder {target.parent}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ValueError(f"{target} is the source itself: choose another name")
 
 
 def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) -> tuple[str, dict[str, str], Plan]:
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
     )
     parser.add_argument(
-        "source", metavar="SOURCE", help="any checkpoint: .pth .pt .bin .ckpt .pkl .npz .safetensors .zip"
+        "source", metavar="SOURCE", help="any checkpoint: .pth .pt .bin .ckpt .pkl .npz .safetensors .zip", type=Path
     )
     parser.add_argument("target", metavar="TARGET", help=".ckpt or .safetensors; with --to also .pth", type=Path)
     parser.add_argument("--model", metavar="NAME", help="what it becomes (default: inferred from keys and shapes)")

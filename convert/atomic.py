@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a draft beside `path` to write to; at the end of the block it takes the path's name, after an error it goes.
+    """Yield a draft beside `path`; at the end of the block it takes the path's name, after an error it is removed.
 
     Raises OSError when the folder cannot be written.
     """

@@ -53,7 +53,7 @@ class Plan:
         return not (self.unused or self.unfilled or self.clashes)
 
     def apply(self, source: Mapping[str, Entry]) -> Mapping[str, Entry]:
-        """The target's tensors as lazy entries, float32 where they are floating point; CheckpointError if incomplete."""
+        """The target's tensors as lazy entries, float32 where they are floating; CheckpointError if incomplete."""
         if not self.complete:
             raise CheckpointError(self.explain())
         entries: dict[str, Entry] = {}

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from convert.atomic import whole_file
 from convert.reading.entry import Entry, shown
 from convert.reading.mindspore import DTYPES as MINDSPORE_DTYPES
 from convert.reading.safetensors import DTYPES as SAFETENSORS_DTYPES
@@ -74,17 +75,11 @@ def write_checkpoint(
         raise ValueError(f"{path} can't be written: it is a folder.")
     if not tensors:
         raise ValueError(f"{path} can't be written: there are no tensors to write.")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with draft.open("wb") as file:
+        with whole_file(path) as draft, draft.open("wb") as file:
             WRITERS[kind](file, tensors, metadata, progress or (lambda nbytes: None))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
     except OSError as error:
         raise ValueError(f"{path} can't be written: {error.strerror or error}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _size(entry: Entry) -> int:

@@ -1,10 +1,10 @@
 """Published PyTorch segmentation models as native MindSpore cells.
 
-    import ms_seg
+import ms_seg
 
-    model = ms_seg.create_model("segformer_b0_cocostuff164k", checkpoint="epoch.pth")
-    answer = ms_seg.Segmenter(model)("street.jpg")
-    answer.draw().save("street.overlay.png")
+model = ms_seg.create_model("segformer_b0_cocostuff164k", checkpoint="epoch.pth")
+answer = ms_seg.Segmenter(model)("street.jpg")
+answer.draw().save("street.overlay.png")
 """
 
 from __future__ import annotations

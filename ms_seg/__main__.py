@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
     try:
         return options.run(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"ms_seg {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -26,7 +26,8 @@ class Preprocessing:
     resize: "keep_ratio" scales the picture until its short side is `short_side` or its long side `long_side`, whichever
         comes first (cv2 bilinear, mmsegmentation's test configuration); "round_up" does the same and then stretches
         each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
-        regardless of the ratio (PIL bilinear, transformers' image processor); "none" keeps the picture's own size.
+        regardless of the ratio (PIL bilinear, transformers' image processor); "shrink" is "keep_ratio" for pictures
+        that are larger, and leaves the others as they are.
     pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this.
     mean, std: per RGB channel, of values 0..255.
     logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
@@ -60,7 +61,7 @@ class Preset:
     score: str = ""
 
     def override(self, **changes: Any) -> Preset:
-        """The same preset with some fields changed, by their own names: constructor arguments, preprocessing, label_set.
+        """The same preset with fields changed, by their own names: constructor arguments, preprocessing, label_set.
 
         Raises ValueError for a field that the preset does not have. Changing `num_classes` alone leaves the classes
         without names, since the published ones no longer fit.
@@ -115,7 +116,7 @@ _NVIDIA = "NVIDIA Source Code License for SegFormer (non-commercial)"
 def _segformer(size: str, num_classes: int, arithmetic: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     embed_dims, depths, head_width = _MIT[size]
     arguments = {"embed_dims": embed_dims, "depths": depths, "head_width": head_width, "num_classes": num_classes}
-    return {**arguments, **arithmetic, "drop_path_rate": 0.1, "dropout_rate": 0.1, **changes}
+    return {**arguments, "heads": (1, 2, 5, 8), **arithmetic, "drop_path_rate": 0.1, "dropout_rate": 0.1, **changes}
 
 
 def _segformer_rows() -> list[Preset]:
@@ -162,7 +163,7 @@ def _segformer_rows() -> list[Preset]:
             name="segformer_tiny_shapes",
             system="segformer",
             arguments=_segformer("b0", 10, _TRANSFORMERS, embed_dims=(16, 32, 80, 128), depths=(1, 1, 1, 1)),
-            preprocessing=Preprocessing("none", logits_via_input=False),
+            preprocessing=Preprocessing("shrink", logits_via_input=False),
             label_set="shapes",
             licence="MIT",
             upstream=("embedded in ms_seg/assets",),

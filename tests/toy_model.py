@@ -12,7 +12,7 @@ PRESET = replace(
     find_preset("segformer_tiny_shapes"),
     name="toy",
     label_set=None,
-    preprocessing=Preprocessing("none", mean=(0.0, 0.0, 0.0), std=(10.0, 10.0, 10.0), logits_via_input=False),
+    preprocessing=Preprocessing("shrink", mean=(0.0, 0.0, 0.0), std=(10.0, 10.0, 10.0), logits_via_input=False),
 )
 
 

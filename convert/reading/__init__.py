@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from convert.reading.entry import Checkpoint, CheckpointError, Entry, shown
 from convert.reading.legacy import read_pickle_file, read_tar
@@ -32,6 +32,7 @@ NO_CHECKPOINTS = {
     NPY: "is a single NumPy array without a name: save the arrays as .npz.",
 }
 
+Closing = list[Callable[[], None]]  # what is to be called when the checkpoint is closed
 _Found = tuple[Mapping[str, Entry], str, Mapping[str, str]]  # entries, container, metadata
 
 
@@ -45,7 +46,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: the file is missing, empty, cut off, hostile, or no checkpoint; one sentence says which.
     """
     source = open_source(path)
-    closing = [source.file.close]
+    closing: Closing = [source.file.close]
 
     def close() -> None:
         while closing:
@@ -61,7 +62,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise
 
 
-def _read(source: Source, closing: list, *, inside: bool) -> _Found:
+def _read(source: Source, closing: Closing, *, inside: bool) -> _Found:
     """Read a checkpoint; `closing` gets what must be closed with it, `inside` is set within an outer zip."""
     head = bytes(source.view[:HEAD])
     if head.startswith(ZIP):
@@ -82,7 +83,7 @@ def _read(source: Source, closing: list, *, inside: bool) -> _Found:
     raise source.error("", "is no checkpoint: its first bytes are those of no known container.")
 
 
-def _read_zip(source: Source, closing: list, *, inside: bool) -> _Found:
+def _read_zip(source: Source, closing: Closing, *, inside: bool) -> _Found:
     archive = ZipArchive(source)
     root = torch_root(archive)
     if root is not None:
@@ -110,14 +111,17 @@ def _may_be_checkpoint(head: bytes) -> bool:
     )
 
 
-def _inner_source(archive: ZipArchive, name: str, closing: list) -> Source:
+def _inner_source(archive: ZipArchive, name: str, closing: Closing) -> Source:
     """A checkpoint in an archive: in place where it is stored, else inflated into a file that goes with it."""
     archive.check(name)
     if archive.records[name].method == STORED:
         return archive.source.part(archive.packed(name), name)
-    with tempfile.TemporaryFile() as file:
-        archive.inflate_into(name, file)
-        file.flush()
-        inner = map_source(file, f"{archive.source.label} ({name})")
+    try:
+        with tempfile.TemporaryFile() as file:
+            archive.inflate_into(name, file)
+            file.flush()
+            inner = map_source(file, archive.source.label_of(name))
+    except OSError as error:
+        raise archive.source.error("", f"can't be unpacked into a temporary file: {error.strerror}.") from None
     closing.append(inner.file.close)
     return inner

@@ -15,7 +15,7 @@ from convert.reading.entry import Entry, shown
 from convert.reading.pickle_machine import PickleMachine
 from convert.reading.source import Source
 from convert.reading.tensor import ITEM_SIZES, Storage, mapped_storage, tensor_view
-from convert.reading.torch_objects import StorageClass, TorchObjects, TypedStorage, typed_storages
+from convert.reading.torch_objects import BlobReader, StorageClass, TorchObjects, TypedStorage, typed_storages
 from convert.reading.wrappers import model_tensors
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -40,7 +40,7 @@ def read_blob(source: Source, blob: memoryview, record: str) -> TypedStorage:
     return loaded
 
 
-def _run_stream(source: Source, data: memoryview, record: str, blob_reader: object) -> tuple[object, bool]:
+def _run_stream(source: Source, data: memoryview, record: str, blob_reader: BlobReader | None) -> tuple[object, bool]:
     """The object of a legacy stream, or of the first pickle if it is none; and which of the two it was."""
     located: dict[str, memoryview] = {}
     made: dict[str, tuple[str, Storage]] = {}

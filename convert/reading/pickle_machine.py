@@ -93,7 +93,7 @@ class PickleMachine:
                 raise self.error(f"has the unknown pickle opcode 0x{code:02x} at byte {self.position - 1}.")
             self.opcodes_left -= 1
             if self.opcodes_left < 0:
-                raise self.error(f"is a pickle of more than {MAX_OPCODES} opcodes: refused.")
+                raise self.error(f"has more than {MAX_OPCODES} opcodes: refused.")
             action(self)
 
     # Bytes
@@ -125,7 +125,7 @@ class PickleMachine:
         try:
             return convert(text)
         except ValueError:
-            raise self.error(f"is a damaged pickle: {shown(str(text, 'latin-1'))} is no value.") from None
+            raise self.error(f"is damaged: {shown(str(text, 'latin-1'))} is no value.") from None
 
     # Stack
 
@@ -134,17 +134,17 @@ class PickleMachine:
 
     def pop(self) -> object:
         if not self.stack:
-            raise self.error("is a damaged pickle: it takes a value from an empty stack.")
+            raise self.error("is damaged: it takes a value from an empty stack.")
         return self.stack.pop()
 
     def top(self) -> object:
         if not self.stack:
-            raise self.error("is a damaged pickle: it looks at an empty stack.")
+            raise self.error("is damaged: it looks at an empty stack.")
         return self.stack[-1]
 
     def pop_to_mark(self) -> list:
         if not self.marked:
-            raise self.error("is a damaged pickle: it goes back to a mark that was not set.")
+            raise self.error("is damaged: it goes back to a mark that was not set.")
         values, self.stack = self.stack, self.marked.pop()
         return values
 
@@ -165,7 +165,7 @@ class PickleMachine:
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise self.error("is a damaged pickle: it asks for an object that it did not memorise.")
+            raise self.error("is damaged: it asks for an object that it did not memorise.")
         self.push(self.memo[index])
 
     def put(self, index: int) -> None:
@@ -179,7 +179,7 @@ class PickleMachine:
             target.items = {} if target.items is None else target.items
             target = target.items
         if not isinstance(target, dict) or len(values) % 2:
-            raise self.error("is a damaged pickle: it sets items of something that is no dictionary.")
+            raise self.error("is damaged: it sets items of something that is no dictionary.")
         target.update(zip(map(as_key, values[::2]), values[1::2], strict=True))
 
     def extend(self, values: list) -> None:
@@ -187,7 +187,7 @@ class PickleMachine:
         if isinstance(target, list):
             target.extend(values)
         elif not isinstance(target, Opaque):
-            raise self.error("is a damaged pickle: it appends to something that is no list.")
+            raise self.error("is damaged: it appends to something that is no list.")
 
     def make_dict(self) -> None:
         values = self.pop_to_mark()
@@ -198,7 +198,7 @@ class PickleMachine:
 
     def push_global(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise self.error("is a damaged pickle: the name of a global is no text.")
+            raise self.error("is damaged: the name of a global is no text.")
         self.push(self.find(module, name))
 
     def stack_global(self) -> None:
@@ -211,7 +211,7 @@ class PickleMachine:
         elif isinstance(function, Unknown | Opaque):
             self.push(Opaque(function.name))
         else:
-            raise self.error(f"is a damaged pickle: it calls {shown(function)} as if it were a class.")
+            raise self.error(f"is damaged: it calls a {type(function).__name__} as if it were a class.")
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
@@ -253,13 +253,13 @@ class PickleMachine:
 
     def push_integer(self, view: memoryview) -> None:
         if len(view) > MAX_INTEGER_BYTES:
-            raise self.error(f"is a pickle with an integer of {len(view)} bytes: refused.")
+            raise self.error(f"has an integer of {len(view)} bytes: refused.")
         self.push(int.from_bytes(view, "little", signed=True))
 
     def begin(self) -> None:
         protocol = self.take(1)[0]
         if protocol > 5:
-            raise self.error(f"is a pickle of protocol {protocol}, the highest known is 5.")
+            raise self.error(f"is of pickle protocol {protocol}, the highest known is 5.")
 
     def frame(self) -> None:
         length = self.number(_U64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from convert.reading.entry import CheckpointError
+from convert.reading.entry import CheckpointError, shown
 
 RESIDENT_LIMIT = 64 << 20  # bytes handed out before the kernel is told that it may forget the mapped pages
 
@@ -67,7 +67,11 @@ class Source:
 
     def part(self, view: memoryview, name: str) -> Source:
         """A checkpoint that lies inside this file."""
-        return Source(f"{self.label} ({name})", view, self.file)
+        return Source(self.label_of(name), view, self.file)
+
+    def label_of(self, name: str) -> str:
+        """How a file inside this one goes by in messages."""
+        return f"{self.label} ({shown(name)})"
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:

@@ -85,7 +85,7 @@ class StoredTensor:
     def numpy(self) -> np.ndarray:
         """The numbers, read-only; see `Entry.numpy`."""
         if self.dtype not in NUMPY_CODES:
-            raise self._error(f"holds {self.dtype} elements, which can't be read: convert it in PyTorch first.")
+            raise unreadable(self.storage.source, self.storage.record, self.dtype)
         native = np.dtype("f4" if self.dtype == "bfloat16" else NUMPY_CODES[self.dtype])
         if 0 in self.shape:
             return np.empty(self.shape, native)
@@ -98,9 +98,9 @@ class StoredTensor:
         elif array.dtype != native:
             array = self._copied(array, native, 0)
         if self.conjugate:
-            array = np.conjugate(array)
+            array = np.conjugate(array, out=np.empty_like(array))  # without `out` a 0-d array becomes a scalar
         if self.negative:
-            array = np.negative(array)
+            array = np.negative(array, out=np.empty_like(array))
         array.flags.writeable = False
         return array
 
@@ -118,9 +118,6 @@ class StoredTensor:
                 np.left_shift(new[piece], shift, out=new[piece])
             self.storage.source.file.use(old[piece].nbytes)
         return copy
-
-    def _error(self, problem: str) -> CheckpointError:
-        return self.storage.source.error(self.storage.record, problem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +146,12 @@ class UnreadableTensor:
     shape: tuple[int, ...]
 
     def numpy(self) -> np.ndarray:
-        raise self.source.error(self.record, f"holds a {self.dtype} tensor, which can't be read.")
+        raise unreadable(self.source, self.record, self.dtype)
+
+
+def unreadable(source: Source, record: str, dtype: str) -> CheckpointError:
+    """The refusal, by name, of a tensor that has no NumPy equal."""
+    return source.error(record, f"is of type {dtype}, which can't be read: convert it in PyTorch first.")
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

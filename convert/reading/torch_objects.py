@@ -260,7 +260,7 @@ class TorchObjects:
     def _charge(self, copies: int) -> None:
         self._copies_left -= copies
         if self._copies_left < 0:
-            raise self.error(f"is a pickle that copies more than {MAX_COPIES} values: refused.")
+            raise self.error(f"copies more than {MAX_COPIES} values: refused.")
 
     def _typed_storage(self, arguments: tuple) -> object:
         return next((value for value in arguments if isinstance(value, TypedStorage)), Opaque("a storage"))

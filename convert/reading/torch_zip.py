@@ -20,8 +20,9 @@ MAX_ROOTS = 8  # folders with a data.pkl that are looked at; an honest archive h
 def torch_root(archive: ZipArchive) -> str | None:
     """The folder, with its slash, in which a PyTorch archive keeps its records; None if it is no PyTorch archive."""
     names = archive.records
-    roots = [name.removesuffix("data.pkl") for name in names if name.rsplit("/", 1)[-1] == "data.pkl"]
-    roots = [root for root in roots[:MAX_ROOTS] if f"{root}version" in names or any(n.startswith(f"{root}data/") for n in names)]
+    pickles = [name for name in names if name.rsplit("/", 1)[-1] == "data.pkl"][:MAX_ROOTS]
+    roots = [pickle.removesuffix("data.pkl") for pickle in pickles]
+    roots = [root for root in roots if any(name.startswith((f"{root}version", f"{root}data/")) for name in names)]
     if len(roots) > 1:  # PyTorch takes the folder of the first record
         first = next(iter(names)).partition("/")[0] + "/"
         return first if first in roots else None

@@ -134,4 +134,5 @@ def _described(loaded: object) -> str:
     if isinstance(values, dict):
         names = [shown(name) for name in values if isinstance(name, str)][:8]
         return f"the names {', '.join(names)}" if names else "a dictionary without names"
-    return f"an object of the class {shown(loaded.name)}" if isinstance(loaded, Opaque) else shown(loaded)
+    kind = type(loaded).__name__
+    return f"an object of the class {shown(loaded.name)}" if isinstance(loaded, Opaque) else f"a value of type {kind}"

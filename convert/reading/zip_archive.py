@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -173,7 +174,7 @@ class ZipArchive:
         except zlib.error:
             return b""
 
-    def _inflate(self, name: str):  # noqa: ANN202
+    def _inflate(self, name: str) -> Iterator[bytes]:
         """The pieces of a deflated record, never more bytes than the directory says, and checked at the end."""
         record, packed = self.records[name], self.packed(name)
         engine, total, checksum, at = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, 0

@@ -16,8 +16,7 @@ from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.patch_embed import OverlapPatchEmbed
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
 
-HEADS = (1, 2, 5, 8)  # of each stage, in every size (paper, table 6)
-REDUCTIONS = (8, 4, 2, 1)  # keys and values are this much coarser than queries, per side
+REDUCTIONS = (8, 4, 2, 1)  # of each stage: keys and values are this much coarser than queries, per side
 MLP_RATIO = 4
 
 
@@ -62,13 +61,14 @@ class Block(nn.Cell):
 
 
 class Stage(nn.Cell):
-    """Patch embedding, blocks, LayerNorm: (N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
+    """Patch embedding, blocks, LayerNorm: (N, in_channels, H, W) -> (N, channels, ceil(H / s), ceil(W / s))."""
 
     def __init__(
         self,
         level: int,
         in_channels: int,
         channels: int,
+        heads: int,
         drop_paths: Sequence[float],
         norm_eps: float,
         conv_norm_eps: float,
@@ -77,7 +77,7 @@ class Stage(nn.Cell):
         kernel, stride = (7, 4) if level == 0 else (3, 2)
         self.patch_embed = OverlapPatchEmbed(in_channels, channels, kernel, stride, conv_norm_eps)
         self.blocks = nn.CellList(
-            [Block(channels, HEADS[level], REDUCTIONS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
+            [Block(channels, heads, REDUCTIONS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
         )
         self.norm = LayerNorm(channels, norm_eps)
 
@@ -91,15 +91,16 @@ class Stage(nn.Cell):
 class MixTransformer(nn.Cell):
     """Images (N, 3, H, W) -> four feature maps (N, embed_dims[i], H / s, W / s) with strides s = 4, 8, 16, 32.
 
-    embed_dims and depths: channels and number of blocks of each stage. drop_path_rate: stochastic depth of the last
-    block, growing linearly from 0 at the first. norm_eps: epsilon of the blocks' and stages' LayerNorms; conv_norm_eps:
-    of those after a convolution (patch embedding, spatial reduction). The references disagree on both.
+    embed_dims, depths, heads: channels, blocks and attention heads of each stage. drop_path_rate: stochastic depth of
+    the last block, growing linearly from 0 at the first. norm_eps: epsilon of the blocks' and stages' LayerNorms;
+    conv_norm_eps: of those after a convolution (patch embedding, spatial reduction). The references disagree on both.
     """
 
     def __init__(
         self,
         embed_dims: Sequence[int],
         depths: Sequence[int],
+        heads: Sequence[int],
         drop_path_rate: float,
         norm_eps: float,
         conv_norm_eps: float,
@@ -110,7 +111,15 @@ class MixTransformer(nn.Cell):
         in_channels = (3, *embed_dims)
         self.stages = nn.CellList(
             [
-                Stage(i, in_channels[i], embed_dims[i], rates[starts[i] : starts[i + 1]], norm_eps, conv_norm_eps)
+                Stage(
+                    i,
+                    in_channels[i],
+                    embed_dims[i],
+                    heads[i],
+                    rates[starts[i] : starts[i + 1]],
+                    norm_eps,
+                    conv_norm_eps,
+                )
                 for i in range(len(depths))
             ]
         )

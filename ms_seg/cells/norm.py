@@ -13,7 +13,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """(N, channels, H, W), epsilon 1e-5; running statistics keep 0.9 of their value, which PyTorch writes momentum 0.1."""
+    """(N, channels, H, W), epsilon 1e-5; running statistics keep 0.9 of their value: PyTorch's momentum 0.1."""
 
     def __init__(self, channels: int):
         super().__init__(channels, eps=1e-5, momentum=0.9)

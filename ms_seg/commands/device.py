@@ -22,6 +22,8 @@ def set_up_device(name: str) -> None:
     """Run on this device from now on. Raises ValueError if this machine's MindSpore cannot."""
     import mindspore as ms
 
+    if ms.get_context("device_target") == name:
+        return  # setting it again is refused once something has run
     try:
         ms.set_device(name)
     except RuntimeError as error:

@@ -34,8 +34,8 @@ def _row(preset: Preset) -> tuple[str, ...]:
 
 
 def _input(rule: Preprocessing) -> str:
-    if rule.resize == "none":
-        return "own size"
+    if rule.resize == "shrink":
+        return f"short side up to {rule.short_side}"
     if rule.resize == "squash":
         return f"{rule.short_side}x{rule.short_side}"
     return f"short side {rule.short_side}"

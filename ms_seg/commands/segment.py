@@ -105,12 +105,9 @@ def _segment_all(segmenter: Segmenter, stems: dict[Path, str], folder: Path, bar
         for picture, stem in stems.items():
             try:
                 answer = segmenter(picture)
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:
                 failed += 1
                 bar.note(str(error))
-            except (RuntimeError, MemoryError) as error:  # MindSpore's own, pages long
-                failed += 1
-                bar.note(f"{picture}: the network could not be run: {str(error).splitlines()[0]}")
             else:
                 answer.save(folder, stem)
                 bar.note(f"{picture} -> {folder / stem}.*: {_in_brief(answer)}")

@@ -31,9 +31,10 @@ COLOURS = {  # RGB before jitter, light and noise
 }
 
 SMALLEST_SIDE = 32  # pixels, of a picture
-_RADIUS = (0.075, 0.25)  # of a shape, as a share of the picture's shorter side
+_RADIUS = (0.1, 0.26)  # of a shape, as a share of the picture's shorter side
 _SMALLEST_RADIUS = 7.0  # pixels; below it a star and a circle look alike
-_LEAST_VISIBLE = 0.6  # share of a shape's pixels that the shapes above it leave in sight
+_LEAST_VISIBLE = 0.7  # share of a shape's pixels that the shapes above it leave in sight
+_TILT = np.pi / 6  # a shape's rotation to either side
 _SUBROWS = 4  # scan lines to a row of pixels
 
 
@@ -73,7 +74,7 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
     words: list[tuple[str, str, str]] = []  # label, colour, pattern of each shape
     areas = np.zeros(0, np.int64)
     visible = np.zeros(0, np.int64)
-    for _ in range(int(rng.integers(4, 13) * max(size) / min(size))):
+    for _ in range(int(rng.integers(3, 10) * max(size) / min(size))):
         label, colour, pattern = (str(rng.choice(names)) for names in (THINGS, tuple(COLOURS), PATTERNS))
         shape = _place(rng, label, pattern, light, size)
         covered = shape.coverage >= 0.5
@@ -108,20 +109,6 @@ def _cross() -> np.ndarray:
     return np.concatenate([corner * 1j**quarter for quarter in range(4)])
 
 
-def _heart() -> np.ndarray:
-    t = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return (16 * np.sin(t) ** 3 - 1j * (y + 2)) / 16.5
-
-
-def _crescent() -> np.ndarray:
-    outer = np.exp(1j * np.linspace(0.25 * np.pi, 1.75 * np.pi, 48))
-    centre = 0.62  # of the inner circle, which meets the outer one at the two horns
-    horn = outer[0] - centre
-    inner = centre + abs(horn) * np.exp(1j * np.linspace(2 * np.pi - np.angle(horn), np.angle(horn), 40)[1:-1])
-    return np.concatenate([outer, inner]) + 0.2
-
-
 _OUTLINES: dict[str, list[np.ndarray]] = {
     "circle": [_polar(0.92, corners=72)],
     "square": [_polar(1.1, corners=4)],
@@ -129,8 +116,6 @@ _OUTLINES: dict[str, list[np.ndarray]] = {
     "star": [_polar(1.15, 0.48, corners=10)],
     "ring": [_polar(0.98, corners=72), _polar(0.52, corners=72)[::-1]],
     "cross": [_cross()],
-    "heart": [_heart()],
-    "crescent": [_crescent()],
 }
 
 # Where it is positive, the second tone shows; u and v run along the shape's own axes.
@@ -158,7 +143,7 @@ def _place(rng: np.random.Generator, label: str, pattern: str, light: float, siz
     low, high = np.maximum(np.multiply(_RADIUS, min(size)), (_SMALLEST_RADIUS, _SMALLEST_RADIUS + 3))
     radius = np.exp(rng.uniform(np.log(low), np.log(high)))
     centre = rng.uniform(0.5 * radius, np.array(size[::-1]) - 0.5 * radius)  # x, y
-    angle = rng.uniform(0, 2 * np.pi)
+    angle = rng.uniform(-_TILT, _TILT)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     axes = radius * rng.uniform(0.85, 1.15, (2, 1)) * turn  # (u, v) @ axes + centre = (x, y)
     fall = rng.uniform(0.05, 0.2) * radius  # how far the shadow lies from the shape
@@ -208,7 +193,7 @@ def _paint(rng: np.random.Generator, picture: np.ndarray, shape: _Placed, colour
     """Lays the shape and its shadow, in place, over its window of the picture: (h, w, 3) float64, 0..255."""
     picture *= 1 - rng.uniform(0.2, 0.5) * shape.shadow[..., None]
     first = np.clip(np.multiply(COLOURS[colour], rng.uniform(0.8, 1.1)) + rng.normal(0, 8, 3), 0, 255)
-    second = 0.45 * first + 0.55 * (255 if first.mean() < 128 else 0)
+    second = 0.55 * first + 0.45 * (255 if first.mean() < 128 else 0)
     surface = first + shape.second_tone[..., None] * (second - first)
     surface *= 1 - rng.uniform(0, 0.5) * shape.rim[..., None]
     picture += shape.coverage[..., None] * (surface - picture)

@@ -17,7 +17,7 @@ class AllMLPDecoder(nn.Cell):
     """Four feature maps of strides 4 to 32 -> logits (N, num_classes, H / 4, W / 4).
 
     level_norm: project each level with convolution, batch norm and ReLU (mmsegmentation, EasyCV) instead of a plain
-    linear layer (the original, transformers). concat_order: the order of the levels in the fusing weight. 
+    linear layer (the original, transformers). concat_order: the order of the levels in the fusing weight.
     """
 
     def __init__(
@@ -33,18 +33,16 @@ class AllMLPDecoder(nn.Cell):
         if concat_order not in CONCAT_ORDERS:
             raise ValueError(f"concat_order is {concat_order!r}: it is one of {', '.join(CONCAT_ORDERS)}")
         levels = len(in_channels)
-        self.project = nn.CellList(
-            [ConvNormReLU(c, width) if level_norm else Conv2d(c, width, 1) for c in in_channels]
-        )
+        self.project = nn.CellList([ConvNormReLU(c, width) if level_norm else Conv2d(c, width, 1) for c in in_channels])
         self.fuse = ConvNormReLU(levels * width, width)
         self.dropout = nn.Dropout2d(dropout_rate)
         self.classify = Conv2d(width, num_classes, 1, weight_init=Normal(0.01))
         self.slots = tuple(range(levels)) if concat_order == "fine_to_coarse" else tuple(reversed(range(levels)))
 
     def construct(self, features: tuple[Tensor, ...]) -> Tensor:
-        # The references resize every level to the finest, concatenate and fuse. A 1x1 convolution commutes with bilinear
-        # resizing, so each level is fused at its own size and the results are added: the same sum with a third of the
-        # multiplications and no concatenated map.
+        # The references resize every level to the finest, concatenate and fuse. A 1x1 convolution commutes with
+        # bilinear resizing, so each level is fused at its own size and the results are added: the same sum with a
+        # third of the multiplications and no concatenated map.
         size = features[0].shape[2:]
         weights = ops.chunk(self.fuse.conv.weight, len(features), axis=1)
         fused = 0

@@ -17,8 +17,6 @@ from ms_seg.presets import Preprocessing
 _ALIGNMENT = 32  # pixels, of "round_up"
 # The spatial reductions of MiT would be left without a row; the references fail there, here the input is padded.
 _SHORTEST_INPUT = 32
-# A picture that keeps its own size must not grow attention beyond a few gigabytes.
-_MOST_OWN_PIXELS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,7 @@ class Geometry:
 
 
 def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray, Geometry]:
-    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to undo the way.
-
-    Raises ValueError for a picture of more than two million pixels where the rule keeps the picture's own size.
-    """
+    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to undo the way."""
     resized = _resize(picture, rule)
     height, width = resized.shape[:2]
     padded = tuple(_round_up(max(side, _SHORTEST_INPUT), rule.pad_multiple) for side in (height, width))
@@ -45,23 +40,20 @@ def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray,
 
 def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     height, width = picture.shape[:2]
-    if rule.resize == "none":
-        if height * width > _MOST_OWN_PIXELS:
-            limit = f"{_MOST_OWN_PIXELS // 1_000_000} million pixels"
-            raise ValueError(f"{width}x{height} is too large for a model that does not resize: at most {limit}")
-        return picture
     if rule.resize == "squash":
         side = rule.short_side
         return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
     scale = min(rule.long_side / max(height, width), rule.short_side / min(height, width))
+    if rule.resize == "shrink" and scale >= 1:
+        return picture
     # A side of a very long picture would vanish, where mmcv fails.
     size = tuple(max(1, int(side * scale + 0.5)) for side in (height, width))
     resized = _stretch(picture, size)
-    if rule.resize == "keep_ratio":
+    if rule.resize in ("keep_ratio", "shrink"):
         return resized
     if rule.resize == "round_up":
         return _stretch(resized, tuple(_round_up(side, _ALIGNMENT) for side in size))
-    raise ValueError(f"unknown resize rule {rule.resize!r}: one of keep_ratio, round_up, squash, none")
+    raise ValueError(f"unknown resize rule {rule.resize!r}: one of keep_ratio, round_up, squash, shrink")
 
 
 def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -31,21 +31,28 @@ class Segmenter:
         """Segment a path, an RGB array (H, W, 3) uint8 or a Pillow image.
 
         Raises ValueError for a picture that cannot be read (see `read_picture`) or is too large for the model, and when
-        the network's output is not finite.
+        the network's output is not finite; RuntimeError when MindSpore cannot run the network.
         """
         pixels = read_picture(picture)
         source = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
         try:
             logits, geometry = self.predict(pixels)
-        except ValueError as error:
-            raise ValueError(f"{source or 'the picture'}: {error}") from error
+        except (ValueError, RuntimeError) as error:
+            raise type(error)(f"{source or 'the picture'}: {error}") from error
         labels, scores = label_pixels(logits, geometry, self.preset.preprocessing.logits_via_input)
         return Answer(pixels, labels, self._labels(len(logits)), scores, self.preset.name, source)
 
     def predict(self, pixels: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        """The network alone: RGB (H, W, 3) uint8 -> its logits (C, h, w) float32, and the sizes they went through."""
+        """The network alone: RGB (H, W, 3) uint8 -> its logits (C, h, w) float32, and the sizes they went through.
+
+        Raises as a call does.
+        """
         images, geometry = network_input(pixels, self.preset.preprocessing)
-        logits = self._run(Tensor(images)).asnumpy()[0]
+        try:
+            logits = self._run(Tensor(images)).asnumpy()[0]
+        except Exception as error:  # MindSpore's are of any type, and pages long
+            size, reason = "{}x{}".format(*geometry.padded), str(error).strip().split("\n")[0]
+            raise RuntimeError(f"{self.preset.name} could not be run on an input of {size}: {reason}") from error
         if not np.isfinite(logits).all():
             raise ValueError(f"{self.preset.name} gave values that are not finite: is its checkpoint damaged?")
         return logits, geometry

@@ -23,6 +23,7 @@ class SegFormer(nn.Cell):
         self,
         embed_dims: Sequence[int],
         depths: Sequence[int],
+        heads: Sequence[int],
         head_width: int,
         num_classes: int,
         level_norm: bool,
@@ -33,7 +34,7 @@ class SegFormer(nn.Cell):
         dropout_rate: float,
     ):
         super().__init__()
-        self.backbone = MixTransformer(embed_dims, depths, drop_path_rate, norm_eps, conv_norm_eps)
+        self.backbone = MixTransformer(embed_dims, depths, heads, drop_path_rate, norm_eps, conv_norm_eps)
         self.decoder = AllMLPDecoder(embed_dims, head_width, num_classes, level_norm, concat_order, dropout_rate)
 
     def construct(self, images: Tensor) -> Tensor:

@@ -38,15 +38,15 @@ def test_squash_is_transformers_processor():
 
 
 def test_none_keeps_the_pictures_size():
-    rule = Preprocessing("none", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    rule = Preprocessing("shrink", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     images, geometry = network_input(drawn(45, 70), rule)
     assert geometry == Geometry((45, 70), (45, 70), (45, 70))
     assert np.array_equal(images[0].transpose(1, 2, 0), drawn(45, 70))
 
 
 def test_padding_is_zero_after_normalisation_at_the_right_and_bottom():
-    padded, geometry = network_input(drawn(45, 70), Preprocessing("none", pad_multiple=32))
-    plain, _ = network_input(drawn(45, 70), Preprocessing("none"))
+    padded, geometry = network_input(drawn(45, 70), Preprocessing("shrink", pad_multiple=32))
+    plain, _ = network_input(drawn(45, 70), Preprocessing("shrink"))
     assert geometry == Geometry((45, 70), (45, 70), (64, 96))
     assert np.array_equal(padded[:, :, :45, :70], plain)
     assert not padded[:, :, 45:].any()
@@ -62,9 +62,11 @@ def test_every_shape_of_picture_gives_an_input_of_at_least_32_pixels(size, resiz
     assert images.shape[2:] == geometry.padded == tuple(max(32, side) for side in resized)
 
 
-def test_a_huge_picture_is_refused_where_nothing_makes_it_smaller():
-    with pytest.raises(ValueError, match="2000x1001 is too large for a model that does not resize"):
-        network_input(np.zeros((1001, 2000, 3), np.uint8), Preprocessing("none"))
+def test_shrinking_leaves_small_pictures_as_they_are():
+    _, small = network_input(np.zeros((300, 512, 3), np.uint8), Preprocessing("shrink"))
+    _, large = network_input(np.zeros((1024, 2000, 3), np.uint8), Preprocessing("shrink"))
+    assert small.resized == (300, 512)
+    assert large.resized == (512, 1000)
 
 
 def test_an_unknown_rule_is_refused():

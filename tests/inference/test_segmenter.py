@@ -102,9 +102,9 @@ def test_values_that_are_not_finite_are_refused():
 
 
 def test_an_error_names_the_picture(segmenter, tmp_path):
-    Image.new("1", (2000, 2000)).save(tmp_path / "large.png")
-    with pytest.raises(ValueError, match=r"large\.png: 2000x2000 is too large"):
-        segmenter(tmp_path / "large.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        segmenter(tmp_path / "broken.png")
 
 
 def test_an_unknown_mode_is_refused():

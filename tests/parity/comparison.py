@@ -50,9 +50,7 @@ class Comparison:
         return beyond[0] if beyond else None
 
 
-def compare(
-    name: str, shape: tuple[int, ...], seed: int = 0, float64: bool = False, **overrides: Any
-) -> Comparison:
+def compare(name: str, shape: tuple[int, ...], seed: int = 0, float64: bool = False, **overrides: Any) -> Comparison:
     """shape: of the input, (N, 3, H, W). Stages are taken in PyNative mode, the logits in graph mode."""
     preset = find_preset(name).override(**overrides)
     reference = references.build_reference(preset, seed)

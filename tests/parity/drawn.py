@@ -10,8 +10,8 @@ import numpy as np
 def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
     """float32 arrays for the tensors of a PyTorch state dict, by PyTorch's names and in the order given.
 
-    Norms, running statistics and biases are drawn away from 1 and 0, so that no line of a network can hide; matrices and
-    kernels are scaled so that activations stay of order one.
+    Norms, running statistics and biases are drawn away from 1 and 0, so that no line of a network can hide; matrices
+    and kernels are scaled so that activations stay of order one.
     """
     generator = np.random.default_rng(seed)
     arrays = {}

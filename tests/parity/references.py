@@ -1,8 +1,8 @@
-"""The PyTorch references, built from their published packages on the CPU, with weights drawn so that every branch matters.
+"""The PyTorch references, built from their published packages on the CPU, with weights drawn so that all branches count.
 
-SegFormer comes from transformers and from mmsegmentation 0.30. The latter needs mmcv 1.7.2, which no longer installs with
-current tools; its Python source is fetched once into a cache folder, and its compiled operators, which none of these
-networks calls, are left out.
+SegFormer comes from transformers and from mmsegmentation 0.30. The latter needs mmcv 1.7.2, which no longer installs
+with current tools; its Python source is fetched once into a cache folder, and its compiled operators, which none of
+these networks calls, are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ms_seg.presets import Preset
 
 MMCV = "1.7.2"
 CACHE = Path(os.environ.get("MS_SEG_CACHE", Path.home() / ".cache" / "ms_seg"))
-HEADS, REDUCTIONS = [1, 2, 5, 8], [8, 4, 2, 1]
+REDUCTIONS = [8, 4, 2, 1]
 
 
 def build_reference(preset: Preset, seed: int = 0) -> torch.nn.Module:
@@ -91,7 +91,7 @@ def _build_transformers(preset: Preset) -> torch.nn.Module:
             hidden_sizes=list(sizes["embed_dims"]),
             depths=list(sizes["depths"]),
             decoder_hidden_size=sizes["head_width"],
-            num_attention_heads=HEADS,
+            num_attention_heads=list(sizes["heads"]),
             sr_ratios=REDUCTIONS,
             mlp_ratios=[4] * 4,
             patch_sizes=[7, 3, 3, 3],
@@ -111,7 +111,7 @@ def _build_mmseg(preset: Preset) -> torch.nn.Module:
             embed_dims=sizes["embed_dims"][0],
             num_stages=4,
             num_layers=list(sizes["depths"]),
-            num_heads=HEADS,
+            num_heads=list(sizes["heads"]),
             patch_sizes=[7, 3, 3, 3],
             sr_ratios=REDUCTIONS,
             out_indices=(0, 1, 2, 3),
@@ -212,7 +212,19 @@ def _mmcv_source() -> Path:
             constraint = Path(scratch, "constraint.txt")
             constraint.write_text("setuptools<70\n")  # its setup.py imports pkg_resources
             subprocess.run(
-                [sys.executable, "-m", "pip", "download", "-q", "--use-pep517", "--no-deps", "--no-binary", "mmcv", "-d", scratch]
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "-q",
+                    "--use-pep517",
+                    "--no-deps",
+                    "--no-binary",
+                    "mmcv",
+                    "-d",
+                    scratch,
+                ]
                 + [f"mmcv=={MMCV}"],
                 check=True,
                 env={**os.environ, "PIP_CONSTRAINT": str(constraint), "PIP_BUILD_CONSTRAINT": str(constraint)},

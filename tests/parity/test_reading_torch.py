@@ -152,7 +152,7 @@ def test_what_numpy_lacks_is_refused_by_name(tmp_path):
     with open_checkpoint(tmp_path / "x.pth") as tensors:
         assert tensors["fine"].numpy().tolist() == [1, 1]
         for name in unreadable:
-            with pytest.raises(CheckpointError, match=f"tensor '{name}' holds a {name}"):
+            with pytest.raises(CheckpointError, match=f"tensor '{name}' is of type {name}"):
                 tensors[name].numpy()
 
 

@@ -22,7 +22,9 @@ FAMILIES = ("segformer_b0_ade20k", "segformer_b0_ade20k_mmseg", "segformer_b0_co
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("shape", [(1, 3, 64, 96), (2, 3, 67, 81), (1, 3, 128, 40)], ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 64, 96), (2, 3, 67, 81), (1, 3, 128, 40)], ids=lambda shape: "x".join(map(str, shape))
+)
 def test_every_stage_equals_the_reference(name: str, shape: tuple[int, ...]):
     result = compare(name, shape, seed=sum(shape), **SMALL)
     assert result.first_diverging is None, {stage.name: stage.error for stage in result.stages}
@@ -47,7 +49,9 @@ def test_every_size_of_picture_works(name: str):
 
 def quiet(model: torch.nn.Module) -> torch.nn.Module:
     """The same network with faint activations before its LayerNorms, where an epsilon counts."""
-    faint = re.compile(r"(patch_embeddings\.\d|layers\.\d\.0|sr|self\.sr)\.?(proj|projection|layer_norm|norm|)\.(weight|bias)$")
+    faint = re.compile(
+        r"(patch_embeddings\.\d|layers\.\d\.0|sr|self\.sr)\.?(proj|projection|layer_norm|norm|)\.(weight|bias)$"
+    )
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if faint.search(name):
@@ -56,7 +60,7 @@ def quiet(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def with_original_epsilons(model: torch.nn.Module) -> torch.nn.Module:
-    """transformers' network with the original's epsilons: 1e-5 after convolutions (PyTorch's default), 1e-6 elsewhere."""
+    """transformers' network with the original's epsilons: 1e-5 (PyTorch's default) after convolutions, else 1e-6."""
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.LayerNorm):
             after_convolution = "patch_embeddings" in name or "attention.self" in name

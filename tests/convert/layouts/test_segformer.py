@@ -39,7 +39,9 @@ class Declared:
 
 def read_manifest(name: str) -> dict[str, Declared]:
     rows = [line.split("\t") for line in MANIFESTS[name].read_text().splitlines()]
-    return {key: Declared(tuple(int(n) for n in shape.strip("[]").split(",") if n), dtype) for key, shape, dtype in rows}
+    return {
+        key: Declared(tuple(int(n) for n in shape.strip("[]").split(",") if n), dtype) for key, shape, dtype in rows
+    }
 
 
 @cache

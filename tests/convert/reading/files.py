@@ -28,6 +28,9 @@ class Name:
         raise AssertionError("a name in a test file is only ever written")
 
 
+TYPES: dict[type, Name] = {}
+
+
 @dataclass(eq=False)
 class Storage:
     """Elements as bytes, with the class that PyTorch gives them."""
@@ -104,6 +107,8 @@ class _Pickler(pickle._Pickler):
         return NotImplemented
 
     def save(self, obj: object, save_persistent_id: bool = True) -> None:
+        if isinstance(obj, type):  # not left to the pickler: dill, which MindSpore imports, changes how it writes them
+            obj = TYPES.setdefault(obj, Name(obj.__module__.replace("builtins", "__builtin__"), obj.__name__))
         if isinstance(obj, Name):
             if id(obj) in self.memo:
                 self.write(self.get(self.memo[id(obj)][0]))

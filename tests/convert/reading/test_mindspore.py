@@ -41,7 +41,7 @@ def test_a_parameter_in_slices_is_put_together(tmp_path):
 
 def test_element_types_without_an_equal_are_refused_by_name(tmp_path):
     with opened(tmp_path, value(b"w", [3], b"Int4", b"\1\2\3")) as tensors:
-        with pytest.raises(CheckpointError, match="parameter 'w' holds a Int4 tensor"):
+        with pytest.raises(CheckpointError, match="parameter 'w' is of type Int4"):
             tensors["w"].numpy()
 
 

@@ -119,7 +119,7 @@ def test_hyper_parameters_and_history_buffers_are_left_out(names_in):
         (b"\x80\x02\x8b" + struct.pack("<i", 5000) + b"\1" * 5000 + b".", "integer of 5000 bytes"),
         (b"\x80\x02cno line feed", "middle of a line"),
         (b"\x80\x02}.", "a dictionary without names"),
-        (b"\x80\x02].", "a list"),
+        (b"\x80\x02].", "a value of type list"),
     ],
 )
 def test_a_damaged_pickle_is_refused_in_a_sentence(data, sentence, names_in):

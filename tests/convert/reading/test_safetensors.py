@@ -36,7 +36,7 @@ def test_names_stay_in_the_header_s_order_and_metadata_is_kept(tmp_path):
 def test_float8_is_listed_and_refused_by_name(tmp_path):
     with opened(tmp_path, {"x": {"dtype": "F8_E4M3", "shape": [24], "data_offsets": [0, 24]}}) as tensors:
         assert tensors["x"].dtype == "float8_e4m3fn"
-        with pytest.raises(CheckpointError, match="tensor 'x' holds float8_e4m3fn"):
+        with pytest.raises(CheckpointError, match="tensor 'x' is of type float8_e4m3fn"):
             tensors["x"].numpy()
 
 

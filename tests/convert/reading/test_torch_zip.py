@@ -54,6 +54,8 @@ def test_bfloat16_is_widened_exactly(opened):
     assert entry.dtype == "bfloat16"
     assert entry.numpy().dtype == np.float32
     np.testing.assert_array_equal(entry.numpy().view(np.uint32), halves.astype(np.uint32) << 16)
+    scalar = opened(files.torch_zip({"x": Tensor(Storage(b"\x80\x3f", "BFloat16Storage"), (), ())}))["x"].numpy()
+    assert isinstance(scalar, np.ndarray) and scalar.shape == () and scalar == 1
 
 
 def test_types_without_a_storage_class_are_views_of_bytes(opened):
@@ -94,11 +96,13 @@ def test_views_of_one_storage(packing, opened):
         assert np.shares_memory(arrays["whole"], arrays[name]), f"{name} was read a second time"
 
 
-def test_a_conjugate_or_negative_view_is_resolved(opened):
-    array = np.array([1 + 2j, 3 - 4j], np.complex64)
+@pytest.mark.parametrize("array", [np.array([1 + 2j, 3 - 4j], np.complex64), np.array(1 + 2j)])
+def test_a_conjugate_or_negative_view_is_resolved(array, opened):
     view = tensor(array)
     view.more = (False, OrderedDict(), {"conj": True, "neg": True})
-    np.testing.assert_array_equal(opened(files.torch_zip({"x": view}))["x"].numpy(), -array.conj())
+    read = opened(files.torch_zip({"x": view}))["x"].numpy()
+    assert isinstance(read, np.ndarray) and read.dtype == array.dtype
+    np.testing.assert_array_equal(read, -array.conj())
 
 
 def test_parameters_and_tensors_of_subclasses_are_unwrapped(opened):
@@ -172,7 +176,7 @@ def test_an_unknown_byte_order_is_refused(opened):
     [
         (
             Tensor(Storage(b"\1\2", "QInt8Storage"), (2,), (1,), 0, "_rebuild_qtensor", ((0, 1.0, 0), False, {})),
-            "tensor 'bad' holds a qint8 tensor",
+            "tensor 'bad' is of type qint8",
         ),
         (
             Tensor(
@@ -183,11 +187,11 @@ def test_an_unknown_byte_order_is_refused(opened):
                 "_rebuild_tensor_v3",
                 (False, {}, Name("torch", "float8_e4m3fn")),
             ),
-            "tensor 'bad' holds a float8_e4m3fn tensor",
+            "tensor 'bad' is of type float8_e4m3fn",
         ),
         (
             Call(Name("torch._utils", "_rebuild_sparse_tensor"), 0, (tensor(BASE), tensor(BASE), (3, 3))),
-            "tensor 'bad' holds a sparse tensor",
+            "tensor 'bad' is of type sparse",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def test_the_model_is_found(checkpoint, tmp_path):
         ({"optimizer": OPTIMIZER, "epoch": 1}, "names 'optimizer', 'epoch'"),
         ({"teacher": MODEL, "student": OTHER}, "several models, 'teacher', 'student'"),
         (tensor(np.ones(2)), "single tensor without a name"),
-        ([MODEL], "'a list'"),
+        ([MODEL], "a value of type list"),
         (Call(Name("a", "B")), "class 'a.B'"),
         ({"x" * 5000: MODEL["net.weight"]}, "name of 5000 characters|without names"),
     ],

@@ -1,0 +1,1 @@
+"""Training: losses, optimiser and schedule, the step, the loop, its checkpoints, and what a person sees of it."""

@@ -1,0 +1,133 @@
+"""python -m convert, as a person uses it: to MindSpore and back, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import drawn
+import numpy as np
+import pytest
+
+from convert import open_checkpoint
+from convert.__main__ import main
+from convert.reading.entry import ArrayEntry
+from convert.writing import write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = Path(__file__).parent / "layouts" / "manifests"
+HF, MMSEG, MIT = "segformer_b0_hf_ade150", "segformer_b0_easycv_cocostuff172", "mit_b0_nvlabs_imagenet"
+
+
+def checkpoint_of(manifest: str, path: Path) -> Path:
+    """A PyTorch file with these keys and drawn numbers."""
+    rows = [line.split("\t") for line in (MANIFESTS / f"{manifest}.tsv").read_text().splitlines()]
+    shapes = {key: tuple(int(n) for n in shape.strip("[]").split(",") if n) for key, shape, _ in rows}
+    tensors = drawn.weights(shapes, seed=1)
+    tensors.update({key: np.zeros((), np.int64) for key, _, dtype in rows if dtype == "int64"})
+    write_checkpoint(path, {key: ArrayEntry(array) for key, array in tensors.items()})
+    return path
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with open_checkpoint(path) as tensors:
+        return {name: entry.numpy().copy() for name, entry in tensors.items()}
+
+
+@pytest.fixture
+def hf(tmp_path: Path) -> Path:
+    return checkpoint_of(HF, tmp_path / "hf.pth")
+
+
+@pytest.mark.parametrize(("manifest", "layout"), [(HF, "hf"), (MMSEG, "mmseg")])
+@pytest.mark.parametrize(("ours", "theirs"), [("a.ckpt", "b.pth"), ("a.safetensors", "b.safetensors")])
+def test_the_round_trip_is_bit_identical(manifest: str, layout: str, ours: str, theirs: str, tmp_path: Path):
+    source = checkpoint_of(manifest, tmp_path / "source.pth")
+    assert main([str(source), str(tmp_path / ours)]) == 0
+    assert main([str(tmp_path / ours), str(tmp_path / theirs), "--to", layout]) == 0
+    before, after = arrays(source), arrays(tmp_path / theirs)
+    assert set(before) == set(after)
+    for name, array in before.items():
+        assert after[name].dtype == array.dtype
+        np.testing.assert_array_equal(after[name], array, err_msg=name)
+
+
+def test_what_was_inferred_and_dropped_is_said(hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main([str(hf), str(tmp_path / "out.ckpt")]) == 0
+    said = capsys.readouterr().out
+    assert "transformers' SegformerForSemanticSegmentation" in said
+    assert "segformer_b0_ade20k: 191 tensors filled from 207, 1 dropped" in said
+    assert "num_batches_tracked" in said and "count of batches" in said
+
+
+def test_a_dry_run_writes_nothing_but_the_report(hf: Path, tmp_path: Path):
+    assert main([str(hf), str(tmp_path / "out.ckpt"), "--dry-run", "--report", str(tmp_path / "plan.json")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hf.pth", "plan.json"]
+    report = json.loads((tmp_path / "plan.json").read_text())
+    assert report["layout"] == "hf" and report["model"] == "segformer_b0_ade20k"
+    stacked = next(row for row in report["tensors"] if row["to"] == ["backbone.stages.0.blocks.0.attn.kv.weight"])
+    assert stacked["operation"] == "stack" and len(stacked["from"]) == 2 and stacked["shapes"] == [[64, 32]]
+    assert not report["unused"] and not report["unfilled"]
+
+
+def test_a_file_that_does_not_fit_is_refused_and_nothing_is_written(
+    hf: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    assert main([str(hf), str(tmp_path / "out.ckpt"), "--model", "segformer_b0_cocostuff164k"]) == 2
+    said = capsys.readouterr().err
+    assert "20 of the model unfilled" in said
+    assert "decoder.classify.weight: [150, 256, 1, 1] in the source, [172, 256, 1, 1] in the model" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["hf.pth"]
+
+
+def test_a_backbone_becomes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFixture):
+    source = checkpoint_of(MIT, tmp_path / "mit.pth")
+    assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
+    said = capsys.readouterr().out
+    assert "backbone of segformer_b0" in said and "ImageNet classifier" in said
+    assert all(name.startswith("backbone.") for name in arrays(tmp_path / "out.ckpt"))
+
+
+def test_a_converted_file_knows_its_arithmetic(tmp_path: Path):
+    import ms_seg
+
+    source = checkpoint_of("segformer_b0_nvlabs_ade150", tmp_path / "original.pth")
+    assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
+    arguments = ms_seg.create_model("auto", tmp_path / "out.ckpt").preset.arguments
+    assert (arguments["norm_eps"], arguments["conv_norm_eps"]) == (1e-6, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["missing.pth", "out.ckpt"], "missing.pth"),
+        (["hf.pth", "out.onnx"], "out.onnx cannot be written: its ending would have to be .ckpt or .safetensors"),
+        (
+            ["hf.pth", "out.ckpt", "--model", "segformer_b9_ade20k"],
+            "there is no model 'segformer_b9_ade20k'; the nearest",
+        ),
+        (["hf.pth", "nowhere/out.ckpt"], "there is no folder nowhere"),
+        (["hf.safetensors", "hf.safetensors"], "hf.safetensors is the source itself"),
+        (["hf.pth", "out.pth", "--to", "keras"], "segformer has no layout 'keras'; it has hf, mmseg"),
+        (["text.pth", "out.ckpt"], "text.pth"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_bad_input_ends_in_one_sentence(
+    arguments: list[str], sentence: str, hf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(hf.parent)
+    Path("text.pth").write_text("not a checkpoint")
+    Path("hf.safetensors").symlink_to("hf.pth")
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not list(hf.parent.glob("out.*"))
+
+
+def test_the_program_leaves_the_exit_code_to_the_shell(tmp_path: Path):
+    command = [sys.executable, "-m", "convert", str(tmp_path / "missing.pth"), str(tmp_path / "out.ckpt")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr

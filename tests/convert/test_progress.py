@@ -1,0 +1,78 @@
+"""The progress bar."""
+
+import io
+
+import pytest
+
+from convert import progress
+from convert.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch) -> list[float]:
+    """Seconds that the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_terminal_shows_a_bar_that_fills_and_the_time_left(clock):
+    stream = Terminal()
+    with progress_bar(4, "segmenting", stream) as advance:
+        clock[0] = 30.0
+        advance()
+        last = stream.getvalue().split("\r")[-1]
+        assert "segmenting [######------------------]  25% 1:30 left" in last
+        clock[0] = 40.0
+        advance(3)
+    assert stream.getvalue().endswith("100% 0:40\n")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_a_file_gets_a_line_now_and_then(clock):
+    stream = io.StringIO()
+    with progress_bar(100, "writing", stream) as advance:
+        for second in range(100):
+            clock[0] = second
+            advance()
+    lines = stream.getvalue().splitlines()
+    assert 5 < len(lines) < 15
+    assert lines[-1] == "writing: 100%, 1:39"
+    assert "\r" not in stream.getvalue()
+
+
+def test_a_note_has_a_line_of_its_own():
+    stream = Terminal()
+    with progress_bar(2, "segmenting", stream) as bar:
+        bar.note("dog.jpg is cut off")
+    before, after = stream.getvalue().split("dog.jpg is cut off\n")
+    assert before.endswith("\r\x1b[K")
+    assert after.startswith("\r\x1b[Ksegmenting [")
+
+
+def test_an_error_shows_where_the_work_ended():
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), progress_bar(4, "writing", stream) as advance:
+        advance()
+        raise KeyboardInterrupt
+    assert stream.getvalue() == "writing: 25%, 0:00 left\n"
+
+
+def test_nothing_to_do_is_done():
+    stream = io.StringIO()
+    with progress_bar(0, "writing", stream):
+        pass
+    assert stream.getvalue() == "writing: 100%, 0:00\n"
+
+
+def test_hours_are_shown(clock):
+    stream = io.StringIO()
+    with progress_bar(1, "writing", stream) as advance:
+        clock[0] = 3 * 3600 + 62
+        advance()
+    assert stream.getvalue().splitlines()[-1] == "writing: 100%, 3:01:02"

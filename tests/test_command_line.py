@@ -1,0 +1,212 @@
+"""`python -m ms_seg`: what a person types, and what comes back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ms_seg
+from ms_seg.__main__ import main
+from ms_seg.commands import demo, segment
+from tests.toy_model import StrongestChannel
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Every model is the toy one; returns what was asked for."""
+    asked = []
+
+    def create_model(name, checkpoint=None):
+        asked.append((name, checkpoint))
+        return StrongestChannel()
+
+    monkeypatch.setattr(ms_seg, "create_model", create_model)
+    return asked
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with a red and a green picture, and a file that is none."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (64, 48), (200, 0, 0)).save(folder / "b_red.png")
+    Image.new("RGB", (64, 48), (0, 200, 0)).save(folder / "a_green.jpg")
+    (folder / "notes.txt").write_text("not to be looked at")
+    return folder
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def written(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestSegment:
+    def test_a_picture_gets_its_three_files(self, toy, pictures, tmp_path, capsys):
+        assert run("segment", pictures / "b_red.png", "--checkpoint", "x.pth", "--output", tmp_path / "out") == 0
+        assert written(tmp_path / "out") == ["b_red.labels.png", "b_red.overlay.png", "b_red.segments.json"]
+        assert np.all(np.array(Image.open(tmp_path / "out" / "b_red.labels.png")) == 0)
+        segments = json.loads((tmp_path / "out" / "b_red.segments.json").read_text())["segments"]
+        assert [segment["area"] for segment in segments] == [64 * 48]
+        assert "1 of 1 pictures segmented by toy" in capsys.readouterr().out
+
+    def test_a_folder_is_its_pictures_in_order(self, toy, pictures, tmp_path, capsys):
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", tmp_path / "out") == 0
+        assert len(written(tmp_path / "out")) == 6
+        progress = capsys.readouterr().err
+        assert progress.index("a_green.jpg") < progress.index("b_red.png") < progress.index("segmenting: 100%")
+
+    def test_a_folder_without_pictures_is_refused(self, tmp_path, capsys):
+        assert run("segment", tmp_path) == 2
+        assert "there are no pictures in" in capsys.readouterr().err
+
+    def test_results_among_the_pictures_are_not_segmented_again(self, toy, pictures):
+        for _ in range(2):
+            assert run("segment", pictures, "--checkpoint", "x.pth", "--output", pictures) == 0
+        assert len(written(pictures)) == 3 + 6
+
+    def test_pictures_of_one_name_do_not_overwrite_each_other(self, toy, pictures, tmp_path):
+        other = tmp_path / "other"
+        other.mkdir()
+        Image.new("RGB", (64, 48), (0, 0, 200)).save(other / "B_red.jpg")
+        names = (pictures / "b_red.png", other / "B_red.jpg", pictures / "b_red.png")
+        assert run("segment", *names, "--checkpoint", "x.pth", "--output", tmp_path / "out") == 0
+        content = {
+            path.name: json.loads(path.read_text())["picture"] for path in (tmp_path / "out").glob("*.segments.json")
+        }
+        assert content == {"b_red.segments.json": "b_red.png", "B_red-2.segments.json": "B_red.jpg"}
+
+    def test_one_bad_picture_does_not_stop_the_others(self, toy, pictures, tmp_path, capsys):
+        (pictures / "a_bad.jpg").write_bytes(b"\xff\xd8\xff")
+        assert run("segment", pictures, "nothing.jpg", "--checkpoint", "x.pth", "--output", tmp_path / "out") == 1
+        assert len(written(tmp_path / "out")) == 6
+        printed = capsys.readouterr()
+        assert "a_bad.jpg is " in printed.err
+        assert "there is no picture nothing.jpg" in printed.err
+        assert "2 of 4 pictures" in printed.out
+
+    def test_nothing_but_bad_pictures_is_a_failure(self, toy, tmp_path):
+        assert run("segment", "nothing.jpg", "--checkpoint", "x.pth", "--output", tmp_path) == 2
+
+    def test_a_network_that_fails_costs_one_picture_and_one_line(self, toy, pictures, tmp_path, capsys, monkeypatch):
+        def construct(self, images):
+            if images[0, 0].mean() > 10:
+                raise RuntimeError("Allocate memory failed\n----\nmany lines")
+            return self.pool(images)
+
+        monkeypatch.setattr(StrongestChannel, "construct", construct)
+        arguments = ("--checkpoint", "x.pth", "--output", tmp_path / "out", "--mode", "pynative")
+        assert run("segment", pictures, *arguments) == 1
+        error = capsys.readouterr().err
+        assert "b_red.png: toy could not be run on an input of 48x64: Allocate memory failed\n" in error
+        assert "many lines" not in error
+
+    def test_a_checkpoint_without_a_model_names_itself(self, toy, pictures, tmp_path):
+        run("segment", pictures, "--checkpoint", "x.pth", "--output", tmp_path / "out")
+        run(
+            "segment", pictures, "--checkpoint", "x.pth", "--model", "segformer_b0_ade20k", "--output", tmp_path / "out"
+        )
+        assert toy == [("auto", "x.pth"), ("segformer_b0_ade20k", "x.pth")]
+
+    def test_the_embedded_model_is_the_default(self, toy, pictures, tmp_path):
+        run("segment", pictures, "--output", tmp_path / "out")
+        assert toy == [("segformer_tiny_shapes", segment.ASSETS / "segformer_tiny_shapes.pth")]
+
+    def test_a_published_model_without_its_weights_is_refused(self, pictures, capsys):
+        assert run("segment", pictures, "--model", "segformer_b0_ade20k") == 2
+        error = capsys.readouterr().err
+        assert "segformer_b0_ade20k needs its weights: download nvidia/segformer-b0-finetuned-ade-512-512" in error
+        assert "--checkpoint" in error
+
+    def test_an_unknown_model_is_refused_with_near_ones(self, pictures, capsys):
+        assert run("segment", pictures, "--model", "segformer_b0_ade") == 2
+        assert "no model 'segformer_b0_ade'; the nearest are segformer_b0_ade20k" in capsys.readouterr().err
+
+    def test_an_output_that_is_a_file_is_refused(self, toy, pictures, capsys):
+        output = pictures / "notes.txt"
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", output) == 2
+        assert "notes.txt" in capsys.readouterr().err
+
+    def test_a_device_that_is_not_there_is_refused(self, toy, pictures, tmp_path, capsys):
+        arguments = ("--checkpoint", "x.pth", "--output", tmp_path / "out", "--device", "Ascend")
+        assert run("segment", pictures, *arguments) == 2
+        error = capsys.readouterr().err
+        assert "ms_seg segment: device Ascend cannot be used here" in error
+        assert error.count("\n") == 1
+
+    def test_an_interrupt_ends_quietly(self, pictures, monkeypatch, tmp_path, capsys):
+        def stopped(name, checkpoint=None):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ms_seg, "create_model", stopped)
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", tmp_path / "out") == 130
+        assert capsys.readouterr().err == "stopped\n"
+
+
+class TestModels:
+    def test_the_table_lists_the_models_of_a_pattern(self, capsys):
+        assert run("models", "segformer_b0*") == 0
+        heading, *rows = capsys.readouterr().out.splitlines()
+        assert heading.split()[:3] == ["name", "input", "classes"]
+        assert {row.split()[0] for row in rows} == set(ms_seg.list_models("segformer_b0*"))
+        assert any("172 cocostuff164k" in row and "mIoU 35.91" in row for row in rows)
+
+    def test_a_pattern_without_models_is_refused(self, capsys):
+        assert run("models", "resnet*") == 2
+        assert "no model matches 'resnet*'" in capsys.readouterr().err
+
+    def test_it_does_not_wait_for_mindspore(self):
+        code = "import sys; from ms_seg.__main__ import main; main(['models']); sys.exit('mindspore' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT).returncode == 0
+
+
+class TestDemo:
+    def test_the_embedded_checkpoint_is_the_model_that_pytorch_ran(self, tmp_path, capsys):
+        assert run("demo", "--output", tmp_path) == 0
+        printed = capsys.readouterr().out
+        assert float(printed.split("mIoU against the truth: ")[1].split()[0]) > 0.85
+        assert {"shapes_1.overlay.png", "shapes_2.overlay.png"} <= set(written(tmp_path))
+
+    def test_another_model_than_pytorchs_fails(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(demo, "LARGEST_ERROR", 0.0)
+        assert run("demo", "--output", tmp_path) == 1
+        assert "not the model that PyTorch ran" in capsys.readouterr().err
+
+    def test_the_error_is_relative(self):
+        ours, theirs = np.float32([[3.0, 4.0]]), np.float32([[3.0, 4.5]])
+        assert demo.relative_error(ours, theirs) == pytest.approx(0.5 / np.hypot(3, 4.5))
+        assert demo.relative_error(ours, np.zeros((1, 3), np.float32)) == float("inf")
+
+
+def test_a_person_sees_no_traceback_and_none_of_mindspores_warnings(pictures, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "ms_seg",
+        "segment",
+        str(pictures / "b_red.png"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GLOG")}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    lines = result.stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["compiling", str(pictures / "b_red.png"), "segmenting:"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["segment"], ["paint"]])
+def test_a_wrong_call_shows_its_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: python -m ms_seg" in capsys.readouterr().err
