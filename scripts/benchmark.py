@@ -1,7 +1,7 @@
 """Time our models beside the PyTorch references: python scripts/benchmark.py [--models NAME ...] [--sizes HxW ...]
 
-Each implementation lives in a process of its own with the same number of threads and gets the same input; runs alternate,
-so that whatever else the machine does weighs on both. Prints medians, their ratio, the first call with its
+Each implementation lives in a process of its own with the same number of threads and gets the same input; runs
+alternate, so that whatever else the machine does weighs on both. Prints medians, their ratio, the first call with its
 compilation, and each process's peak memory, model construction included.
 """
 

@@ -2,7 +2,8 @@
 
 Weights are drawn so that every branch matters, saved as a PyTorch file, converted, and run beside PyTorch on the CPU.
 Prints, for each model and input size, the relative error of every stage against PyTorch in float32 and, with
---float64, our error against PyTorch in float64 as a multiple of PyTorch's own. Exits with 1 if any stage diverges, naming the first.
+--float64, our error against PyTorch in float64 as a multiple of PyTorch's own. Exits with 1 if any stage diverges,
+naming the first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The PyTorch references, built from their published packages on the CPU, with weights drawn so that all branches count.
+"""The PyTorch references, from their published packages, on the CPU, with weights drawn so that all branches count.
 
 SegFormer comes from transformers and from mmsegmentation 0.30. The latter needs mmcv 1.7.2, which no longer installs
 with current tools; its Python source is fetched once into a cache folder, and its compiled operators, which none of
