@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 from ms_seg.cells.attention import attend, merge_heads, split_heads
 from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.dense import Dense
-from ms_seg.cells.drop_path import DropPath
+from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MixFFN
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.patch_embed import OverlapPatchEmbed
@@ -53,11 +53,11 @@ class Block(nn.Cell):
         self.attn = EfficientSelfAttention(channels, heads, reduction, conv_norm_eps)
         self.norm2 = LayerNorm(channels, norm_eps)
         self.mlp = MixFFN(channels, MLP_RATIO * channels)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), grid))
-        return x + self.drop_path(self.mlp(self.norm2(x), grid))
+        x = x + self.drop_path1(self.attn(self.norm1(x), grid))
+        return x + self.drop_path2(self.mlp(self.norm2(x), grid))
 
 
 class Stage(nn.Cell):

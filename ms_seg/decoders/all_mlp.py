@@ -8,6 +8,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
 from ms_seg.cells.conv import Conv2d, ConvNormReLU
+from ms_seg.cells.drop import Dropout2d
 from ms_seg.cells.resize import resize
 
 CONCAT_ORDERS = ("fine_to_coarse", "coarse_to_fine")
@@ -35,7 +36,7 @@ class AllMLPDecoder(nn.Cell):
         levels = len(in_channels)
         self.project = nn.CellList([ConvNormReLU(c, width) if level_norm else Conv2d(c, width, 1) for c in in_channels])
         self.fuse = ConvNormReLU(levels * width, width)
-        self.dropout = nn.Dropout2d(dropout_rate)
+        self.dropout = Dropout2d(dropout_rate, width)
         self.classify = Conv2d(width, num_classes, 1, weight_init=Normal(0.01))
         self.slots = tuple(range(levels)) if concat_order == "fine_to_coarse" else tuple(reversed(range(levels)))
 

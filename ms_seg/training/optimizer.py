@@ -41,13 +41,17 @@ class AdamW(nn.Cell):
 
     def __init__(self, parameter_groups: Sequence[Group], beta1: float, beta2: float, epsilon: float = 1e-8):
         super().__init__()
-        self.parameters = ParameterTuple(group.parameter for group in parameter_groups)
-        self.first_moments = self.parameters.clone("adam.first", "zeros")
-        self.second_moments = self.parameters.clone("adam.second", "zeros")
+        self.trained = ParameterTuple(group.parameter for group in parameter_groups)
+        self.first_moments = self.trained.clone("adam.first", "zeros")
+        self.second_moments = self.trained.clone("adam.second", "zeros")
         self.lr_multipliers = tuple(group.lr_multiplier for group in parameter_groups)
         self.weight_decays = tuple(group.weight_decay for group in parameter_groups)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.update = ops.AdamWeightDecay()
+
+    @property
+    def moments(self) -> list[Parameter]:
+        return [*self.first_moments, *self.second_moments]
 
     def corrections(self, step: int) -> tuple[float, float]:
         """Bias corrections of a step counted from 0: of the first moment, and the square root of the second's."""
@@ -55,9 +59,9 @@ class AdamW(nn.Cell):
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, first: Tensor, second: Tensor) -> None:
         """lr: scalar float32; first, second: the step's corrections, scalars float32."""
-        for i in range(len(self.parameters)):
+        for i in range(len(self.trained)):
             self.update(
-                self.parameters[i],
+                self.trained[i],
                 self.first_moments[i],
                 self.second_moments[i],
                 lr * self.lr_multipliers[i] * second / first,
