@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
+import itertools
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,10 +39,13 @@ def main() -> int:
         print(f"parity: no model matches {' '.join(options.models)}", file=sys.stderr)
         return 2
     diverged, rows = [], []
-    for name in names:
-        for height, width in options.sizes:
+    # MindSpore keeps the memory of every graph it compiled, so each comparison has a process of its own.
+    alone = {"max_workers": 1, "max_tasks_per_child": 1, "mp_context": multiprocessing.get_context("spawn")}
+    with ProcessPoolExecutor(**alone) as pool:
+        for name, (height, width) in itertools.product(names, options.sizes):
             start = time.perf_counter()
-            result = compare(name, (options.batch, 3, height, width), options.seed, options.float64)
+            shape = (options.batch, 3, height, width)
+            result = pool.submit(compare, name, shape, options.seed, options.float64).result()
             rows.append(_row(result, time.perf_counter() - start))
             _print(result, rows[-1], options.stages)
             if result.first_diverging:

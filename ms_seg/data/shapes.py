@@ -111,7 +111,7 @@ def _cross() -> np.ndarray:
 
 _OUTLINES: dict[str, list[np.ndarray]] = {
     "circle": [_polar(0.92, corners=72)],
-    "square": [_polar(1.1, corners=4)],
+    "square": [_polar(1.1, corners=4) * np.exp(0.25j * np.pi)],
     "triangle": [_polar(1.15, corners=3)],
     "star": [_polar(1.15, 0.48, corners=10)],
     "ring": [_polar(0.98, corners=72), _polar(0.52, corners=72)[::-1]],

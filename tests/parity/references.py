@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import types
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -178,6 +179,7 @@ def import_mmseg() -> None:
     if "mmcv._ext" in sys.modules:
         return
     sys.path.insert(0, str(_mmcv_source()))
+    warnings.filterwarnings("ignore", module="mmcv|mmseg")  # of releases that came and went
     for name in ("torchvision", "mmcv._ext"):
         if name not in sys.modules:
             sys.modules[name] = _Absent(name)

@@ -1,0 +1,260 @@
+"""Pictures with a class for every pixel, in the folders that datasets are published in."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from mmap import mmap
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from ms_seg.data.labels import LabelSet, numbered_labels, read_labels
+from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
+from ms_seg.data.shapes import SHAPES_LABELS, Scene, draw_scene
+
+SPLITS = ("training", "validation")
+DATASETS = ("ade20k", "cocostuff164k", "folder", "shapes")
+
+_PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_INFERRED_FROM = 300  # label files that tell a person's numbering
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
+
+
+class SemanticDataset(Protocol):
+    """Pictures and their label maps, by index.
+
+    Reading raises ValueError in one sentence that names the file, for whatever is wrong with it.
+    """
+
+    label_set: LabelSet
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """The picture's name, without a file ending; no two are the same."""
+
+    def picture(self, index: int) -> np.ndarray:
+        """RGB, (H, W, 3) uint8."""
+
+    def labels(self, index: int) -> np.ndarray:
+        """Class indices, (H, W) uint8; 255 where the pixel is to be ignored."""
+
+
+def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -> SemanticDataset:
+    """A dataset as it lies on disk.
+
+    Args:
+        name: one of DATASETS; "folder" is a person's own (see `open_folder`).
+        folder: where it lies; "shapes" is drawn and needs none.
+        split: "training" or "validation".
+
+    Raises: ValueError for an unknown name or split; for a missing or empty folder; for a picture without a label file
+        or the other way round, naming it.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
+    if name not in DATASETS:
+        raise ValueError(f"there is no dataset {name!r}: choose from {', '.join(DATASETS)}")
+    if name == "shapes":
+        return DrawnWorld(split)
+    if folder is None:
+        raise ValueError(f"the dataset {name} needs the folder that it lies in")
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {root}")
+    return {"ade20k": open_ade20k, "cocostuff164k": open_coco_stuff, "folder": open_folder}[name](root, split)
+
+
+def open_ade20k(root: Path, split: str) -> LabelledFolder:
+    """ADE20K as in ADEChallengeData2016.zip; `root` is that folder or its parent. Label 0 is "other": ignored."""
+    inner = root / "ADEChallengeData2016"
+    root = inner if inner.is_dir() else root
+    labels = read_labels("ade20k")
+    return _pair(root / "images" / split, root / "annotations" / split, ".png", labels, from_one(len(labels)))
+
+
+def open_coco_stuff(root: Path, split: str) -> LabelledFolder:
+    """COCO-Stuff 164k: images/train2017 or train2017, and the label maps in annotations or stuffthingmaps_trainval2017.
+
+    Label maps are the published ones, or mmsegmentation's `*_labelTrainIds.png` where a folder holds them.
+    """
+    part = {"training": "train2017", "validation": "val2017"}[split]
+    pictures = _first_folder(root / "images" / part, root / part)
+    annotations = _first_folder(root / "annotations" / part, root / "stuffthingmaps_trainval2017" / part)
+    labels = read_labels("cocostuff164k")
+    if any(annotations.glob("*_labelTrainIds.png")):
+        return _pair(pictures, annotations, "_labelTrainIds.png", labels, from_zero(len(labels)))
+    return _pair(pictures, annotations, ".png", labels, coco_stuff())
+
+
+def open_folder(root: Path, split: str) -> LabelledFolder:
+    """A person's own: images/{training,validation}, labels/{training,validation} with PNGs of the same names, labels.txt.
+
+    labels.txt names one class a line. Whether label files number them from 0 or from 1 is told by the files of both
+    splits, so that the two agree.
+    """
+    names = _read_names(root / "labels.txt")
+    folders = [root / "labels" / part for part in SPLITS]
+    files = [file for folder in folders if folder.is_dir() for file in _files(folder, (".png",))]
+    labels = LabelSet(names, numbered_labels(len(names)).palette)
+    from_zero(len(names))  # refuses too many classes before any file is read
+    numbering = infer_numbering(spread(files, _INFERRED_FROM), len(names))
+    return _pair(root / "images" / split, root / "labels" / split, ".png", labels, numbering)
+
+
+@dataclass(frozen=True)
+class LabelledFolder:
+    """Pictures in one folder, label maps in another: `a.jpg` belongs to `a` + ending.
+
+    files: names of the picture files, in order. numbering: what the label files' values mean.
+    """
+
+    pictures: Path
+    annotations: Path
+    ending: str
+    files: tuple[str, ...]
+    label_set: LabelSet
+    numbering: Numbering
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return os.path.splitext(self.files[index])[0]
+
+    def picture(self, index: int) -> np.ndarray:
+        from ms_seg.inference.picture import read_picture  # imported late: that package's front door needs MindSpore
+
+        return read_picture(self.pictures / self.files[index])
+
+    def label_file(self, index: int) -> Path:
+        return self.annotations / (self.name(index) + self.ending)
+
+    def values(self, index: int) -> np.ndarray:
+        """The label file as it is, (H, W) uint8, checked to be of the picture's size."""
+        picture, file = self.pictures / self.files[index], self.label_file(index)
+        values = read_values(file)
+        height, width = _size(picture)
+        if values.shape != (height, width):
+            own = f"{values.shape[1]}x{values.shape[0]}"
+            raise ValueError(f"{file} is {own}, but its picture {picture} is {width}x{height}")
+        return values
+
+    def labels(self, index: int) -> np.ndarray:
+        return self.numbering.classes(self.values(index), self.label_file(index))
+
+
+class DrawnWorld:
+    """Scenes of `ms_seg.data.shapes`; training and validation have seeds of their own.
+
+    A scene is drawn when it is first asked for. What is drawn stays in memory that processes forked from this one
+    share, at most 4 bytes a pixel: to draw a scene takes longer than to train on it.
+
+    Args:
+        size: (height, width) of the pictures.
+    """
+
+    first_seed = {"training": 0, "validation": 1_000_000}
+    count = {"training": 2000, "validation": 200}
+    label_set = SHAPES_LABELS
+
+    def __init__(self, split: str, size: tuple[int, int] = (160, 160)):
+        self.size = size
+        self._first, self._count = self.first_seed[split], self.count[split]
+        self._row = 4 * size[0] * size[1]  # picture, label map
+        self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def name(self, index: int) -> str:
+        return f"scene_{self._first + index:07}"
+
+    def scene(self, index: int) -> Scene:
+        """The whole truth: instances and their words too."""
+        return draw_scene(self._first + index, self.size)
+
+    def picture(self, index: int) -> np.ndarray:
+        return self._planes(index)[: 3 * self._row // 4].reshape(*self.size, 3)
+
+    def labels(self, index: int) -> np.ndarray:
+        return self._planes(index)[3 * self._row // 4 :].reshape(self.size)
+
+    def _planes(self, index: int) -> np.ndarray:
+        planes, checksum = self._drawn[index][: self._row], self._drawn[index][self._row :].view(np.uint32)
+        if zlib.crc32(planes) != checksum:  # not drawn yet, or another process is about to finish it
+            scene = self.scene(index)
+            planes[:] = np.concatenate((scene.picture.ravel(), scene.label_map.ravel()))
+            checksum[:] = zlib.crc32(planes)
+        return planes.copy()
+
+
+def spread(items: Sequence, count: int) -> list:
+    """At most `count` of the items, evenly from the first to the last."""
+    chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[index] for index in chosen]
+
+
+def _pair(pictures: Path, annotations: Path, ending: str, labels: LabelSet, numbering: Numbering) -> LabelledFolder:
+    """The dataset of two folders whose files belong together by name."""
+    files: dict[str, str] = {}
+    for picture in _files(pictures, _PICTURES):
+        other = files.setdefault(picture.stem, picture.name)
+        if other != picture.name:
+            raise ValueError(f"{pictures} holds both {other} and {picture.name}: a label file can belong to only one")
+    labelled = {file.name.removesuffix(ending): file for file in _files(annotations, (ending,))}
+    for stem, name in files.items():
+        if stem not in labelled:
+            raise ValueError(f"the picture {pictures / name} has no label file {annotations / (stem + ending)}")
+    for stem, file in labelled.items():
+        if stem not in files:
+            raise ValueError(f"the label file {file} has no picture in {pictures}")
+    return LabelledFolder(pictures, annotations, ending, tuple(files.values()), labels, numbering)
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with one of the endings, by name; ValueError if there is no such folder or file."""
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    found = (file for file in folder.iterdir() if not file.name.startswith("."))
+    files = sorted(file for file in found if file.name.endswith(endings) or file.suffix.lower() in endings)
+    if not files:
+        raise ValueError(f"the folder {folder} is empty: it holds no {', '.join(endings)} file")
+    return files
+
+
+def _first_folder(*folders: Path) -> Path:
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise ValueError(f"there is no folder {' or '.join(map(str, folders))}")
+
+
+def _read_names(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise ValueError(f"there is no {file}: write the classes' names into it, one a line") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8 text") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise ValueError(f"{file} is empty: write the classes' names into it, one a line")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{file} names the class {twice!r} twice")
+    return names
+
+
+def _size(picture: Path) -> tuple[int, int]:
+    """(height, width) as the picture is read, which is as its EXIF orientation says; from its header alone."""
+    try:
+        with Image.open(picture) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (height, width)
+    except Exception as error:
+        raise ValueError(f"{picture} is missing or not a whole picture: {error}") from None
