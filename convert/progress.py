@@ -13,15 +13,17 @@ _TERMINAL_PAUSE, _FILE_PAUSE = 0.1, 10.0  # seconds between two drawings
 
 
 @contextmanager
-def progress_bar(total: int, label: str, stream: TextIO | None = None) -> Iterator[ProgressBar]:
+def progress_bar(total: int, label: str, stream: TextIO | None = None, done: int = 0) -> Iterator[ProgressBar]:
     """Show how much of `total` (pictures, tensors, bytes) is done, on stderr unless another stream is given.
+
+    `done`: how much of it was done before, and says nothing of the time that is left.
 
     with progress_bar(len(pictures), "segmenting") as advance:
         for picture in pictures:
             ...
             advance()
     """
-    bar = ProgressBar(total, label, stream or sys.stderr)
+    bar = ProgressBar(total, label, stream or sys.stderr, done)
     try:
         yield bar
     finally:
@@ -31,18 +33,20 @@ def progress_bar(total: int, label: str, stream: TextIO | None = None) -> Iterat
 class ProgressBar:
     """Call it to say that something is done; `note` writes a line beside it."""
 
-    def __init__(self, total: int, label: str, stream: TextIO):
+    def __init__(self, total: int, label: str, stream: TextIO, done: int = 0):
         self.total, self.label = total, label
-        self.done = 0
+        self.done = self._done_before = done
+        self._text = ""
         self._stream = stream
         self._terminal = stream.isatty()
         self._begun = self._drawn = time.monotonic()
         if self._terminal:
             self._draw(self._begun)
 
-    def __call__(self, amount: int = 1) -> None:
-        """Say that so much more is done."""
+    def __call__(self, amount: int = 1, text: str = "") -> None:
+        """Say that so much more is done, and what stands behind the bar."""
         self.done += amount
+        self._text = f"  {text}" if text else ""
         now = time.monotonic()
         if now - self._drawn >= (_TERMINAL_PAUSE if self._terminal else _FILE_PAUSE):
             self._draw(now)
@@ -65,13 +69,14 @@ class ProgressBar:
         self._drawn = now
         share = min(self.done / self.total, 1.0) if self.total else 1.0
         filled = round(share * _BAR_WIDTH)
-        elapsed = now - self._begun
-        seconds = f"{_clock(elapsed / share - elapsed)} left" if 0 < share < 1 else _clock(elapsed)
+        elapsed, here = now - self._begun, self.done - self._done_before
+        left = elapsed / here * (self.total - self.done) if here else 0.0
+        seconds = f"{_clock(left)} left" if left > 0 else _clock(elapsed)
         if self._terminal:
             bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
-            self._stream.write(f"\r\x1b[K{self.label} [{bar}] {share:4.0%} {seconds}")
+            self._stream.write(f"\r\x1b[K{self.label} [{bar}] {share:4.0%} {seconds}{self._text}")
         else:
-            self._stream.write(f"{self.label}: {share:.0%}, {seconds}\n")
+            self._stream.write(f"{self.label}: {share:.0%}, {seconds}{self._text}\n")
         self._stream.flush()
 
 

@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ms_seg.commands import demo, models, segment
+from ms_seg.commands import demo, models, segment, train
 
 _COMMANDS = {
     "segment": (segment, "segment pictures: overlay, label map and segments of each"),
+    "train": (train, "train a model on a dataset by its published recipe"),
     "models": (models, "list the published models"),
     "demo": (demo, "convert the embedded PyTorch checkpoint, segment two pictures, compare with PyTorch"),
 }

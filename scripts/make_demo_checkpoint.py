@@ -80,7 +80,7 @@ def draw_training_set(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batches(rng: np.random.Generator, pictures: np.ndarray, label_maps: np.ndarray) -> Iterator[tuple]:
-    """Endless batches of random crops, half of them mirrored: pictures (N, CROP, CROP, 3), label maps (N, CROP, CROP)."""
+    """Endless batches of random crops, half of them mirrored: (BATCH, CROP, CROP, 3) and (BATCH, CROP, CROP) uint8."""
     while True:
         order = rng.permutation(len(pictures))
         for start in range(0, len(order) - BATCH + 1, BATCH):
@@ -88,8 +88,8 @@ def batches(rng: np.random.Generator, pictures: np.ndarray, label_maps: np.ndarr
             for index in order[start : start + BATCH]:
                 y, x = (rng.integers(side - CROP + 1) for side in TRAINING_SIZE)
                 window = (slice(y, y + CROP), slice(x, x + CROP))
-                step = 1 - 2 * rng.integers(2)
-                chosen.append([whole[index][window][:, ::step] for whole in (pictures, label_maps)])
+                direction = 1 - 2 * rng.integers(2)
+                chosen.append([whole[index][window][:, ::direction] for whole in (pictures, label_maps)])
             yield tuple(np.stack(parts) for parts in zip(*chosen, strict=True))
 
 

@@ -22,6 +22,8 @@ DATASETS = ("ade20k", "cocostuff164k", "folder", "shapes")
 
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _INFERRED_FROM = 300  # label files that tell a person's numbering
+_FIRST_SEED = {"training": 0, "validation": 1_000_000}  # of the drawn world
+_SCENES = {"training": 2000, "validation": 200}
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
 
 
@@ -93,7 +95,7 @@ def open_coco_stuff(root: Path, split: str) -> LabelledFolder:
 
 
 def open_folder(root: Path, split: str) -> LabelledFolder:
-    """A person's own: images/{training,validation}, labels/{training,validation} with PNGs of the same names, labels.txt.
+    """A person's own: images/{training,validation}, PNGs of the same names in labels/{training,validation}, labels.txt.
 
     labels.txt names one class a line. Whether label files number them from 0 or from 1 is told by the files of both
     splits, so that the two agree.
@@ -159,13 +161,11 @@ class DrawnWorld:
         size: (height, width) of the pictures.
     """
 
-    first_seed = {"training": 0, "validation": 1_000_000}
-    count = {"training": 2000, "validation": 200}
     label_set = SHAPES_LABELS
 
     def __init__(self, split: str, size: tuple[int, int] = (160, 160)):
         self.size = size
-        self._first, self._count = self.first_seed[split], self.count[split]
+        self._first, self._count = _FIRST_SEED[split], _SCENES[split]
         self._row = 4 * size[0] * size[1]  # picture, label map
         self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
 

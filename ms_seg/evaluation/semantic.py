@@ -1,8 +1,15 @@
-"""Mean intersection over union, streamed over pictures, as mmsegmentation counts it."""
+"""aAcc, mIoU and mAcc, streamed over pictures, as mmsegmentation 0.30 counts them (core/evaluation/metrics.py)."""
 
 from __future__ import annotations
 
+import warnings
+
+import cv2
 import numpy as np
+
+MOST_CLASSES = 255
+# cv2.calcHist counts in float32, which is exact up to 2**24 of a kind.
+_MOST_PIXELS = 1 << 24
 
 
 class ConfusionMatrix:
@@ -10,38 +17,110 @@ class ConfusionMatrix:
 
     Pixels whose truth is `ignore_label` are left out. A prediction of `num_classes` or more (EasyCV's 172nd output) is
     a miss of the true class and counts for no other.
+
+    counts: (C, C + 1) int64, (true, predicted); the last column is "no class".
+
+    The figures are fractions, float64. A class that is nowhere to be counted has the figure nan, and the means leave it
+    out: IoU wants it in a truth or a prediction, accuracy in a truth. The mean of no class at all is nan.
+
+    Raises ValueError for fewer than 1 or more than MOST_CLASSES classes.
     """
 
     def __init__(self, num_classes: int, ignore_label: int = 255):
+        if not 1 <= num_classes <= MOST_CLASSES:
+            raise ValueError(f"{num_classes} classes cannot be counted: 1 to {MOST_CLASSES} can")
         self.num_classes, self.ignore_label = num_classes, ignore_label
-        self.counts = np.zeros((num_classes, num_classes + 1), np.int64)  # (true, predicted); the last column: no class
+        self.counts = np.zeros((num_classes, num_classes + 1), np.int64)
 
-    def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
-        """Add a picture: two integer label maps of one shape.
+    def update(self, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Add a picture: two integer label maps of one shape. Returns the counts of this picture alone.
 
-        Raises ValueError for maps of different shapes, and for a truth outside the classes that is not to be ignored.
+        Raises ValueError for maps of different shapes, for a truth outside the classes that is not to be ignored, and
+        for a negative prediction.
         """
         if prediction.shape != truth.shape:
             raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
-        counted = truth != self.ignore_label
-        true, predicted = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
-        for name, labels, limit in (("truth", true, self.num_classes), ("prediction", predicted, np.inf)):
-            if labels.size and (labels.min() < 0 or labels.max() >= limit):
-                span = f"{labels.min()} to {labels.max()}"
-                raise ValueError(f"the {name} has labels {span}, of {self.num_classes} classes from 0")
-        width = self.num_classes + 1
-        pairs = true * width + np.minimum(predicted, self.num_classes)
-        self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
+        pairs = _count_pairs(_to_bytes("truth", truth, 255), _to_bytes("prediction", prediction, None))
+        wrong = np.flatnonzero(pairs.any(axis=1))
+        wrong = wrong[(wrong >= self.num_classes) & (wrong != self.ignore_label)]
+        if wrong.size:
+            raise ValueError(f"the truth has the label {wrong[-1]}, of {self.num_classes} classes from 0")
+        if 0 <= self.ignore_label < self.num_classes:
+            pairs[self.ignore_label] = 0
+        counts = np.empty_like(self.counts)
+        counts[:, :-1] = pairs[: self.num_classes, : self.num_classes]
+        counts[:, -1] = pairs[: self.num_classes, self.num_classes :].sum(axis=1)
+        self.counts += counts
+        return counts
 
     @property
     def per_class_iou(self) -> np.ndarray:
-        """(C,) float64 of 0..1; nan for a class that is in no truth and no prediction."""
-        intersection = self.counts.diagonal().astype(np.float64)
+        """(C,): intersection over union."""
+        intersection = self.counts.diagonal()
         union = self.counts.sum(axis=1) + self.counts[:, :-1].sum(axis=0) - intersection
-        return np.divide(intersection, union, out=np.full(self.num_classes, np.nan), where=union > 0)
+        return _ratio(intersection, union)
+
+    @property
+    def per_class_accuracy(self) -> np.ndarray:
+        """(C,): the share of a class's pixels that were found."""
+        return _ratio(self.counts.diagonal(), self.counts.sum(axis=1))
 
     @property
     def miou(self) -> float:
-        """Mean of the classes that are in a truth or a prediction; nan when there is none."""
-        known = self.per_class_iou[~np.isnan(self.per_class_iou)]
-        return float(known.mean()) if known.size else float("nan")
+        """Mean of `per_class_iou`."""
+        return _mean(self.per_class_iou)
+
+    @property
+    def macc(self) -> float:
+        """Mean of `per_class_accuracy`."""
+        return _mean(self.per_class_accuracy)
+
+    @property
+    def aacc(self) -> float:
+        """The share of all counted pixels that were found."""
+        return float(_ratio(self.counts.diagonal().sum(), self.counts.sum()))
+
+
+def picture_iou(counts: np.ndarray) -> float:
+    """Mean IoU of one picture, from the counts that `ConfusionMatrix.update` returned."""
+    alone = ConfusionMatrix(len(counts))
+    alone.counts = counts
+    return alone.miou
+
+
+def _count_pairs(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Two label maps of one shape, uint8 -> how often each pair of values occurs, (256, 256) int64.
+
+    One core, 150 classes, 512x683, megapixels a second: 1000 like this; 600 for bincount of `truth * 256 + prediction`
+    in uint16, 450 for bincount of the bytes interleaved and viewed as uint16, 80 for bincount in int64.
+    """
+    truth, prediction = truth.reshape(-1, 1), prediction.reshape(-1, 1)
+    pairs = np.zeros((256, 256), np.int64)
+    for start in range(0, len(truth), _MOST_PIXELS):
+        piece = slice(start, start + _MOST_PIXELS)
+        images = [np.ascontiguousarray(labels[piece]) for labels in (truth, prediction)]
+        pairs += cv2.calcHist(images, [0, 1], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
+    return pairs
+
+
+def _to_bytes(name: str, labels: np.ndarray, highest: int | None) -> np.ndarray:
+    """Integer labels as uint8, in which what is above 255 becomes 255; ValueError outside 0..highest."""
+    if labels.dtype == np.uint8 or not labels.size:
+        return labels.astype(np.uint8, copy=False)
+    if labels.dtype.kind not in "bui":
+        raise ValueError(f"the {name} is {labels.dtype}: labels are integers")
+    low, high = labels.min(), labels.max()
+    if low < 0 or (highest is not None and high > highest):
+        raise ValueError(f"the {name} has labels {low} to {high}, where 0 to {highest or 'the last class'} can be")
+    return (labels if high <= 255 else np.minimum(labels, 255)).astype(np.uint8)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+
+
+def _mean(figures: np.ndarray) -> float:
+    """As mmsegmentation takes it: another order of adding would change the last digit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing, which is nan
+        return float(np.nanmean(figures))

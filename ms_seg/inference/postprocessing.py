@@ -7,11 +7,11 @@ is separable, and the label of a pixel needs the logits of that pixel only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from ms_seg.inference.preprocessing import Geometry
+from ms_seg.inference.resizing import Taps
 
 _BAND_BYTES = 4 << 20  # of logits at a time: what stays in the processor's cache is fastest
 
@@ -19,11 +19,7 @@ _BAND_BYTES = 4 << 20  # of logits at a time: what stays in the processor's cach
 def label_pixels(logits: np.ndarray, geometry: Geometry, via_input: bool) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of each pixel, and how probable each class is where it was chosen.
 
-    Args:
-        logits: (C, h, w) float32 for the padded input of the network.
-        geometry: as `network_input` returned it.
-        via_input: resize to the network's input first and then to the picture, as mmsegmentation does, instead of at
-            once. A padded input is always undone in two steps, since its padding is cut off in between.
+    Args: as of `picture_bands`.
 
     Returns: labels (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean softmax probability of
         a class over the pixels it was chosen for, 0 for a class without pixels.
@@ -31,9 +27,7 @@ def label_pixels(logits: np.ndarray, geometry: Geometry, via_input: bool) -> tup
     num_classes = len(logits)
     labels = np.empty(geometry.picture, np.int32)
     probability_sums = np.zeros(num_classes)
-    if not via_input and geometry.padded == geometry.resized:
-        geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
-    for rows, band in _bands(logits, geometry):
+    for rows, band in picture_bands(logits, geometry, via_input):
         chosen = band.argmax(axis=2)
         labels[rows] = chosen
         band -= np.take_along_axis(band, chosen[..., None], axis=2)
@@ -43,47 +37,23 @@ def label_pixels(logits: np.ndarray, geometry: Geometry, via_input: bool) -> tup
     return labels, probability_sums / np.maximum(counts, 1)
 
 
-@dataclass(frozen=True)
-class _Taps:
-    """Bilinear resizing along one axis: the two source positions beside each target position, the second's weight."""
+def picture_bands(logits: np.ndarray, geometry: Geometry, via_input: bool) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the picture and their logits (rows, W, C) float32, from top to bottom; the logits may be overwritten.
 
-    lower: np.ndarray
-    upper: np.ndarray
-    weight: np.ndarray
-
-    @classmethod
-    def between(cls, source: int, target: int) -> _Taps:
-        """align_corners=False.
-
-        Positions are those of PyTorch's CPU kernel to the last bit, since their rounding moves labels: a float32 scale,
-        and one fused multiply and subtract, which float64 stands in for.
-        """
-        scale = np.float64(np.float32(source) / np.float32(target))
-        positions = np.maximum((np.arange(target) + 0.5) * scale - 0.5, 0).astype(np.float32)
-        lower = np.minimum(positions.astype(np.intp), source - 1)
-        return cls(lower, np.minimum(lower + 1, source - 1), positions - lower.astype(np.float32))
-
-    def part(self, targets: slice, first_source: int = 0) -> _Taps:
-        """The taps of some targets, on a source that begins at `first_source`."""
-        return _Taps(self.lower[targets] - first_source, self.upper[targets] - first_source, self.weight[targets])
-
-    def apply(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """Resize (rows, columns, C) along axis 0 or 1."""
-        lower, result = values.take(self.lower, axis), values.take(self.upper, axis)
-        result -= lower
-        result *= np.expand_dims(self.weight, (1, 2) if axis == 0 else (0, 2))
-        result += lower
-        return result
-
-
-def _bands(logits: np.ndarray, geometry: Geometry) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of the picture and their logits (rows, W, C), from top to bottom."""
+    Args:
+        logits: (C, h, w) float32 for the padded input of the network.
+        geometry: as `network_input` returned it.
+        via_input: resize to the network's input first and then to the picture, as mmsegmentation does, instead of at
+            once. A padded input is always undone in two steps, since its padding is cut off in between.
+    """
+    if not via_input and geometry.padded == geometry.resized:
+        geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
     values = np.ascontiguousarray(logits.transpose(1, 2, 0))  # (h, w, C): the classes of a pixel lie together
     (input_height, input_width), (height, width) = geometry.resized, geometry.picture
-    input_rows = _Taps.between(values.shape[0], geometry.padded[0])
-    input_columns = _Taps.between(values.shape[1], geometry.padded[1]).part(slice(input_width))
-    picture_rows = _Taps.between(input_height, height)
-    picture_columns = _Taps.between(input_width, width)
+    input_rows = Taps.between(values.shape[0], geometry.padded[0])
+    input_columns = Taps.between(values.shape[1], geometry.padded[1]).part(slice(input_width))
+    picture_rows = Taps.between(input_height, height)
+    picture_columns = Taps.between(input_width, width)
     step = max(1, _BAND_BYTES // (width * values.itemsize * values.shape[2]))
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))

@@ -6,62 +6,64 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from ms_seg.cells.drop import give_noise
+from ms_seg.cells.norm import synchronise
+from ms_seg.distributed import World
 from ms_seg.training.optimizer import AdamW, groups
 from ms_seg.training.recipe import Recipe, learning_rate
 
 Batch = tuple[np.ndarray, ...]
 
+_NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation, a stream of its own
+
 
 class TrainStep:
     """Trains the parameters of a loss, one optimiser step for each call.
 
-    Its state is in parameters alone (`state`), and what is random comes in from outside, so that a step is the same
-    wherever and whenever it is taken.
+    What a step does follows from its number, its batch and the parameters alone: it is the same in a run that was
+    killed and resumed, and, up to rounding, for any number of processes.
     """
 
-    def __init__(self, loss: nn.Cell, recipe: Recipe, part_size: int):
-        """part_size: samples of one forward pass in this process."""
-        self.recipe = recipe
+    def __init__(self, loss: nn.Cell, recipe: Recipe, world: World):
+        """loss: a cell over a model, of batches of `batch_size / world.size / accumulate` samples."""
+        self.recipe, self.world = recipe, world
+        self.share = recipe.batch_size // world.size
+        if self.share * world.size != recipe.batch_size or self.share % recipe.accumulate:
+            parts = f"{world.size} processes with {recipe.accumulate} parts each"
+            raise ValueError(f"batch_size is {recipe.batch_size}: it must be a multiple of {parts}")
         self.trained = ParameterTuple(loss.trainable_params())
         self.optimizer = AdamW(groups(self.trained, recipe), recipe.beta1, recipe.beta2)
         self.averages = self.trained.clone("ema", "same") if recipe.ema else ()
-        self.state = [*loss.get_parameters(), *self.optimizer.moments, *self.averages]
-        self.noise = give_noise(loss, part_size)
+        self.noise = give_noise(loss, self.share // recipe.accumulate)
+        synchronise(loss, world.size)
         self._gradients = ms.jit(_Gradients(loss, self.trained).construct)
-        self._update = ms.jit(_Update(self.optimizer, recipe.clip_norm, self.averages, recipe.ema).construct)
+        self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, world.size).construct)
 
-    @property
-    def noise_width(self) -> int:
-        """How many uniform numbers a sample needs."""
-        return sum(noise.shape[1] for noise in self.noise)
-
-    def __call__(self, step: int, parts: Sequence[Batch], noise: np.ndarray) -> float:
-        """Take a step, counted from 0, and return its loss.
-
-        parts: the step's batches for this process, `recipe.accumulate` of them, whose gradients are averaged.
-        noise: (samples of all parts, noise_width) float32 of 0..1.
-        """
+    def __call__(self, step: int, batch: Batch) -> float:
+        """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
+        parts = self.recipe.accumulate
+        position = step * self.recipe.batch_size + self.world.rank * self.share
         losses, total = [], None
-        for part, uniform in zip(parts, np.split(noise, len(parts)), strict=True):
-            self._fill_noise(uniform)
+        for part in zip(*(np.split(array, parts) for array in batch), strict=True):
+            self._draw_noise(range(position, position + len(part[0])))
+            position += len(part[0])
             loss, gradients = self._gradients(*(Tensor(array) for array in part))
             losses.append(float(loss))
             total = gradients if total is None else [one + other for one, other in zip(total, gradients, strict=True)]
-        rate = learning_rate(self.recipe, step)
-        scalars = (rate, *self.optimizer.corrections(step), 1 / len(parts))
+        scalars = (learning_rate(self.recipe, step), *self.optimizer.corrections(step))
         self._update(tuple(total), *(Tensor(value, ms.float32) for value in scalars))
-        return float(np.mean(losses))
+        return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
 
-    def _fill_noise(self, uniform: np.ndarray) -> None:
-        start = 0
-        for parameter in self.noise:
-            stop = start + parameter.shape[1]
+    def _draw_noise(self, positions: range) -> None:
+        """Give every sample its own uniform numbers, which follow from the seed and its position in the run alone."""
+        widths = [parameter.shape[1] for parameter in self.noise]
+        seeds = (np.random.SeedSequence(self.recipe.seed, spawn_key=(_NOISE, position)) for position in positions)
+        uniform = np.stack([np.random.default_rng(seed).random(sum(widths), np.float32) for seed in seeds])
+        for parameter, values in zip(self.noise, np.split(uniform, np.cumsum(widths)[:-1], axis=1), strict=True):
             # A compiled graph would not see `set_data`, which gives a parameter other memory.
-            ops.assign(parameter, Tensor(np.ascontiguousarray(uniform[:, start:stop])))
-            start = stop
+            ops.assign(parameter, Tensor(np.ascontiguousarray(values)))
 
 
 class _Gradients(nn.Cell):
@@ -75,19 +77,24 @@ class _Gradients(nn.Cell):
 
 
 class _Update(nn.Cell):
-    def __init__(self, optimizer: AdamW, clip_norm: float, averages: ParameterTuple, keep: float):
-        super().__init__(auto_prefix=False)
-        self.optimizer, self.clip_norm = optimizer, clip_norm
-        self.averages, self.keep = averages, keep
+    """Updates the parameters by gradients that were added up over the parts of a batch."""
 
-    def construct(self, gradients: tuple[Tensor, ...], rate: Tensor, first: Tensor, second: Tensor, share: Tensor):
-        """share: what the gradients are multiplied by, one over the number of parts they were added up from."""
-        if self.clip_norm > 0:
-            squares = [ops.reduce_sum(ops.square(gradient)) for gradient in gradients]
-            norm = ops.sqrt(ops.addn(squares)) * share
-            share = share * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)  # as torch.nn.utils.clip_grad_norm_
-        scaled = [gradient * share for gradient in gradients]
-        self.optimizer(scaled, rate, first, second)
+    def __init__(self, optimizer: AdamW, recipe: Recipe, averages: Sequence[Parameter], processes: int):
+        super().__init__(auto_prefix=False)
+        self.optimizer, self.averages = optimizer, averages
+        self.parts, self.clip_norm, self.keep = recipe.accumulate, recipe.clip_norm, recipe.ema
+        self.reduce = nn.DistributedGradReducer(optimizer.trained, degree=processes) if processes > 1 else None
+
+    def construct(self, gradients: tuple[Tensor, ...], rate: Tensor, first: Tensor, second: Tensor) -> None:
+        if self.reduce is not None:
+            gradients = self.reduce(gradients)
+        share = 1.0 / self.parts
+        if self.clip_norm > 0:  # as torch.nn.utils.clip_grad_norm_
+            norm = ops.sqrt(ops.addn([ops.reduce_sum(ops.square(gradient)) for gradient in gradients])) * share
+            share = share * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        if self.clip_norm > 0 or self.parts > 1:
+            gradients = tuple([gradient * share for gradient in gradients])
+        self.optimizer(gradients, rate, first, second)
         for i in range(len(self.averages)):
             average, trained = self.averages[i], self.optimizer.trained[i]
             ops.assign(average, average * self.keep + trained * (1 - self.keep))

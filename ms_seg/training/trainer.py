@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from mindspore import nn
+from mindspore import Tensor, nn, ops
 
-from convert.atomic import whole_file
-from convert.progress import progress_bar
+from convert.progress import ProgressBar, progress_bar
 from ms_seg.distributed import World
 from ms_seg.loading import describe
 from ms_seg.training.checkpoints import AVERAGE, MODEL, OPTIMIZER, Checkpoints, Progress
@@ -21,32 +19,88 @@ from ms_seg.training.recipe import Recipe, learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
 Batches = Callable[[int, int], Iterable[Batch]]  # from a step up to another: this process's share of each step's batch
-Validate = Callable[[nn.Cell, Path], Mapping[str, float]]  # measures the model and may leave pictures in a folder
+Validate = Callable[[nn.Cell, int], Mapping[str, float]]  # what the model scores after that many steps; "score" counts
 
 
 class Trainer:
     """Trains a model by its recipe, and keeps everything of it in a run folder.
 
-    model: as `create_model` gives it; it is trained in place. loss: of that model, over what `batches` yields.
+    model: as `create_model` gives it; it is trained in place. loss: a cell over that model, of what `batches` yields.
     """
 
     def __init__(self, model: nn.Cell, loss: nn.Cell, recipe: Recipe, run: Path, world: World):
         self.model, self.recipe, self.run, self.world = model, recipe, run, world
         self.checkpoints = Checkpoints(run, recipe.keep)
+        self.progress = Progress()
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        share = recipe.batch_size // world.size
-        self.step = TrainStep(loss.set_train(True), recipe, share // recipe.accumulate)
+        self.step = TrainStep(loss.set_train(True), recipe, world)
         self.files = {MODEL: parameters, OPTIMIZER: {moment.name: moment for moment in self.step.optimizer.moments}}
         if recipe.ema:
             averages = {t.name: a for t, a in zip(self.step.trained, self.step.averages, strict=True)}
             self.files[AVERAGE] = {**parameters, **averages}
-        self.progress = Progress()
 
     def resume(self) -> None:
-        """Go on from the newest whole checkpoint, if there is one."""
+        """Go on from the newest whole checkpoint, if there is one; before the first step."""
         newest = self.checkpoints.newest()
         if newest:
             self.progress = self.checkpoints.load(newest, self.files)
 
     def train(self, batches: Batches, validate: Validate) -> None:
-        """Train up to the recipe's last step; the process may be killed at any moment."""
+        """Take the steps that are left. The process may be killed at any moment: another goes on with `resume`.
+
+        Raises RuntimeError if the processes of the run do not begin with the same parameters.
+        """
+        self._check_equal()
+        journal = Journal(self.run, self.progress.step) if self.world.rank == 0 else None
+        with progress_bar(self.recipe.steps, "training", done=self.progress.step) as bar:
+            for batch in batches(self.progress.step, self.recipe.steps):
+                line = self._take(batch)
+                bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
+                if journal:
+                    journal.write(step=self.progress.step, **line)
+                self._look_up(journal, bar, validate)
+
+    def _take(self, batch: Batch) -> dict[str, float]:
+        begun, step = time.perf_counter(), self.progress.step
+        loss = self.step(step, batch)
+        if not np.isfinite(loss):
+            raise RuntimeError(f"the loss of step {step + 1} is {loss}: try a lower learning rate or clip_norm")
+        self.progress = replace(self.progress, step=step + 1)
+        speed = self.recipe.batch_size / (time.perf_counter() - begun)
+        return {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
+
+    def _look_up(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
+        """Validate, draw and save when the time has come."""
+        step, last = self.progress.step, self.progress.step == self.recipe.steps
+        if last or step % self.recipe.validate_every == 0:
+            scores = self._validate(validate)
+            best = self.progress.best_score
+            if best is None or scores["score"] > best:
+                self.progress = replace(self.progress, best_score=scores["score"], best_step=step)
+            if journal:
+                journal.write(step=step, **scores)
+                journal.draw()
+                bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
+        due = last or step % self.recipe.keep_every == 0 or step == self.progress.best_step
+        if due and self.world.rank == 0:
+            self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
+        if due:
+            self.world.barrier()
+
+    def _validate(self, validate: Validate) -> Mapping[str, float]:
+        """Score the average of the weights where the recipe keeps one, else the weights themselves."""
+        pairs = list(zip(self.step.trained, self.step.averages, strict=False))
+        weights = [trained.asnumpy().copy() for trained, _ in pairs]
+        for trained, average in pairs:
+            ops.assign(trained, average)
+        try:
+            return validate(self.model.set_train(False), self.progress.step)
+        finally:
+            self.model.set_train(True)
+            for (trained, _), weight in zip(pairs, weights, strict=True):
+                ops.assign(trained, Tensor(weight))
+
+    def _check_equal(self) -> None:
+        for name, parameter in self.files[MODEL].items():
+            if not self.world.same(parameter.asnumpy()):
+                raise RuntimeError(f"the processes begin with different values of {name}")

@@ -55,5 +55,5 @@ def test_maps_of_different_shapes_are_refused():
 
 @pytest.mark.parametrize("truth", [[0, 2], [-1, 0]])
 def test_a_truth_outside_the_classes_is_refused(truth):
-    with pytest.raises(ValueError, match="the truth has labels"):
+    with pytest.raises(ValueError, match="the truth has "):
         ConfusionMatrix(2).update(np.array([0, 0]), np.array(truth))

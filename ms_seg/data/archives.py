@@ -1,0 +1,187 @@
+"""A dataset unpacked from the archives it is published as: whole, verified, or not there at all.
+
+Everything is unpacked into a folder beside the dataset's, named `.NAME.part`, which takes the dataset's name at the
+end. Work that was stopped continues there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from convert.progress import ProgressBar, progress_bar
+
+_PIECE = 1 << 20
+# Pictures hardly shrink in an archive, so that one which would grow a lot is no dataset but a bomb.
+_MOST_GROWTH = 20
+_FREE_GROWTH = 64 << 20  # bytes that any archive may grow to
+_LARGEST_FILE = 64 << 20
+_DRAFT = ".draft"  # what is being unpacked now; it takes its name when it is whole
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of one kind in an archive, such as the label maps of the validation pictures.
+
+    archive: its published file name. source: the folder in the archive (how its path ends); target: in the dataset.
+    ending: of the files that count. count: how many there are.
+    """
+
+    archive: str
+    source: str
+    target: str
+    ending: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures and label maps that belong together by name."""
+
+    pictures: Part
+    labels: Part
+
+
+def prepare(splits: Sequence[Split], given: Sequence[Path], folder: Path) -> str:
+    """Unpack archives into a dataset and verify it. Returns what there is now, in a sentence.
+
+    Args:
+        splits: what the dataset consists of.
+        given: the downloaded archives, or folders that they lie in.
+        folder: where the dataset is to be. A whole dataset that is there already is left as it is.
+
+    Raises: ValueError if an archive is missing, cut off, damaged, hostile or another one, if files are missing, if
+        `folder` holds something else; OSError if it cannot be written or the disk is full.
+    """
+    parts = [part for split in splits for part in (split.pictures, split.labels)]
+    if folder.exists():
+        _verify(splits, folder)
+        return f"{folder} is there already, and whole: {_contents(splits)}"
+    names = dict.fromkeys(part.archive for part in parts)
+    archives = {name: _find(name, given, only=len(names) == 1) for name in names}
+    draft = folder.with_name(f".{folder.name}.part")
+    draft.mkdir(parents=True, exist_ok=True)
+    work = []
+    for name, path in archives.items():
+        work += _plan(path, [part for part in parts if part.archive == name])
+    left = [(path, member, target) for path, member, target in work if not _is_whole(draft / target, member)]
+    _check_space(draft, sum(member.file_size for _, member, _ in left))
+    total = sum(member.file_size for _, member, _ in work)
+    with progress_bar(total, f"unpacking {folder.name}") as bar:
+        bar(total - sum(member.file_size for _, member, _ in left))
+        for path in archives.values():
+            _unpack(path, [(member, draft / target) for source, member, target in left if source == path], draft, bar)
+    (draft / _DRAFT).unlink(missing_ok=True)
+    _verify(splits, draft)
+    os.rename(draft, folder)
+    return f"{folder} is ready: {_contents(splits)}"
+
+
+def _find(name: str, given: Sequence[Path], only: bool) -> Path:
+    """The archive of that name; if it is the only one that is needed, a file may have another name."""
+    for path in given:
+        if path.is_file() and (only or path.name == name):
+            return path
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"there is no {name} in {', '.join(map(str, given))}: download it first")
+
+
+def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo, PurePosixPath]]:
+    """What is to be taken out of an archive, and to where; every count is checked before anything is unpacked."""
+    with _open(path) as archive:
+        members = archive.infolist()
+    for member in members:
+        _refuse_hostile(path, member)
+    allowed = max(_FREE_GROWTH, _MOST_GROWTH * path.stat().st_size)
+    size = sum(member.file_size for member in members)
+    if size > allowed:
+        raise ValueError(f"{path} would grow to {size >> 20} MB, which no archive of pictures does: refused")
+    chosen: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for part in parts:
+        before = len(chosen)
+        for member in members:
+            name = PurePosixPath(member.filename)
+            inside = f"/{name.parent}".endswith(f"/{part.source}")
+            if inside and name.suffix == part.ending and not name.name.startswith("."):
+                chosen[PurePosixPath(part.target) / name.name] = member
+        found = len(chosen) - before
+        if found != part.count:
+            raise ValueError(
+                f"{path} is not {part.archive} as published: it holds {found} files {part.source}/*{part.ending}, "
+                f"not {part.count}"
+            )
+    return [(path, member, target) for target, member in chosen.items()]
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
+        raise ValueError(f"{path} is no zip archive, or cut off: {error}; download it again") from None
+
+
+def _refuse_hostile(path: Path, member: zipfile.ZipInfo) -> None:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in member.filename:
+        raise ValueError(f"{path} holds {member.filename!r}, a path that leads out of the dataset: refused")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise ValueError(f"{path} holds {member.filename!r}, a symbolic link: refused")
+    if member.file_size > _LARGEST_FILE:
+        raise ValueError(f"{path} holds {member.filename!r} of {member.file_size >> 20} MB: refused")
+
+
+def _is_whole(file: Path, member: zipfile.ZipInfo) -> bool:
+    """Files take their names when they are whole; the size tells one that a crash of the machine left empty."""
+    return file.is_file() and file.stat().st_size == member.file_size
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(f"{folder} needs {needed >> 20} MB more, and the disk has {free >> 20} MB free")
+
+
+def _unpack(path: Path, work: Sequence[tuple[zipfile.ZipInfo, Path]], folder: Path, bar: ProgressBar) -> None:
+    draft = folder / _DRAFT
+    with _open(path) as archive:
+        for member, target in work:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # zipfile compares the checksum at the end, and gives no more bytes than the directory declares.
+                with archive.open(member) as packed, draft.open("wb") as file:
+                    shutil.copyfileobj(packed, file, _PIECE)
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+                raise ValueError(f"{path} is damaged at {member.filename}: {error}; download it again") from None
+            if draft.stat().st_size != member.file_size:
+                raise ValueError(f"{path} is cut off at {member.filename}: download it again")
+            os.replace(draft, target)
+            bar(member.file_size)
+
+
+def _verify(splits: Sequence[Split], folder: Path) -> None:
+    """Every picture is there, and its label map. Further files, such as mmsegmentation's label maps, do no harm."""
+    for split in splits:
+        pictures, labels = (_stems(folder / part.target, part.ending) for part in (split.pictures, split.labels))
+        missing = None
+        if len(pictures) != split.pictures.count:
+            missing = f"{split.pictures.target} holds {len(pictures)} of {split.pictures.count} pictures"
+        elif alone := pictures - labels:
+            missing = f"{split.labels.target}/{min(alone)}{split.labels.ending} is missing"
+        if missing:
+            raise ValueError(f"{folder} is not a whole dataset: {missing}; move it away and run this again")
+
+
+def _stems(folder: Path, ending: str) -> set[str]:
+    return {file.stem for file in folder.iterdir() if file.suffix == ending} if folder.is_dir() else set()
+
+
+def _contents(splits: Sequence[Split]) -> str:
+    return ", ".join(f"{split.pictures.count} pictures in {split.pictures.target}" for split in splits)

@@ -1,0 +1,80 @@
+"""A look at the label files before the first step, so that a wrong numbering stops a run and does not spoil it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ms_seg.data.numbering import IGNORED, value_counts
+from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
+
+_SAMPLE = 100  # label files that are read
+_MOST_NAMED = 8  # classes that a line lists by name
+
+
+def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
+    """Reads a sample of labels, evenly from the first to the last, and says what they hold.
+
+    Args:
+        outputs: how many classes the model tells apart.
+        sample: how many label maps to read.
+
+    Returns: lines to print: the values against the class count, what is ignored, which classes were not met.
+
+    Raises: ValueError if a label file cannot be read, is not of its picture's size or holds a value out of range; if it
+        holds a class that the model has no output for; if everything is ignored. Each names the file.
+    """
+    indices = spread(range(len(dataset)), sample)
+    files = isinstance(dataset, LabelledFolder)
+    stored, counts = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for index in indices:
+        if files:
+            values = dataset.values(index)
+            stored += value_counts(values)
+            labels = dataset.numbering.classes(values, dataset.label_file(index))
+        else:
+            labels = dataset.labels(index)
+        found = value_counts(labels)
+        highest = int(np.flatnonzero(found[:IGNORED]).max(initial=-1))
+        if highest >= outputs:
+            raise ValueError(
+                f"{_source(dataset, index)} holds class {highest} ({dataset.label_set.names[highest]}), "
+                f"but the model has {outputs} classes"
+            )
+        counts += found
+    if not counts[:IGNORED].any():
+        raise ValueError(
+            f"{_source(dataset, indices[0])} and the other {len(indices) - 1} label files read hold nothing that is "
+            f"not ignored: there is nothing to learn from them"
+        )
+    classes = len(dataset.label_set)
+    lines = [f"{len(dataset)} pictures, {classes} classes; labels of {len(indices)} read"]
+    if files:
+        lines += _numbering_lines(dataset, np.flatnonzero(stored))
+    lines.append(f"{counts[IGNORED] / counts.sum():.1%} of the pixels are ignored")
+    missing = [name for name, count in zip(dataset.label_set.names, counts, strict=False) if not count]
+    if missing:
+        which = f": {', '.join(missing)}" if len(missing) <= _MOST_NAMED else ""
+        lines.append(f"{len(missing)} of {classes} classes were not met in this sample{which}")
+    if outputs > classes:
+        lines.append(f"the model has {outputs} outputs: no label asks for those from {classes} on")
+    return lines
+
+
+def _numbering_lines(dataset: LabelledFolder, values: np.ndarray) -> list[str]:
+    """What the values found say about the numbering."""
+    numbering, classes = dataset.numbering, len(dataset.label_set)
+    shown = values[values != IGNORED]
+    found = f"values {shown.min()}..{shown.max()}" + (" and 255" if IGNORED in values else "")
+    if not numbering.zero_is_ignored:
+        return [f"{found} with {classes} classes: {numbering.meaning}; reduce_zero_label is off"]
+    if 0 in values:
+        lines = [f"{found} with {classes} classes: this is ADE20K's numbering, reduce_zero_label is on (0 is ignored)"]
+    else:
+        lines = [f"{found} with {classes} classes: numbered from 1, reduce_zero_label is on"]
+    if IGNORED in values and 0 in values and classes not in values:
+        lines.append(f"255 occurs and {classes} does not: if these files were renumbered from 0 before, undo that")
+    return lines
+
+
+def _source(dataset: SemanticDataset, index: int) -> str:
+    return str(dataset.label_file(index)) if isinstance(dataset, LabelledFolder) else dataset.name(index)

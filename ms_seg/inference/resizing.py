@@ -1,0 +1,47 @@
+"""Bilinear resizing in NumPy, with PyTorch's positions to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Bilinear resizing along one axis: the two source positions beside each target position, the second's weight."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def between(cls, source: int, target: int) -> Taps:
+        """align_corners=False.
+
+        Positions are those of PyTorch's CPU kernel to the last bit, since their rounding moves labels: a float32 scale,
+        and one fused multiply and subtract, which float64 stands in for.
+        """
+        scale = np.float64(np.float32(source) / np.float32(target))
+        positions = np.maximum((np.arange(target) + 0.5) * scale - 0.5, 0).astype(np.float32)
+        lower = np.minimum(positions.astype(np.intp), source - 1)
+        return cls(lower, np.minimum(lower + 1, source - 1), positions - lower.astype(np.float32))
+
+    def part(self, targets: slice, first_source: int = 0) -> Taps:
+        """The taps of some targets, on a source that begins at `first_source`."""
+        return Taps(self.lower[targets] - first_source, self.upper[targets] - first_source, self.weight[targets])
+
+    def apply(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """Resize (rows, columns, C) along axis 0 or 1."""
+        lower, result = values.take(self.lower, axis), values.take(self.upper, axis)
+        result -= lower
+        result *= np.expand_dims(self.weight, (1, 2) if axis == 0 else (0, 2))
+        result += lower
+        return result
+
+
+def resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(C, h, w) float32 -> (C, *size), align_corners=False."""
+    values = np.ascontiguousarray(logits.transpose(1, 2, 0))  # (h, w, C): the classes of a pixel lie together
+    values = Taps.between(values.shape[0], size[0]).apply(values, 0)
+    return Taps.between(values.shape[1], size[1]).apply(values, 1).transpose(2, 0, 1)

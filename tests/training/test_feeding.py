@@ -1,0 +1,169 @@
+"""Batches: the same from any number of workers, ranks and restarts, and an end to the workers in every case."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from ms_seg.data.order import TrainingSamples
+from ms_seg.data.semantic import DrawnWorld
+from ms_seg.training.feeding import batches
+from ms_seg.training.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Numbers:
+    """Samples that are their own position; some cannot be read."""
+
+    def __init__(self, count: int = 1000, broken: tuple[int, ...] = ()):
+        self.count, self.broken = count, broken
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        if position in self.broken:
+            raise ValueError(f"labels/{position}.png holds the value 200")
+        return np.full((3, 4, 4), position, np.float32), np.full((4, 4), position, np.int32)
+
+
+def positions(feed) -> list[list[int]]:
+    return [images[:, 0, 0, 0].astype(int).tolist() for images, _ in feed]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_steps_follow_each_other_in_order(workers):
+    feed = list(batches(Numbers(), 0, 5, 4, workers=workers))
+    assert positions(feed) == [list(range(4 * step, 4 * step + 4)) for step in range(5)]
+    images, labels = feed[0]
+    assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((4, 3, 4, 4), np.float32, (4, 4, 4), np.int32)
+    assert np.array_equal(labels[:, 0, 0], images[:, 0, 0, 0])
+
+
+def test_augmented_batches_do_not_depend_on_the_number_of_workers_or_on_a_restart():
+    recipe = Recipe(steps=6, batch_size=4, crop_size=48, short_side=64, long_side=256)
+    samples = TrainingSamples(DrawnWorld("validation", (64, 64)), recipe)
+    whole = list(batches(samples, 0, 6, 4, workers=0))
+    continued = list(batches(samples, 0, 2, 4, workers=2)) + list(batches(samples, 2, 6, 4, workers=3))
+    for one, other in zip(whole, continued, strict=True):
+        assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_ranks_share_every_batch_in_order(ranks):
+    parts = [positions(batches(Numbers(), 3, 6, 8, rank, ranks, workers=0)) for rank in range(ranks)]
+    joined = [sum(step, []) for step in zip(*parts, strict=True)]
+    assert joined == positions(batches(Numbers(), 3, 6, 8, workers=0))
+
+
+def test_no_steps_are_no_batches():
+    assert list(batches(Numbers(), 5, 5, 4)) == []
+
+
+def test_a_batch_that_the_ranks_cannot_share_and_a_run_beyond_the_samples_are_refused():
+    with pytest.raises(ValueError, match="batch_size is 4: it must be a multiple of the 3 processes"):
+        batches(Numbers(), 0, 1, 4, 0, 3)
+    with pytest.raises(ValueError, match="there are 10 samples: 3 steps need 12"):
+        batches(Numbers(10), 0, 3, 4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_file_is_named_at_its_step(workers):
+    feed = batches(Numbers(broken=(13,)), 0, 50, 4, workers=workers)
+    reached = []
+    with pytest.raises(ValueError) as caught:
+        for images, _ in feed:
+            reached.append(int(images[0, 0, 0, 0]))
+    assert str(caught.value) == "labels/13.png holds the value 200"
+    assert reached == [0, 4, 8]
+    assert_no_children()
+
+
+def test_closing_the_feed_ends_its_workers():
+    feed = batches(Numbers(), 0, 200, 4, workers=2)
+    next(feed)
+    assert len(psutil.Process().children(recursive=True)) >= 2
+    feed.close()
+    assert_no_children()
+
+
+def test_feeds_can_follow_each_other_around_a_computation():
+    """Workers are forked from a process in which MindSpore's threads run already."""
+    import mindspore as ms
+
+    matrix = ms.ops.ones((300, 300))
+    for start in range(5):
+        assert float(ms.ops.matmul(matrix, matrix)[0, 0]) == 300
+        assert positions(batches(Numbers(), start, start + 3, 4, workers=2))[0][0] == 4 * start
+    assert_no_children()
+
+
+SLOW = textwrap.dedent("""
+    import os, signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import numpy as np
+    from ms_seg.training.feeding import batches
+
+    class Slow:
+        def __len__(self): return 10 ** 6
+        def __getitem__(self, position):
+            time.sleep(0.02)
+            return np.zeros((3, 4, 4), np.float32), np.zeros((4, 4), np.int32)
+
+    try:
+        for number, _ in enumerate(batches(Slow(), 0, 10 ** 5, 2, workers=int(sys.argv[1]))):
+            if number == 2: print("running", flush=True)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+""")
+
+
+def start(workers: int) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(workers)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "GLOG_v": "3"},
+    )  # fmt: skip
+    assert process.stdout.readline() == "running\n", process.stderr.read()
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_control_c_ends_everything_without_noise(workers):
+    process, children = start(workers)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    output, errors = process.communicate(timeout=20)
+    assert output == "stopped\n"
+    assert "Traceback" not in errors
+    assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+def test_workers_do_not_outlive_a_killed_process():
+    process, children = start(2)
+    process.kill()
+    process.communicate(timeout=20)
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def test_a_killed_worker_ends_the_run_and_does_not_hang_it():
+    process, children = start(2)
+    children[0].kill()
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+
+
+def assert_no_children() -> None:
+    deadline = time.monotonic() + 10
+    while children := [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < deadline, f"still running: {children}"
+        time.sleep(0.1)
