@@ -1,4 +1,4 @@
-"""python -m ms_seg segment | models | demo: segmentation models of PyTorch, on MindSpore."""
+"""python -m ms_seg segment | train | evaluate | models | demo: segmentation models of PyTorch, on MindSpore."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ms_seg.commands import demo, models, segment, train
+from ms_seg.commands import demo, evaluate, models, segment, train
 
 _COMMANDS = {
     "segment": (segment, "segment pictures: overlay, label map and segments of each"),
     "train": (train, "train a model on a dataset by its published recipe"),
+    "evaluate": (evaluate, "score a model, or label maps in a folder, on a dataset"),
     "models": (models, "list the published models"),
     "demo": (demo, "convert the embedded PyTorch checkpoint, segment two pictures, compare with PyTorch"),
 }

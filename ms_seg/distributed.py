@@ -1,9 +1,9 @@
 """Several processes of one run, as `msrun` starts them.
 
 What the processes tell each other here goes over connections of their own, from every rank to rank 0 and back.
-MindSpore's collectives on the CPU (mccl, 2.8) would not do: AllReduce and AllGather pass float64 through float32 without
-a word, AllReduce refuses integers, there is no Barrier, and a rank that is more than 30 seconds late makes the others
-fail. They are left to what they are for, gradients; before the first one after rank 0 was busy alone, call `barrier`.
+MindSpore's collectives on the CPU (mccl, 2.8) would not do: AllReduce and AllGather pass float64 through float32
+without a word, AllReduce refuses integers, there is no Barrier, and a rank that is more than 30 seconds late makes the
+others fail. They are left to what they are for, gradients; after rank 0 was busy alone, call `barrier` before the next.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ def start(device: str) -> World:
     as its scheduler, which stays in here until the run is over, and never returns.
 
     Args:
-        device: "CPU", "GPU" or "Ascend", chosen with `mindspore.set_device` before. MindSpore's collectives are ready
-            for it afterwards: mccl, nccl or hccl.
+        device: "CPU", "GPU" or "Ascend". MindSpore's collectives are ready for it afterwards: mccl, nccl or hccl.
 
     Raises RuntimeError if the processes do not find each other.
     """
     if "MS_ROLE" not in os.environ:
         return World(0, 1, [])
+    import mindspore as ms
     from mindspore import communication
 
     try:
+        if ms.get_context("device_target") != device:
+            ms.set_device(device)
         communication.init(_BACKENDS[device])
         rank, size = communication.get_rank(), communication.get_group_size()
         return World(rank, size, _connect(rank, size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn
 
 from ms_seg.cells.activation import gelu
-from ms_seg.cells.conv import Conv2d
+from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
 
 
@@ -19,9 +19,10 @@ class MixFFN(nn.Cell):
     def __init__(self, channels: int, hidden: int):
         super().__init__()
         self.fc1 = Conv2d(channels, hidden, 1)
-        self.dwconv = Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.dwconv = DepthwiseConv2d(hidden)
+        self.gelu = gelu()
         self.fc2 = Conv2d(hidden, channels, 1)
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         x = tokens_to_map(x, grid)
-        return map_to_tokens(self.fc2(gelu(self.dwconv(self.fc1(x)))))
+        return map_to_tokens(self.fc2(self.gelu(self.dwconv(self.fc1(x)))))

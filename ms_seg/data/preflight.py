@@ -66,7 +66,10 @@ def _numbering_lines(dataset: LabelledFolder, values: np.ndarray) -> list[str]:
     shown = values[values != IGNORED]
     found = f"values {shown.min()}..{shown.max()}" + (" and 255" if IGNORED in values else "")
     if not numbering.zero_is_ignored:
-        return [f"{found} with {classes} classes: {numbering.meaning}; reduce_zero_label is off"]
+        lines = [f"{found} with {classes} classes: {numbering.meaning}; reduce_zero_label is off"]
+        if 0 not in values:
+            lines.append(f"0 ({dataset.label_set.names[0]}) was not met: if these files count from 1, this is wrong")
+        return lines
     if 0 in values:
         lines = [f"{found} with {classes} classes: this is ADE20K's numbering, reduce_zero_label is on (0 is ignored)"]
     else:

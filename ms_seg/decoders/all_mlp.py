@@ -9,7 +9,7 @@ from mindspore.common.initializer import Normal
 
 from ms_seg.cells.conv import Conv2d, ConvNormReLU
 from ms_seg.cells.drop import Dropout2d
-from ms_seg.cells.resize import resize
+from ms_seg.cells.resize import Resize
 
 CONCAT_ORDERS = ("fine_to_coarse", "coarse_to_fine")
 
@@ -38,6 +38,7 @@ class AllMLPDecoder(nn.Cell):
         self.fuse = ConvNormReLU(levels * width, width)
         self.dropout = Dropout2d(dropout_rate, width)
         self.classify = Conv2d(width, num_classes, 1, weight_init=Normal(0.01))
+        self.resize = Resize()
         self.slots = tuple(range(levels)) if concat_order == "fine_to_coarse" else tuple(reversed(range(levels)))
 
     def construct(self, features: tuple[Tensor, ...]) -> Tensor:
@@ -48,6 +49,6 @@ class AllMLPDecoder(nn.Cell):
         weights = ops.chunk(self.fuse.conv.weight, len(features), axis=1)
         fused = 0
         for level, feature in enumerate(features):
-            fused = fused + resize(ops.conv2d(self.project[level](feature), weights[self.slots[level]]), size)
+            fused = fused + self.resize(ops.conv2d(self.project[level](feature), weights[self.slots[level]]), size)
         fused = ops.relu(self.fuse.norm(fused))
         return self.classify(self.dropout(fused))

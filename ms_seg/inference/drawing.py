@@ -13,11 +13,14 @@ from ms_seg.data.labels import LabelSet, numbered_labels
 
 NO_CLASS_COLOUR = (128, 128, 128)
 NO_CLASS_NAME = "no class"
+IGNORED_COLOUR, IGNORED_NAME = (0, 0, 0), "ignored"
 
 _OPACITY = 0.5  # of the colours over the picture
 _BORDER_COLOUR = (255, 255, 255)
 _PAPER, _INK, _PALE_INK = (255, 255, 255), (28, 28, 30), (110, 110, 115)
 _LEAST_LONG_SIDE = 448  # pixels; smaller pictures are magnified, by a whole number
+_LEAST_PANEL, _MOST_PANEL = 320, 640  # pixels, the long side of a panel of a comparison
+_TITLE_HEIGHT, _PANEL_MARGIN = 32, 4  # pixels
 _LONGEST_NAME = 32  # characters
 _LEAST_DISTANCE = 24.0  # in CIE Lab: colours nearer than this look alike, half transparent
 
@@ -45,6 +48,53 @@ def draw_overlay(picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet
     overlay = Image.fromarray(_blend(picture, shown, table))
     entries = [_Entry(_name(index, label_set), _share(areas[index] / shown.size), table[index]) for index in classes]
     return _with_legend(overlay, entries)
+
+
+def draw_comparison(
+    picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, label_set: LabelSet, ignored: int = 255
+) -> Image.Image:
+    """The picture, the truth over it and the prediction over it side by side, in the same colours, with one legend.
+
+    Args:
+        picture: RGB (H, W, 3) uint8.
+        truth, prediction: (H, W) int; drawn as `draw_overlay` does, pixels whose truth is `ignored` in black on both.
+
+    The legend gives each class's share of the truth and of the prediction, the largest class of either first. The
+    panels are the picture's size, but 320 to 640 pixels on the long side.
+    """
+    scale = np.clip(max(truth.shape), _LEAST_PANEL, _MOST_PANEL) / max(truth.shape)
+    size = tuple(max(1, round(side * scale)) for side in truth.shape[::-1])
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    void = truth == ignored
+    nameless = len(label_set)
+    maps = [np.where(void, nameless + 1, np.minimum(labels, nameless)) for labels in (truth, prediction)]
+    areas = np.stack([np.bincount(shown.ravel(), minlength=nameless + 2) for shown in maps])
+    classes = sorted(np.flatnonzero(areas.any(axis=0)).tolist(), key=lambda index: -areas[:, index].max())
+    table = np.vstack(
+        (_colours([index for index in classes if index <= nameless], label_set), np.uint8([IGNORED_COLOUR]))
+    )
+    small = [cv2.resize(shown.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST) for shown in maps]
+    panels = [picture, *(_blend(picture, shown, table) for shown in small)]
+    titled = [_titled(*panel) for panel in zip(panels, ("picture", "truth", "prediction"), strict=True)]
+    shares = areas / truth.size
+    entries = [
+        _Entry(
+            IGNORED_NAME if index > nameless else _name(index, label_set),
+            " / ".join(_share(share) if share else "none" for share in shares[:, index]),
+            table[index],
+        )
+        for index in classes
+    ]
+    return _with_legend(Image.fromarray(np.hstack(titled)), entries)
+
+
+def _titled(panel: np.ndarray, title: str) -> np.ndarray:
+    """A panel under its title, with a margin."""
+    canvas = Image.new("RGB", (panel.shape[1] + 2 * _PANEL_MARGIN, panel.shape[0] + _TITLE_HEIGHT), _PAPER)
+    canvas.paste(Image.fromarray(panel), (_PANEL_MARGIN, _TITLE_HEIGHT))
+    font = ImageFont.load_default(_TITLE_HEIGHT // 2)
+    ImageDraw.Draw(canvas).text((_PANEL_MARGIN, _TITLE_HEIGHT // 2), title, _INK, font, anchor="lm")
+    return np.array(canvas)
 
 
 def _name(index: int, label_set: LabelSet) -> str:

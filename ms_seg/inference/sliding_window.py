@@ -32,7 +32,7 @@ class Window:
 
 
 def slide(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, window: Window) -> np.ndarray:
-    """Logits (C, h, w) float32 of an input (1, 3, h, w): each window's, resized to the window, averaged where they overlap.
+    """Logits (C, h, w) float32 of an input (1, 3, h, w): each window's, resized to it, averaged where they overlap.
 
     Args:
         run: the network, (1, 3, h', w') -> logits (C, h'', w''). It sees windows of one size only: `crop`, or the

@@ -1,4 +1,4 @@
-"""Multi-scale flip testing: one picture seen in several sizes and mirrored, as mmsegmentation's aug_test averages it."""
+"""Multi-scale flip testing: a picture seen in several sizes and mirrored, averaged as mmsegmentation's aug_test is."""
 
 from __future__ import annotations
 

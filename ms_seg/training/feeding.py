@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 import cv2
 import mindspore.dataset as ms_dataset
 import numpy as np
 
-# Rows that each queue of MindSpore's pipeline holds. A row is a whole batch: 64 MB for 16 pictures of 512x512.
-_PREFETCHED = 2
+Batch = tuple[np.ndarray, np.ndarray]  # images, labels
 
 
 class Samples(Protocol):
@@ -30,7 +29,7 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
     workers: int = 2,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Generator[Batch, None, None]:
     """One rank's part of the batches of the steps from start_step up to, not including, stop_step.
 
     Step s holds the positions from s * batch_size on; rank r takes the r-th of `ranks` equal slices of them. What comes
@@ -41,7 +40,8 @@ def batches(
         workers: processes that make batches ahead; with 0 a thread of this process does.
 
     Returns: images (n, 3, s, s) float32 and labels (n, s, s) int32 of each step, n = batch_size / ranks. Closing the
-        iterator, or an exception around it such as Ctrl-C, ends the workers.
+        iterator, or an exception around it such as Ctrl-C, ends the workers, in five seconds at most (MindSpore waits
+        that long for one whose queue is full). A worker that is killed ends the whole process, with a line on stderr.
 
     Raises: ValueError if batch_size is no multiple of ranks or samples end before stop_step; from the iterator, at the
         step that it concerns, a sample's own ValueError or OSError, which names the file.
@@ -50,56 +50,57 @@ def batches(
         raise ValueError(f"batch_size is {batch_size}: it must be a multiple of the {ranks} processes")
     if stop_step * batch_size > len(samples):
         raise ValueError(f"there are {len(samples)} samples: {stop_step} steps need {stop_step * batch_size}")
-    if start_step >= stop_step:
-        return iter(())
     share = batch_size // ranks
-    return _run(_Batches(samples, start_step, stop_step, batch_size, rank * share, share), workers)
+    return _run(_Rows(samples, start_step, stop_step, batch_size, rank * share, share), share, workers)
 
 
-class _Batches:
-    """The batches of some steps, by index, as mindspore.dataset reads them: images, labels, and what went wrong.
+class _Rows:
+    """One rank's samples of some steps, as mindspore.dataset reads them: image, labels, and what went wrong.
 
-    An exception would reach the main process as a page of both call stacks, and ahead of the batches before it. So a
-    failed batch is a row too: a sentence, and no pictures.
+    An exception would reach the main process as a page of both call stacks. So a sample that cannot be read is a row
+    too: a sentence, and no picture.
     """
 
     def __init__(self, samples: Samples, start_step: int, stop_step: int, batch_size: int, offset: int, share: int):
-        self._samples, self._start, self._stop = samples, start_step, stop_step
-        self._batch_size, self._offset, self._share = batch_size, offset, share
+        self._samples, self._first = samples, start_step * batch_size + offset
+        self._batch_size, self._share = batch_size, share
+        self._count = max(stop_step - start_step, 0) * share
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return self._count
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         cv2.setNumThreads(1)  # OpenCV's own threads do not survive a fork, and the other workers need the cores
-        first = (self._start + index) * self._batch_size + self._offset
+        step, place = divmod(index, self._share)
         try:
-            pairs = [self._samples[position] for position in range(first, first + self._share)]
+            image, labels = self._samples[self._first + step * self._batch_size + place]
         except (ValueError, OSError) as error:
             return np.zeros(0, np.float32), np.zeros(0, np.int32), np.array(str(error) or repr(error))
-        images, labels = zip(*pairs, strict=True)
-        return np.stack(images), np.stack(labels), np.array("")
+        return image, labels, np.array("")
 
 
-def _run(source: _Batches, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    prefetched = ms_dataset.config.get_prefetch_size()
-    ms_dataset.config.set_prefetch_size(_PREFETCHED)
+def _run(source: _Rows, share: int, workers: int) -> Generator[Batch, None, None]:
+    """Batches of `share` rows. They are stacked here: MindSpore's own queues would hold 16 batches each, a gigabyte."""
+    if not len(source):
+        return  # MindSpore refuses an empty source
+    pipeline = ms_dataset.GeneratorDataset(
+        source,
+        ["image", "labels", "problem"],
+        shuffle=False,
+        num_parallel_workers=min(max(workers, 1), os.cpu_count()),  # MindSpore refuses more
+        python_multiprocessing=workers > 0,
+    )
+    rows = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
     try:
-        pipeline = ms_dataset.GeneratorDataset(
-            source,
-            ["images", "labels", "problem"],
-            shuffle=False,
-            num_parallel_workers=min(max(workers, 1), os.cpu_count()),  # MindSpore refuses more
-            python_multiprocessing=workers > 0,
-        )
-        rows = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
-    finally:
-        ms_dataset.config.set_prefetch_size(prefetched)
-    try:
-        for images, labels, problem in rows:
+        batch = []
+        for image, labels, problem in rows:
             if problem.item():
                 raise ValueError(problem.item())
-            yield images, labels
+            batch.append((image, labels))
+            if len(batch) == share:
+                images, label_maps = zip(*batch, strict=True)
+                yield np.stack(images), np.stack(label_maps)
+                batch = []
     finally:
         rows.stop()
         del rows, pipeline  # their end is the workers' end, and an exception's traceback would keep them

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from ms_seg.cells.resize import resize
+from ms_seg.cells.resize import Resize
 
 IGNORED = 255
 
@@ -19,7 +20,55 @@ class SemanticLoss(nn.Cell):
     def __init__(self, model: nn.Cell):
         super().__init__(auto_prefix=False)
         self.model = model
+        self.resize = Resize()
+        self.cross_entropy = _CrossEntropy()
 
     def construct(self, images: Tensor, labels: Tensor) -> Tensor:
-        logits = resize(self.model(images), labels.shape[1:])
-        return ops.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / labels.size
+        logits, size = self.model(images), labels.shape[1:]
+        # An interpolated logit is at most the interpolation of the largest ones.
+        bound = self.resize(ops.stop_gradient(logits.max(1, keepdims=True)), size)
+        return self.cross_entropy(self.resize(logits, size), bound, labels)
+
+
+class _CrossEntropy(nn.Cell):
+    """Mean over all pixels of the cross-entropy of logits (N, C, H, W) and labels (N, H, W).
+
+    `bound` (N, 1, H, W) is at least the largest logit of each pixel, and keeps exponentials from overflowing.
+
+    MindSpore's reductions over the second axis are slow on the CPU (a maximum over 150 channels of 512x512: 290 ms), so
+    the maximum is taken before resizing, the sum is a matrix product, and the gradient is written out: forward and
+    backward take 230 ms where ops.cross_entropy takes 2.9 s.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.multiply = ops.BatchMatMul()
+        self.add_at = ops.TensorScatterElements(axis=1, reduction="add")
+
+    def construct(self, logits: Tensor, bound: Tensor, labels: Tensor) -> Tensor:
+        _, total = self._exponentials(logits, bound)
+        counted, indices = self._targets(labels)
+        of_label = ops.gather_elements(logits, 1, indices)
+        losses = ops.log(ops.reshape(total, bound.shape)) + bound - of_label
+        return (losses * counted).sum() / labels.size
+
+    def bprop(
+        self, logits: Tensor, bound: Tensor, labels: Tensor, out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        exponentials, total = self._exponentials(logits, bound)
+        counted, indices = self._targets(labels)
+        weight = counted * (dout / labels.size)
+        probabilities = exponentials * (ops.reshape(weight, total.shape) / total)
+        gradient = self.add_at(ops.reshape(probabilities, logits.shape), indices, -weight)
+        return gradient, bound, labels  # the last two are never asked for
+
+    def _exponentials(self, logits: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H W), and their sum (N, 1, H W)."""
+        n, c, h, w = logits.shape
+        exponentials = ops.reshape(ops.exp(logits - bound), (n, c, h * w))
+        return exponentials, self.multiply(ops.ones((n, 1, c), logits.dtype), exponentials)
+
+    def _targets(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """1 where a pixel counts and 0 elsewhere, and its class, 0 elsewhere; both (N, 1, H, W)."""
+        counts = ops.expand_dims(labels != IGNORED, 1)
+        return counts.astype(ms.float32), ops.expand_dims(labels, 1) * counts.astype(ms.int32)

@@ -53,7 +53,8 @@ class TrainStep:
             losses.append(float(loss))
             total = gradients if total is None else [one + other for one, other in zip(total, gradients, strict=True)]
         scalars = (learning_rate(self.recipe, step), *self.optimizer.corrections(step))
-        self._update(tuple(total), *(Tensor(value, ms.float32) for value in scalars))
+        # Each gradient is an argument of its own: a tuple of them would be compiled in anew, as constants.
+        self._update(*(Tensor(value, ms.float32) for value in scalars), *total)
         return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
 
     def _draw_noise(self, positions: range) -> None:
@@ -61,7 +62,7 @@ class TrainStep:
         widths = [parameter.shape[1] for parameter in self.noise]
         seeds = (np.random.SeedSequence(self.recipe.seed, spawn_key=(_NOISE, position)) for position in positions)
         uniform = np.stack([np.random.default_rng(seed).random(sum(widths), np.float32) for seed in seeds])
-        for parameter, values in zip(self.noise, np.split(uniform, np.cumsum(widths)[:-1], axis=1), strict=True):
+        for parameter, values in zip(self.noise, np.split(uniform, np.cumsum(widths), axis=1)[:-1], strict=True):
             # A compiled graph would not see `set_data`, which gives a parameter other memory.
             ops.assign(parameter, Tensor(np.ascontiguousarray(values)))
 
@@ -85,7 +86,7 @@ class _Update(nn.Cell):
         self.parts, self.clip_norm, self.keep = recipe.accumulate, recipe.clip_norm, recipe.ema
         self.reduce = nn.DistributedGradReducer(optimizer.trained, degree=processes) if processes > 1 else None
 
-    def construct(self, gradients: tuple[Tensor, ...], rate: Tensor, first: Tensor, second: Tensor) -> None:
+    def construct(self, rate: Tensor, first: Tensor, second: Tensor, *gradients: Tensor) -> None:
         if self.reduce is not None:
             gradients = self.reduce(gradients)
         share = 1.0 / self.parts

@@ -40,6 +40,12 @@ def test_a_persons_own_numbering_is_told(tmp_path, values, expected):
     assert expected in said(open_dataset("folder", tmp_path, "training"), 3)
 
 
+def test_files_without_a_zero_are_doubted(tmp_path):
+    write_folder(tmp_path, ["cat", "dog", "owl"], {"training/a": [1, 2]})
+    text = said(open_dataset("folder", tmp_path, "training"), 3)
+    assert "0 (cat) was not met: if these files count from 1, this is wrong" in text
+
+
 def test_few_missing_classes_are_named(tmp_path):
     write_folder(tmp_path, ["cat", "dog", "owl"], {"training/a": [0, 2]})
     assert "1 of 3 classes were not met in this sample: dog" in said(open_dataset("folder", tmp_path, "training"), 3)

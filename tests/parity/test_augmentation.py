@@ -1,14 +1,21 @@
-"""Training transforms against mmsegmentation's own, to the last bit, for the same random numbers."""
+"""Training pictures against mmsegmentation's own, to the last bit, for the same random numbers."""
 
 from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 import references
 
 from ms_seg.data import augmentation
+from ms_seg.data.numbering import coco_stuff
+from ms_seg.data.semantic import open_dataset
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.training.recipe import Recipe
+from tests.data.small_datasets import write_ade20k
 
 SIZES = [(512, 683), (300, 400), (683, 200), (60, 50)]
 SEEDS = range(12)  # enough for every branch of the distortion, mirror images and crops drawn again
@@ -107,14 +114,23 @@ def test_the_whole_chain_equals_mmsegmentation(sample, seed, side):
     assert_equal((image.transpose(1, 2, 0), labels), (theirs, their_labels.astype(np.int32)))
 
 
+def test_ade20k_is_loaded_as_mmsegmentation_loads_it(tmp_path):
+    references.import_mmseg()
+    from mmseg.datasets.pipelines import Compose
+
+    write_ade20k(tmp_path, values=[*range(151), 255])
+    dataset = open_dataset("ade20k", tmp_path, "training")
+    for index in range(len(dataset)):
+        picture = {"img_prefix": str(dataset.pictures), "img_info": {"filename": dataset.files[index]}}
+        labels = {"seg_prefix": None, "ann_info": {"seg_map": str(dataset.label_file(index))}, "seg_fields": []}
+        load = Compose([{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations", "reduce_zero_label": True}])
+        theirs = load({**picture, **labels})
+        ours = dataset.picture(index), dataset.labels(index)
+        assert_equal(ours, (theirs["img"][..., ::-1], theirs["gt_semantic_seg"]))
+
+
 def test_coco_stuff_numbers_equal_mmsegmentations_table():
     """The table of its conversion script, which is no module of the package."""
-    import ast
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    from ms_seg.data.numbering import coco_stuff
-
     package = Path(find_spec("mmseg").origin).parent
     source = (package / ".mim/tools/convert_datasets/coco_stuff164k.py").read_text()
     statement = next(

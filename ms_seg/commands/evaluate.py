@@ -1,0 +1,151 @@
+"""`evaluate`: aAcc, mIoU and mAcc of a model, or of label maps in a folder, on a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import ms_seg
+from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.segment import choose_model
+from ms_seg.data.semantic import DATASETS, SPLITS, LabelledFolder, SemanticDataset, open_dataset
+from ms_seg.distributed import World, start
+from ms_seg.evaluation.evaluator import check_labels, evaluate, most_outputs
+from ms_seg.evaluation.predictions import ModelPredictions, Predictions, Remembered, SavedPredictions
+from ms_seg.evaluation.report import table, write_report
+from ms_seg.evaluation.tally import Tally, TallyFiles, file_stamp
+from ms_seg.presets import Preset
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from ms_seg.inference import Segmenter
+    from ms_seg.inference.sliding_window import Window
+
+_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions")  # options that --predictions does without
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
+    parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
+    parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose layout --data has")
+    parser.add_argument("--data", metavar="DIR", help="where the dataset lies; shapes is drawn and needs none")
+    parser.add_argument("--split", choices=SPLITS, default="validation", help="(default: %(default)s)")
+    parser.add_argument("--output", metavar="DIR", default="evaluation", help="where to write (default: %(default)s)")
+    parser.add_argument("--tta", action="store_true", help="average over six scales and mirror images")
+    parser.add_argument("--slide", action="store_true", help="run the network on overlapping windows of its input")
+    parser.add_argument("--crop", type=int, metavar="N", help="side of a window (default: the model's short side)")
+    parser.add_argument("--stride", type=int, metavar="N", help="how far a window moves (default: two thirds of it)")
+    parser.add_argument("--save-predictions", metavar="DIR", help="write the class index of each pixel as PNG files")
+    parser.add_argument("--predictions", metavar="DIR", help="score such files, without a model")
+    add_device(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Count, then print and write the figures; under msrun, each process counts its share and rank 0 reports."""
+    _check(options)
+    dataset = open_dataset(options.dataset, options.data, options.split)
+    output = Path(options.output)
+    if options.predictions:
+        predictions, world = _saved(options, dataset), start(options.device)
+        _report(output, evaluate(dataset, predictions, world), dataset, predictions, _about(options, None), world)
+        return 0
+    model, checkpoint = choose_model(options.model, options.checkpoint)
+    set_up_device(options.device)
+    world = start(options.device)
+    cell = ms_seg.create_model(model, checkpoint)
+    check_labels(cell.preset, dataset)
+    segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta)
+    about = _about(options, segmenter)
+    folder = Path(options.save_predictions) if options.save_predictions else None
+    predictions = Remembered(ModelPredictions(segmenter, dataset, folder))
+    kept = TallyFiles(output, {**about, **_identity(options, cell, dataset)}, _stamps(dataset))
+    tally = evaluate(dataset, predictions, world, kept)
+    _report(output, tally, dataset, predictions, about, world)
+    if world.rank == 0:
+        kept.finish()
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for options that contradict each other."""
+    if options.predictions:
+        for name in _OF_A_MODEL:
+            if getattr(options, name):
+                raise ValueError(f"--predictions scores files without a model: leave out --{name.replace('_', '-')}")
+    if not options.slide and (options.crop or options.stride):
+        raise ValueError("--crop and --stride belong to --slide: add it, or leave them out")
+
+
+def _saved(options: argparse.Namespace, dataset: SemanticDataset) -> Remembered:
+    outputs = most_outputs(options.dataset, dataset.label_set)
+    return Remembered(SavedPredictions(Path(options.predictions), dataset, outputs))
+
+
+def _window(options: argparse.Namespace, preset: Preset) -> Window | None:
+    """mmsegmentation's windows on a model trained with crops of 512 move by 341, two thirds."""
+    if not options.slide:
+        return None
+    from ms_seg.inference.sliding_window import Window
+
+    crop = options.crop or preset.preprocessing.short_side
+    return Window(crop, options.stride or max(1, crop * 2 // 3))
+
+
+def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str, Any]:
+    """What was evaluated, for the report."""
+    about = {"dataset": options.dataset, "split": options.split}
+    if segmenter is None:
+        return {"predictions": options.predictions, **about}
+    window = asdict(segmenter.window) if segmenter.window else None
+    made_by = {"model": segmenter.preset.name, "checkpoint": options.checkpoint}
+    return {**made_by, **about, "tta": options.tta, "slide": window}
+
+
+def _identity(options: argparse.Namespace, cell: nn.Cell, dataset: SemanticDataset) -> dict[str, Any]:
+    """What else an interrupted evaluation must share with the one that goes on: the weights and the pictures."""
+    names = "\n".join(dataset.name(index) for index in range(len(dataset)))
+    return {
+        "version": ms_seg.__version__,
+        "preset": repr(cell.preset),
+        "weights": _digest(cell),
+        "device": options.device,
+        "mode": options.mode,
+        "data": str(Path(options.data).resolve()) if options.data else None,
+        "names": hashlib.sha256(names.encode()).hexdigest(),
+        "classes": list(dataset.label_set.names),
+        "save_predictions": str(Path(options.save_predictions).resolve()) if options.save_predictions else None,
+    }
+
+
+def _digest(cell: nn.Cell) -> str:
+    """Of the weights, whatever file they came from."""
+    digest = hashlib.blake2b(digest_size=16)
+    for parameter in sorted(cell.get_parameters(), key=lambda parameter: parameter.name):
+        digest.update(parameter.name.encode())
+        digest.update(np.ascontiguousarray(parameter.asnumpy()).data)
+    return digest.hexdigest()
+
+
+def _stamps(dataset: SemanticDataset) -> np.ndarray:
+    """(N,) uint64, see `TallyFiles`; what is drawn from a seed does not change."""
+    if not isinstance(dataset, LabelledFolder):
+        return np.zeros(len(dataset), np.uint64)
+    files = ((dataset.pictures / dataset.files[index], dataset.label_file(index)) for index in range(len(dataset)))
+    return np.array([file_stamp(*pair) for pair in files], np.uint64)
+
+
+def _report(
+    output: Path, tally: Tally, dataset: SemanticDataset, predictions: Predictions, about: dict[str, Any], world: World
+) -> None:
+    if world.rank:
+        return
+    write_report(output, tally, dataset, predictions, about)
+    print(table(tally.matrix, dataset.label_set.names))
+    print(f"{len(dataset)} pictures of {about['dataset']} ({about['split']}): metrics.json and more in {output}")
