@@ -8,12 +8,14 @@ others fail. They are left to what they are for, gradients; after rank 0 was bus
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
 import secrets
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -44,6 +46,7 @@ def start(device: str) -> World:
         if ms.get_context("device_target") != device:
             ms.set_device(device)
         communication.init(_BACKENDS[device])
+        atexit.register(_close_log)
         rank, size = communication.get_rank(), communication.get_group_size()
         return World(rank, size, _connect(rank, size))
     except (RuntimeError, OSError) as error:  # MindSpore's are pages long
@@ -117,6 +120,12 @@ def _read(connection: socket.socket, length: int) -> bytes:
             raise ConnectionResetError("its connection is closed")
         content += part
     return bytes(content)
+
+
+def _close_log() -> None:
+    """When a process ends, MindSpore writes lines to stderr whatever the level of its log: "dispatch success!"."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _connect(rank: int, size: int) -> list[socket.socket]:

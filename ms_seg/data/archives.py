@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from convert.progress import ProgressBar, progress_bar
 
@@ -58,7 +58,7 @@ def prepare(splits: Sequence[Split], given: Sequence[Path], folder: Path) -> str
         folder: where the dataset is to be. A whole dataset that is there already is left as it is.
 
     Raises: ValueError if an archive is missing, cut off, damaged, hostile or another one, if files are missing, if
-        `folder` holds something else; OSError if it cannot be written or the disk is full.
+        `folder` holds something else, if the disk is too small; OSError if `folder` cannot be written.
     """
     parts = [part for split in splits for part in (split.pictures, split.labels)]
     if folder.exists():
@@ -66,11 +66,11 @@ def prepare(splits: Sequence[Split], given: Sequence[Path], folder: Path) -> str
         return f"{folder} is there already, and whole: {_contents(splits)}"
     names = dict.fromkeys(part.archive for part in parts)
     archives = {name: _find(name, given, only=len(names) == 1) for name in names}
-    draft = folder.with_name(f".{folder.name}.part")
-    draft.mkdir(parents=True, exist_ok=True)
     work = []
     for name, path in archives.items():
         work += _plan(path, [part for part in parts if part.archive == name])
+    draft = folder.with_name(f".{folder.name}.part")
+    draft.mkdir(parents=True, exist_ok=True)
     left = [(path, member, target) for path, member, target in work if not _is_whole(draft / target, member)]
     _check_space(draft, sum(member.file_size for _, member, _ in left))
     total = sum(member.file_size for _, member, _ in work)
@@ -94,7 +94,7 @@ def _find(name: str, given: Sequence[Path], only: bool) -> Path:
     raise ValueError(f"there is no {name} in {', '.join(map(str, given))}: download it first")
 
 
-def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo, PurePosixPath]]:
+def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo, str]]:
     """What is to be taken out of an archive, and to where; every count is checked before anything is unpacked."""
     with _open(path) as archive:
         members = archive.infolist()
@@ -104,14 +104,14 @@ def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo
     size = sum(member.file_size for member in members)
     if size > allowed:
         raise ValueError(f"{path} would grow to {size >> 20} MB, which no archive of pictures does: refused")
-    chosen: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    chosen: dict[str, zipfile.ZipInfo] = {}
     for part in parts:
         before = len(chosen)
         for member in members:
-            name = PurePosixPath(member.filename)
-            inside = f"/{name.parent}".endswith(f"/{part.source}")
-            if inside and name.suffix == part.ending and not name.name.startswith("."):
-                chosen[PurePosixPath(part.target) / name.name] = member
+            place, _, name = member.filename.rpartition("/")
+            inside = f"/{place}".endswith(f"/{part.source}")
+            if inside and name.endswith(part.ending) and not name.startswith("."):
+                chosen[f"{part.target}/{name}"] = member
         found = len(chosen) - before
         if found != part.count:
             raise ValueError(
@@ -129,8 +129,8 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _refuse_hostile(path: Path, member: zipfile.ZipInfo) -> None:
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in member.filename:
+    steps = member.filename.replace("\\", "/").split("/")
+    if not steps[0] or ".." in steps or ":" in member.filename:
         raise ValueError(f"{path} holds {member.filename!r}, a path that leads out of the dataset: refused")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(f"{path} holds {member.filename!r}, a symbolic link: refused")

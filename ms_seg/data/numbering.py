@@ -105,6 +105,8 @@ def read_values(file: Path) -> np.ndarray:
     except UnidentifiedImageError:
         raise ValueError(f"{file} is not a picture of a known format") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        if isinstance(error, OSError) and error.strerror:
+            raise ValueError(f"cannot open {file}: {error.strerror}") from None
         raise ValueError(f"{file} is cut off or damaged: {error}") from None
     if values.ndim != 2 or values.dtype.kind not in "bui":
         raise ValueError(f"{file} has colours: a label file holds one number, its class, for each pixel")

@@ -128,6 +128,12 @@ def test_a_missing_label_list_says_what_to_write(tmp_path):
         open_dataset("folder", tmp_path, "training")
 
 
+def test_more_classes_than_label_files_can_number_are_refused(tmp_path):
+    write_folder(tmp_path, [f"class {number}" for number in range(255)], {"training/a": [0]})
+    with pytest.raises(ValueError, match="there are 255 classes: label files of 8 bits hold 1 to 254"):
+        open_dataset("folder", tmp_path, "training")
+
+
 def test_palette_and_black_and_white_label_files_are_read_as_numbers(tmp_path):
     write_folder(tmp_path, ["cat", "dog"], {"training/a": [0], "training/b": [0]})
     indices = Image.fromarray(np.resize(np.array([0, 1], np.uint8), (20, 30)))

@@ -1,0 +1,92 @@
+"""A run that is killed goes on as if nothing had happened: real processes, `kill -9`, and losses equal to the last bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 14
+OPTIONS = [
+    "--model", "segformer_tiny_shapes", "--dataset", "shapes", "--workers", "0", "--steps", str(STEPS),
+    "--batch-size", "2", "--crop-size", "32", "--short-side", "48", "--warmup-steps", "2", "--ema", "0.9",
+    "--keep-every", "3", "--validate-every", "1000",
+]  # fmt: skip
+
+
+def train(run: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "ms_seg", "train", "--output", str(run), *OPTIONS, *more]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def losses(run: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+
+
+def kill_after_steps(process: subprocess.Popen, run: Path, steps: int, delay: float) -> None:
+    log = run / "log.jsonl"
+    deadline = time.monotonic() + 240
+    while process.poll() is None and (not log.is_file() or log.read_text().count("\n") < steps):
+        assert time.monotonic() < deadline, "the run does not get on"
+        time.sleep(0.02)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    finish(train(run))
+    return run
+
+
+def test_a_run_killed_twice_has_the_losses_of_one_never_stopped(whole: Path, tmp_path: Path):
+    run, chance = tmp_path / "killed", random.Random()
+    kill_after_steps(train(run), run, 4, chance.uniform(0, 0.5))
+    kill_after_steps(train(run, "--resume"), run, 9, chance.uniform(0, 0.5))
+    finish(train(run, "--resume"))
+    assert losses(run) == losses(whole)
+    assert sorted(losses(run)) == list(range(1, STEPS + 1))
+    last = f"checkpoints/{STEPS:08}"
+    for name in ("model.ckpt", "average.ckpt", "optimizer.ckpt"):
+        assert (run / last / name).read_bytes() == (whole / last / name).read_bytes(), name
+
+
+def test_a_run_folder_is_not_begun_again(whole: Path):
+    process = train(whole)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "holds a run: go on with --resume" in said and "Traceback" not in said
+
+
+def test_a_run_does_not_go_on_with_other_numbers(whole: Path):
+    process = train(whole, "--resume", "--learning-rate", "0.5")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "was begun with learning_rate" in said
+
+
+def test_the_newest_and_the_best_checkpoints_are_kept(whole: Path):
+    kept = sorted(path.name for path in (whole / "checkpoints").iterdir())
+    assert kept == [f"{step:08}" for step in (9, 12, 14)]
+
+
+def test_a_checkpoint_of_a_run_is_a_model(whole: Path):
+    import ms_seg
+
+    model = ms_seg.create_model("auto", whole / f"checkpoints/{STEPS:08}/average.ckpt")
+    assert model.preset.name == "segformer_tiny_shapes"
