@@ -162,7 +162,12 @@ def _segformer_rows() -> list[Preset]:
         Preset(
             name="segformer_tiny_shapes",
             system="segformer",
-            arguments=_segformer("b0", 10, _TRANSFORMERS, embed_dims=(16, 32, 80, 128), depths=(1, 1, 1, 1)),
+            arguments={
+                **_segformer("b0", 9, _TRANSFORMERS, head_width=96),
+                "embed_dims": (24, 48, 96, 128),
+                "depths": (1, 2, 2, 1),
+                "heads": (1, 2, 4, 8),
+            },
             preprocessing=Preprocessing("shrink", logits_via_input=False),
             label_set="shapes",
             licence="MIT",

@@ -4,8 +4,8 @@
 
 The network is transformers' own class: what comes out is a PyTorch checkpoint like the published ones, together with
 two held-out pictures, their truth, the logits PyTorch gives for them and a record of how it was made. Needs torch,
-transformers, NumPy and OpenCV, not MindSpore; about twenty minutes on two cores. The same seed, thread count and
-versions give the same weights.
+transformers, NumPy and OpenCV, not MindSpore; about half an hour of processor time, on two cores. The same seed,
+thread count and versions give the same weights.
 """
 
 import argparse

@@ -1,0 +1,189 @@
+"""The loop over a dataset: every picture once, whatever happens in between."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ms_seg.data.labels import LabelSet, read_labels
+from ms_seg.distributed import World
+from ms_seg.evaluation.evaluator import WORST, check_labels, evaluate, most_outputs, worst_pictures
+from ms_seg.evaluation.predictions import Remembered
+from ms_seg.evaluation.tally import TallyFiles, file_stamp
+from ms_seg.presets import find_preset
+from tests.evaluation.stand_in import Guesses, InMemory
+
+ALONE = World(0, 1, [])
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing is tidied up."""
+
+
+class StopsAt(Guesses):
+    def __init__(self, dataset, stop):
+        super().__init__(dataset)
+        self.stop = stop
+
+    def label_map(self, index):
+        if index == self.stop:
+            raise Killed
+        return super().label_map(index)
+
+
+@pytest.fixture
+def dataset():
+    return InMemory(11)
+
+
+@pytest.fixture
+def stamps(dataset):
+    return np.arange(len(dataset), dtype=np.uint64)
+
+
+def interrupted(dataset, folder, stamps, evaluation="one", stop=7) -> None:
+    with pytest.raises(Killed):
+        evaluate(dataset, Remembered(StopsAt(dataset, stop)), ALONE, TallyFiles(folder, {"of": evaluation}, stamps))
+
+
+def continued(dataset, folder, stamps, evaluation="one"):
+    """What the evaluation comes to, and which pictures it still asked for."""
+    guesses = Guesses(dataset)
+    files = TallyFiles(folder, {"of": evaluation}, stamps)
+    return evaluate(dataset, Remembered(guesses), ALONE, files), guesses.asked, files
+
+
+def assert_whole(tally, dataset):
+    whole = evaluate(dataset, Remembered(Guesses(dataset)), ALONE)
+    assert np.array_equal(tally.matrix.counts, whole.matrix.counts)
+    assert np.array_equal(tally.ious, whole.ious)
+    assert np.array_equal(tally.pixels, whole.pixels)
+    assert tally.done.all()
+
+
+@pytest.mark.parametrize("stop", [0, 1, 7, 10])
+def test_an_interrupted_evaluation_goes_on_where_it_was_kept(dataset, tmp_path, stamps, stop):
+    interrupted(dataset, tmp_path, stamps, stop=stop)
+    tally, asked, _ = continued(dataset, tmp_path, stamps)
+    assert_whole(tally, dataset)
+    assert set(asked) >= set(range(stop, 11))
+    if stop > 1:
+        assert 0 not in asked
+
+
+def test_one_that_is_complete_but_for_its_report_asks_for_nothing(dataset, tmp_path, stamps):
+    continued(dataset, tmp_path, stamps)
+    tally, asked, files = continued(dataset, tmp_path, stamps)
+    assert_whole(tally, dataset)
+    assert asked == []
+    files.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_evaluation_begins_anew_and_leaves_nothing_behind(dataset, tmp_path, stamps):
+    interrupted(dataset, tmp_path, stamps)
+    tally, asked, _ = continued(dataset, tmp_path, stamps, "another")
+    assert_whole(tally, dataset)
+    assert asked == list(range(11))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_counted_picture_whose_files_changed_starts_all_again(dataset, tmp_path, stamps):
+    interrupted(dataset, tmp_path, stamps)
+    stamps[0] += 1
+    tally, asked, _ = continued(dataset, tmp_path, stamps)
+    assert_whole(tally, dataset)
+    assert asked == list(range(11))
+
+
+def test_a_picture_repaired_before_it_was_counted_costs_nothing(dataset, tmp_path, stamps):
+    interrupted(dataset, tmp_path, stamps)
+    stamps[7] += 1
+    assert 0 not in continued(dataset, tmp_path, stamps)[1]
+
+
+def test_a_damaged_state_is_as_none(dataset, tmp_path, stamps):
+    interrupted(dataset, tmp_path, stamps)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    tally, asked, _ = continued(dataset, tmp_path, stamps)
+    assert_whole(tally, dataset)
+    assert asked == list(range(11))
+
+
+def test_states_of_several_ranks_are_merged_once(dataset, tmp_path, stamps):
+    interrupted(dataset, tmp_path, stamps)
+    (file,) = tmp_path.iterdir()
+    copy = tmp_path / file.name.replace(".0.npz", ".1.npz")  # as after a stop between merging and tidying up
+    copy.write_bytes(file.read_bytes())
+    assert_whole(continued(dataset, tmp_path, stamps)[0], dataset)
+
+
+def test_the_worst_pictures_are_remembered_and_the_others_forgotten(dataset):
+    guesses = Guesses(dataset)
+    remembered = Remembered(guesses)
+    tally = evaluate(dataset, remembered, ALONE)
+    worst = worst_pictures(tally, WORST)
+    assert sorted(tally.ious)[:WORST] == tally.ious[worst].tolist()
+    for index in range(11):
+        remembered.label_map(index)
+    assert guesses.asked[:11] == list(range(11))
+    assert sorted(guesses.asked[11:]) == sorted(set(range(11)) - set(worst))
+
+
+def test_a_picture_with_nothing_to_count_is_not_among_the_worst(dataset):
+    dataset.truths[3] = 255
+    tally = evaluate(dataset, Remembered(Guesses(dataset)), ALONE)
+    assert np.isnan(tally.ious[3])
+    assert 3 not in worst_pictures(tally, 11)
+    assert tally.done.all()
+
+
+def test_the_bar_shows_the_miou_so_far(dataset, capsys):
+    tally = evaluate(dataset, Remembered(Guesses(dataset)), ALONE)
+    assert f"evaluating: 100%, 0:00  mIoU {tally.matrix.miou:.4f}" in capsys.readouterr().err
+
+
+def test_a_prediction_of_another_size_is_named(dataset):
+    class Wrong(Guesses):
+        def label_map(self, index):
+            return np.zeros((3, 4) if index == 2 else (12, 16), np.uint8)
+
+    with pytest.raises(ValueError, match="guess 2 is 4x3, but the label map of the picture is 16x12"):
+        evaluate(dataset, Remembered(Wrong(dataset)), ALONE)
+
+
+class TestLabels:
+    def of(self, labels: LabelSet) -> InMemory:
+        dataset = InMemory(1, num_classes=len(labels))
+        dataset.label_set = labels
+        return dataset
+
+    def test_a_model_of_these_classes_fits_and_may_have_an_output_more(self):
+        check_labels(find_preset("segformer_b0_ade20k"), self.of(read_labels("ade20k")))
+        check_labels(find_preset("segformer_b0_cocostuff164k"), self.of(read_labels("cocostuff164k")))
+
+    def test_a_model_of_other_classes_is_refused(self):
+        with pytest.raises(ValueError, match=r"ade20k's 150 classes apart \(wall.*the dataset has 171 others \(person"):
+            check_labels(find_preset("segformer_b0_ade20k"), self.of(read_labels("cocostuff164k")))
+
+    def test_a_model_without_names_needs_as_many_outputs_as_there_are_classes(self):
+        preset = find_preset("segformer_b0_ade20k").override(num_classes=4)
+        check_labels(preset, InMemory(1, num_classes=4))
+        with pytest.raises(ValueError, match="segformer_b0_ade20k has 4 classes, and the dataset has 5"):
+            check_labels(preset, InMemory(1, num_classes=5))
+        check_labels(replace(preset, label_set=None), InMemory(1, num_classes=4))
+
+    def test_published_outputs_are_known(self):
+        assert most_outputs("cocostuff164k", read_labels("cocostuff164k")) == 172
+        assert most_outputs("ade20k", read_labels("ade20k")) == 150
+        assert most_outputs("folder", InMemory(1, num_classes=4).label_set) == 4
+
+
+def test_a_stamp_changes_with_the_file(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("one")
+    before = file_stamp(file)
+    assert before == file_stamp(file)
+    file.write_text("other")
+    assert before != file_stamp(file)
