@@ -70,8 +70,8 @@ class ProgressBar:
         share = min(self.done / self.total, 1.0) if self.total else 1.0
         filled = round(share * _BAR_WIDTH)
         elapsed, here = now - self._begun, self.done - self._done_before
-        left = elapsed / here * (self.total - self.done) if here else 0.0
-        seconds = f"{_clock(left)} left" if left > 0 else _clock(elapsed)
+        going_on = here and self.done < self.total
+        seconds = f"{_clock(elapsed / here * (self.total - self.done))} left" if going_on else _clock(elapsed)
         if self._terminal:
             bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
             self._stream.write(f"\r\x1b[K{self.label} [{bar}] {share:4.0%} {seconds}{self._text}")

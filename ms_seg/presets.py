@@ -170,7 +170,7 @@ def _segformer_rows() -> list[Preset]:
             },
             preprocessing=Preprocessing("shrink", logits_via_input=False),
             label_set="shapes",
-            licence="MIT",
+            licence="as this project",
             upstream=("embedded in ms_seg/assets",),
         )
     )

@@ -18,7 +18,7 @@ SIZES = ((512, 683), (2000, 3000))  # of ADE20K's usual pictures, and of a large
 
 
 def measure_metrics(num_classes: int = 150, runs: int = 20) -> list[dict]:
-    """A row for each size and type of label map: size, dtype, megapixels_per_second (median of the runs), printed too."""
+    """Rows, also printed, for each size and type of label map: size, dtype, megapixels_per_second (median run)."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     rows = []
@@ -35,7 +35,7 @@ def measure_metrics(num_classes: int = 150, runs: int = 20) -> list[dict]:
 
 
 def _label_maps(size: tuple[int, int], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Regions of 32 pixels, a third of whose smaller parts are mistaken, and a twentieth of whose pixels are ignored."""
+    """Regions of 32 pixels, a third of whose smaller parts are mistaken; a twentieth of the pixels is ignored."""
     rng = np.random.default_rng(0)
 
     def regions(side: int) -> np.ndarray:

@@ -32,7 +32,7 @@ def test_sums_are_exact_in_the_arrays_own_type(size):
     large = on_each(worlds(size), lambda world: world.sum(np.array([[2**60 + 1, world.rank]])))
     tiny = on_each(worlds(size), lambda world: world.sum(np.array([1e-300, 1 / 3])))
     for total, fraction in zip(large, tiny, strict=True):
-        assert total.tolist() == [[size * (2**60 + 1) if size * 2**60 < 2**63 else None, sum(range(size))]]
+        assert total.tolist() == [[size * (2**60 + 1), sum(range(size))]]
         assert total.dtype == np.int64
         assert fraction[1] == sum([1 / 3] * size)
 

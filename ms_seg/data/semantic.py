@@ -15,6 +15,7 @@ from PIL import Image
 
 from ms_seg.data.labels import LabelSet, numbered_labels, read_labels
 from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
+from ms_seg.data.picture import read_picture
 from ms_seg.data.shapes import SHAPES_LABELS, Scene, draw_scene
 
 SPLITS = ("training", "validation")
@@ -130,8 +131,6 @@ class LabelledFolder:
         return os.path.splitext(self.files[index])[0]
 
     def picture(self, index: int) -> np.ndarray:
-        from ms_seg.inference.picture import read_picture  # imported late: that package's front door needs MindSpore
-
         return read_picture(self.pictures / self.files[index])
 
     def label_file(self, index: int) -> Path:

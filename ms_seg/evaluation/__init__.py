@@ -1,1 +1,1 @@
-"""Metrics, in plain NumPy, streamed over the pictures of a data set."""
+"""How good predictions are: metrics in plain NumPy, streamed over pictures, the loop over a dataset, its report."""

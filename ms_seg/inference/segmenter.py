@@ -8,9 +8,9 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from ms_seg.data.labels import LabelSet, numbered_labels, read_labels
+from ms_seg.data.picture import Picture, read_picture
 from ms_seg.inference.answer import Answer
 from ms_seg.inference.execution import runner
-from ms_seg.inference.picture import Picture, read_picture
 from ms_seg.inference.postprocessing import label_pixels
 from ms_seg.inference.preprocessing import Geometry, network_input
 from ms_seg.inference.sliding_window import Window, slide

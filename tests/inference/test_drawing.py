@@ -5,7 +5,7 @@ import pytest
 
 from ms_seg.data.labels import LabelSet, read_labels
 from ms_seg.inference import drawing
-from ms_seg.inference.drawing import NO_CLASS_COLOUR, draw_overlay
+from ms_seg.inference.drawing import NO_CLASS_COLOUR, draw_comparison, draw_overlay
 
 RED_BLUE = LabelSet(("red thing", "blue thing"), np.uint8([[200, 0, 0], [0, 0, 200]]))
 
@@ -108,3 +108,25 @@ def test_a_very_long_name_is_shortened(monkeypatch):
     (entry,) = legend(monkeypatch, np.zeros((50, 50), np.int32), labels)
     assert len(entry.name) == 32
     assert entry.name.endswith("…")
+
+
+def test_a_comparison_shows_picture_truth_and_prediction_in_one_set_of_colours():
+    truth, prediction = np.zeros((320, 480), np.uint8), np.zeros((320, 480), np.int32)
+    truth[:, 240:], prediction[:, 240:], truth[:40] = 1, 171, 255
+    picture = np.full((320, 480, 3), 255, np.uint8)
+    image = np.array(draw_comparison(picture, truth, prediction, read_labels("cocostuff164k")))
+    panels = [image[32:352, 4 + offset : 484 + offset].astype(int) for offset in (0, 488, 976)]
+    assert np.all(panels[0] == 255)
+    assert np.array_equal(panels[1][200, 100], panels[2][200, 100])  # right: the same colour
+    assert not np.array_equal(panels[1][200, 400], panels[2][200, 400])  # wrong
+    assert panels[2][200, 400].tolist() == pytest.approx([192] * 3, abs=1)  # the 172nd output: no class, grey
+    for panel in panels[1:]:
+        assert panel[20, 100].tolist() == pytest.approx([128] * 3, abs=1)  # ignored: black
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 900), (700, 30)])
+def test_pictures_of_any_size_can_be_compared(size):
+    labels = np.zeros(size, np.uint8)
+    image = draw_comparison(np.zeros((*size, 3), np.uint8), labels, labels, read_labels("ade20k"))
+    assert image.width >= 3
+    assert image.height > 32

@@ -1,4 +1,4 @@
-"""A run that is killed goes on as if nothing had happened: real processes, `kill -9`, and losses equal to the last bit."""
+"""A run that is killed goes on as if nothing had happened: real processes, `kill -9`, losses equal to the last bit."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.inference.picture import read_picture
+from ms_seg.data.picture import read_picture
 
 
 def gradient(height: int = 40, width: int = 56) -> np.ndarray:
