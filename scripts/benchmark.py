@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -27,25 +28,31 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 
+from measure_metrics import measure_metrics  # noqa: E402
+
 from ms_seg.presets import find_preset  # noqa: E402
 
 
 def main() -> int:
     options = _parser().parse_args()
-    rows = [
-        measure(name, (options.batch, 3, *size), options.threads, options.runs)
-        for name in options.models
-        for size in options.sizes
-    ]
+    if options.metrics:
+        rows = measure_metrics()
+    else:
+        rows = [
+            measure(name, (options.batch, 3, *size), options.threads, options.runs, options.train)
+            for name in options.models
+            for size in options.sizes
+        ]
     if options.json:
         options.json.write_text(json.dumps({**_environment(options.threads), "results": rows}, indent=1) + "\n")
     return 0
 
 
-def measure(name: str, shape: tuple[int, ...], threads: int, runs: int) -> dict:
+def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, train: bool) -> dict:
     """One row of the table, printed as well: seconds and bytes of both implementations on one input shape."""
     find_preset(name)
-    ours, theirs = (_Worker(start, name, shape, threads) for start in (_start_ours, _start_theirs))
+    starts = (_train_ours, _train_theirs) if train else (_start_ours, _start_theirs)
+    ours, theirs = (_Worker(start, name, shape, threads) for start in starts)
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     for _ in range(runs):
         times["ours"].append(ours.run())
@@ -54,6 +61,7 @@ def measure(name: str, shape: tuple[int, ...], threads: int, runs: int) -> dict:
     ratio = medians["ours"] / medians["theirs"]
     row = {
         "model": name,
+        "what": "optimiser step" if train else "forward pass",
         "input": "x".join(map(str, shape)),
         "ours_s": round(medians["ours"], 4),
         "pytorch_s": round(medians["theirs"], 4),
@@ -118,8 +126,6 @@ def _start_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], obj
     import ms_seg
     from ms_seg.inference.execution import runner
 
-    ms.set_device("CPU")
-    ms.runtime.set_cpu_affinity(False)
     network, images = runner(ms_seg.create_model(name), "graph"), ms.Tensor(images)
     return lambda: network(images).asnumpy()
 
@@ -131,6 +137,47 @@ def _start_theirs(name: str, images: np.ndarray, threads: int) -> Callable[[], o
     torch.set_num_threads(threads)
     model = references.build_reference(find_preset(name))
     return lambda: references.forward(model, images)
+
+
+def _train_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+    os.environ.setdefault("GLOG_v", "3")
+    import ms_seg
+    from ms_seg.distributed import World
+    from ms_seg.training.losses import SemanticLoss
+    from ms_seg.training.recipe import recipe_for
+    from ms_seg.training.step import TrainStep
+
+    model = ms_seg.create_model(name)
+    recipe = replace(recipe_for(model.preset), batch_size=len(images))
+    step = TrainStep(SemanticLoss(model).set_train(True), recipe, World(0, 1, []))
+    labels = _labels(name, images)
+    return lambda: step(0, (images, labels))
+
+
+def _train_theirs(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+    import references
+    import torch
+
+    torch.set_num_threads(threads)
+    model = references.build_reference(find_preset(name)).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-5, weight_decay=0.01)
+    x, labels = torch.from_numpy(images), torch.from_numpy(_labels(name, images)).long()
+
+    def step() -> float:
+        logits = model.decode_head(model.backbone(x)) if hasattr(model, "backbone") else model(pixel_values=x).logits
+        logits = torch.nn.functional.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+        loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _labels(name: str, images: np.ndarray) -> np.ndarray:
+    classes, (n, _, height, width) = find_preset(name).arguments["num_classes"], images.shape
+    return np.random.default_rng(1).integers(0, classes, (n, height, width)).astype(np.int32)
 
 
 def _environment(threads: int) -> dict:
@@ -152,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sizes", nargs="+", type=_size, default=[(512, 512)], metavar="HxW")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--train", action="store_true", help="time an optimiser step instead of a forward pass")
+    parser.add_argument("--metrics", action="store_true", help="time our mIoU on one core instead of a network")
     parser.add_argument("--runs", type=int, default=10, help="timed runs of each, alternating")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ms_seg.data.order import TrainingSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.evaluation.semantic import ConfusionMatrix
-from ms_seg.inference.drawing import draw_overlay
+from ms_seg.inference.drawing import draw_comparison
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.training.feeding import batches
 from ms_seg.training.losses import SemanticLoss
@@ -63,23 +62,15 @@ class Validation:
         return {"score": matrix.miou, "mIoU": matrix.miou}
 
     def _draw(self, step: int) -> None:
-        """Predictions beside the truth, one picture below the other."""
-        rows = []
+        """Some pictures with the truth and the prediction beside them, one below the other."""
+        panels = []
         for index in range(min(SHOWN, len(self.dataset))):
             picture, truth = self.dataset.picture(index), self.dataset.labels(index)
-            answer = self.segmenter(picture)
-            rows.append([answer.draw(), draw_overlay(picture, truth.astype(np.int32), self.dataset.label_set)])
+            panels.append(draw_comparison(picture, truth, self.segmenter(picture).label_map, self.dataset.label_set))
+        tops = np.cumsum([0, *(panel.height for panel in panels)]).tolist()
+        canvas = Image.new("RGB", (max(panel.width for panel in panels), tops[-1]), "white")
+        for panel, top in zip(panels, tops, strict=False):
+            canvas.paste(panel, (0, top))
         self.folder.mkdir(exist_ok=True)
         with whole_file(self.folder / f"{step:08}.png") as draft:
-            _grid(rows).save(draft, "PNG")
-
-
-def _grid(rows: Iterable[list[Image.Image]]) -> Image.Image:
-    rows = list(rows)
-    widths = [max(image.width for image in column) for column in zip(*rows, strict=True)]
-    heights = [max(image.height for image in row) for row in rows]
-    canvas = Image.new("RGB", (sum(widths), sum(heights)), (255, 255, 255))
-    for row, top in zip(rows, np.cumsum([0, *heights]), strict=False):
-        for image, left in zip(row, np.cumsum([0, *widths]), strict=False):
-            canvas.paste(image, (int(left), int(top)))
-    return canvas
+            canvas.save(draft, "PNG")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -51,8 +53,10 @@ class Trainer:
         Raises RuntimeError if the processes of the run do not begin with the same parameters.
         """
         self._check_equal()
-        journal = Journal(self.run, self.progress.step) if self.world.rank == 0 else None
-        with progress_bar(self.recipe.steps, "training", done=self.progress.step) as bar:
+        first = self.world.rank == 0
+        journal = Journal(self.run, self.progress.step) if first else None
+        stream = sys.stderr if first else io.StringIO()  # one process speaks for all
+        with progress_bar(self.recipe.steps, "training", stream, self.progress.step) as bar:
             for batch in batches(self.progress.step, self.recipe.steps):
                 line = self._take(batch)
                 bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
@@ -72,7 +76,8 @@ class Trainer:
     def _look_up(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
         """Validate, draw and save when the time has come."""
         step, last = self.progress.step, self.progress.step == self.recipe.steps
-        if last or step % self.recipe.validate_every == 0:
+        validating = last or step % self.recipe.validate_every == 0
+        if validating:
             scores = self._validate(validate)
             best = self.progress.best_score
             if best is None or scores["score"] > best:
@@ -84,8 +89,8 @@ class Trainer:
         due = last or step % self.recipe.keep_every == 0 or step == self.progress.best_step
         if due and self.world.rank == 0:
             self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
-        if due:
-            self.world.barrier()
+        if due or validating:
+            self.world.barrier()  # MindSpore's collectives would not wait for rank 0
 
     def _validate(self, validate: Validate) -> Mapping[str, float]:
         """Score the average of the weights where the recipe keeps one, else the weights themselves."""
