@@ -48,12 +48,15 @@ def run(options: argparse.Namespace) -> int:
     training, validation = (open_dataset(options.dataset, options.data, split) for split in ("training", "validation"))
     preset = find_preset(options.model)
     recipe = _recipe(options, preset)
-    _open_run(options, recipe, world)
     ms.set_seed(recipe.seed)
-    model = ms_seg.create_model(options.model, options.checkpoint, **_classes(preset, training.label_set))
+    changes = _classes(preset, training.label_set)
+    # Pictures are validated at the scale they are trained at.
+    changes |= {"short_side": recipe.short_side, "long_side": recipe.long_side}
+    model = ms_seg.create_model(options.model, options.checkpoint, **changes)
     lines = preflight(training, model.preset.arguments["num_classes"])
     if world.rank == 0:
         print("\n".join(lines))
+    _open_run(options, recipe, world)
     train_semantic(model, training, validation, recipe, options.output, world, options.workers, options.resume)
     return 0
 
