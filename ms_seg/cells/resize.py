@@ -38,7 +38,8 @@ class _InterpolateWithGradient(_Interpolate):
 
     def bprop(self, x: Tensor, size: tuple[int, int], out: Tensor, dout: Tensor) -> tuple[Tensor, tuple[int, int]]:
         n, c, height, width = x.shape
-        rows, columns = _weights(height, size[0], self.align_corners), _weights(width, size[1], self.align_corners)
+        rows = _weights(height, size[0], self.align_corners).astype(dout.dtype)
+        columns = _weights(width, size[1], self.align_corners).astype(dout.dtype)
         by_columns = ops.matmul(ops.reshape(dout, (n * c * size[0], size[1])), columns)
         by_rows = ops.matmul(ops.transpose(rows, (1, 0)), ops.reshape(by_columns, (n * c, size[0], width)))
         return ops.reshape(by_rows, x.shape), size
