@@ -149,7 +149,7 @@ def _train_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], obj
 
     model = ms_seg.create_model(name)
     recipe = replace(recipe_for(model.preset), batch_size=len(images))
-    step = TrainStep(SemanticLoss(model).set_train(True), recipe, World(0, 1, []))
+    step = TrainStep(SemanticLoss(model), recipe, World(0, 1, []))
     labels = _labels(name, images)
     return lambda: step(0, (images, labels))
 

@@ -1,7 +1,8 @@
-"""Learn three pictures by heart through the ordinary train command: python scripts/overfit_ade20k.py PICTURES [--output RUN]
+"""Learn a few pictures by heart through the ordinary train command: python scripts/overfit_ade20k.py PICTURES
 
 PICTURES is a folder of ADE20K's layout (images/validation, annotations/validation); its pictures are trained on and
-validated on. A pipeline from files to labels that has a wrong line anywhere does not reach the bar. Exits with 1 below it.
+validated on. A pipeline from files to labels that has a wrong line anywhere does not reach the bar. Exits with 1 below
+it.
 """
 
 from __future__ import annotations

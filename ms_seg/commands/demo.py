@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import ms_seg
-from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.segment import ASSETS
 from ms_seg.data.semantic import DrawnWorld
 from ms_seg.evaluation.semantic import ConfusionMatrix
@@ -29,6 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--output", metavar="DIR", default="demo", help="where to write (default: %(default)s)")
     add_device(parser)
+    add_mode(parser)
 
 
 def run(options: argparse.Namespace) -> int:

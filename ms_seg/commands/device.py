@@ -8,8 +8,12 @@ DEVICES = ("CPU", "GPU", "Ascend")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Give a command `--device` and `--mode`."""
+    """Give a command `--device`."""
     parser.add_argument("--device", choices=DEVICES, default="CPU", help="where to run (default: %(default)s)")
+
+
+def add_mode(parser: argparse.ArgumentParser) -> None:
+    """Give a command `--mode`."""
     parser.add_argument(
         "--mode",
         choices=("graph", "pynative"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ms_seg
-from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.segment import choose_model
 from ms_seg.data.semantic import DATASETS, SPLITS, LabelledFolder, SemanticDataset, open_dataset
 from ms_seg.distributed import World, start
@@ -45,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-predictions", metavar="DIR", help="write the class index of each pixel as PNG files")
     parser.add_argument("--predictions", metavar="DIR", help="score such files, without a model")
     add_device(parser)
+    add_mode(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
-from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.presets import find_preset
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_device(parser)
+    add_mode(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -76,7 +76,9 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
     chosen = {key: getattr(options, key) for key in ("model", "checkpoint", "dataset", "data")}
     recorded = {**chosen, "recipe": asdict(recipe)}
     path = options.output / OPTIONS
-    if path.is_file():
+    begun = path.is_file()
+    world.barrier()  # nobody writes before all have looked
+    if begun:
         before = json.loads(path.read_text())
         if not options.resume:
             raise ValueError(f"{options.output} holds a run: go on with --resume, or choose another folder")

@@ -28,7 +28,7 @@ class TrainStep:
 
     def __init__(self, loss: nn.Cell, recipe: Recipe, world: World):
         """loss: a cell over a model, of batches of `batch_size / world.size / accumulate` samples."""
-        self.recipe, self.world = recipe, world
+        self.loss, self.recipe, self.world = loss, recipe, world
         self.share = recipe.batch_size // world.size
         if self.share * world.size != recipe.batch_size or self.share % recipe.accumulate:
             parts = f"{world.size} processes with {recipe.accumulate} parts each"
@@ -45,6 +45,7 @@ class TrainStep:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
         parts = self.recipe.accumulate
         position = step * self.recipe.batch_size + self.world.rank * self.share
+        self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
         losses, total = [], None
         for part in zip(*(np.split(array, parts) for array in batch), strict=True):
             self._draw_noise(range(position, position + len(part[0])))

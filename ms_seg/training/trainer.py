@@ -35,7 +35,7 @@ class Trainer:
         self.checkpoints = Checkpoints(run, recipe.keep)
         self.progress = Progress()
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        self.step = TrainStep(loss.set_train(True), recipe, world)
+        self.step = TrainStep(loss, recipe, world)
         self.files = {MODEL: parameters, OPTIMIZER: {moment.name: moment for moment in self.step.optimizer.moments}}
         if recipe.ema:
             averages = {t.name: a for t, a in zip(self.step.trained, self.step.averages, strict=True)}

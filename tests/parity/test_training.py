@@ -106,7 +106,7 @@ def test_parameters_and_statistics_after_three_steps_equal_the_references(accumu
             {"params": [parameter], "multiplier": multiplier, "weight_decay": 0.01 if decayed else 0.0, "lr": 0.0}
         )
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999))
-    step = TrainStep(SemanticLoss(model).set_train(True), recipe, World(0, 1, []))
+    step = TrainStep(SemanticLoss(model), recipe, World(0, 1, []))
     for number in range(3):
         images, labels = batch(number)
         for group in optimizer.param_groups:
@@ -134,7 +134,7 @@ def test_clipping_is_pytorchs(tmp_path: Path):
     norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.05)
     assert norm > 0.1  # or nothing is clipped here
     theirs = in_our_names({key: parameter.grad for key, parameter in reference.named_parameters()})
-    step = TrainStep(SemanticLoss(model).set_train(True), recipe, World(0, 1, []))
+    step = TrainStep(SemanticLoss(model), recipe, World(0, 1, []))
     step(0, (images, labels))
     name = "decoder.classify.weight"
     moment = next(moment for moment in step.optimizer.first_moments if moment.name.endswith(name))

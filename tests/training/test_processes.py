@@ -24,7 +24,7 @@ def train(run: Path, processes: int, folder: Path) -> subprocess.CompletedProces
     else:
         launcher = Path(sys.executable).with_name("msrun")
         count = [f"--worker_num={processes}", f"--local_worker_num={processes}", "--join=True"]
-        command = [str(launcher), *count, f"--log_dir={folder / 'log'}", "--master_port=8137", *command]
+        command = [str(launcher), *count, f"--log_dir={folder / 'log'}", "--master_port=8137", "--", *command]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)

@@ -1,0 +1,63 @@
+"""One optimiser step: in training mode whatever came before, and random only through the run's seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ms_seg
+from ms_seg.distributed import World
+from ms_seg.presets import find_preset
+from ms_seg.training.losses import SemanticLoss
+from ms_seg.training.recipe import recipe_for
+from ms_seg.training.step import TrainStep
+
+NAME = "segformer_b0_ade20k_mmseg"
+SMALL = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 1, 1), "head_width": 8, "num_classes": 5}
+RECIPE = replace(recipe_for(find_preset(NAME)), steps=10, warmup_steps=0, batch_size=2)
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    images = generator.standard_normal((2, 3, 32, 32)).astype(np.float32)
+    return images, generator.integers(0, 5, (2, 32, 32)).astype(np.int32)
+
+
+def model(**overrides):
+    import mindspore as ms
+
+    ms.set_seed(0)
+    return ms_seg.create_model(NAME, **SMALL, **overrides)
+
+
+def moving_mean(network) -> np.ndarray:
+    parameters = {parameter.name: parameter for parameter in network.get_parameters()}
+    return parameters["decoder.fuse.norm.moving_mean"].asnumpy().copy()
+
+
+def test_a_model_left_in_inference_mode_is_trained_in_training_mode():
+    network = model()
+    step = TrainStep(SemanticLoss(network), RECIPE, World(0, 1, []))
+    network.set_train(False)  # as whoever segments with it does
+    before = moving_mean(network)
+    step(0, batch())
+    assert not np.allclose(moving_mean(network), before)
+
+
+@pytest.mark.parametrize(
+    "rates", [{"drop_path_rate": 0.5, "dropout_rate": 0.0}, {"drop_path_rate": 0.0, "dropout_rate": 0.5}]
+)
+def test_what_is_dropped_follows_from_seed_and_step(rates: dict[str, float]):
+    def loss(seed: int, number: int) -> float:
+        return TrainStep(SemanticLoss(model(**rates)), replace(RECIPE, seed=seed), World(0, 1, []))(number, batch())
+
+    assert loss(1, 0) == loss(1, 0)
+    assert loss(1, 0) != loss(2, 0)
+    assert loss(1, 0) != loss(1, 1)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    with pytest.raises(ValueError, match="batch_size is 2: it must be a multiple of 3 processes with 1 parts each"):
+        TrainStep(SemanticLoss(model()), RECIPE, World(0, 3, []))
