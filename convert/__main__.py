@@ -69,12 +69,13 @@ def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
 
 def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) -> tuple[str, dict[str, str], Plan]:
     """What the file becomes, what the written file says of itself, and the plan."""
-    from ms_seg.loading import describe, identify, outline, shapes_of
+    from ms_seg.loading import identify, outline, shapes_of
+    from ms_seg.notes import describe
 
     preset = identify(source, metadata, name or "auto")
     plan = source.plan(shapes_of(outline(preset)))
     part = source.layout.covers.rstrip(".")
-    return f"{part} of {preset.name}" if part else preset.name, describe(preset), plan
+    return f"{part} of {preset.name}" if part else preset.name, describe(preset, part), plan
 
 
 def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:

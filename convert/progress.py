@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ _TERMINAL_PAUSE, _FILE_PAUSE = 0.1, 10.0  # seconds between two drawings
 
 
 @contextmanager
-def progress_bar(total: int, label: str, stream: TextIO | None = None, done: int = 0) -> Iterator[ProgressBar]:
+def progress_bar(
+    total: int, label: str, stream: TextIO | None = None, done: int = 0, log: str | None = None
+) -> Iterator[ProgressBar]:
     """Show how much of `total` (pictures, tensors, bytes) is done, on stderr unless another stream is given.
 
-    `done`: how much of it was done before, and says nothing of the time that is left.
+    `done`: how much of it was done before, and says nothing of the time that is left. `log`: a logger, such as
+    "ms_seg"; what it says meanwhile, such as that something takes long, is noted beside the bar.
 
     with progress_bar(len(pictures), "segmenting") as advance:
         for picture in pictures:
@@ -25,7 +29,11 @@ def progress_bar(total: int, label: str, stream: TextIO | None = None, done: int
     """
     bar = ProgressBar(total, label, stream or sys.stderr, done)
     try:
-        yield bar
+        if log is None:
+            yield bar
+        else:
+            with _noted(log, bar):
+                yield bar
     finally:
         bar.close()
 
@@ -78,6 +86,30 @@ class ProgressBar:
         else:
             self._stream.write(f"{self.label}: {share:.0%}, {seconds}{self._text}\n")
         self._stream.flush()
+
+
+@contextmanager
+def _noted(log: str, bar: ProgressBar) -> Iterator[None]:
+    logger, notes = logging.getLogger(log), _Notes(bar)
+    level = logger.level
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(notes)
+
+
+class _Notes(logging.Handler):
+    """Log lines that do not run into the bar."""
+
+    def __init__(self, bar: ProgressBar):
+        super().__init__()
+        self._bar = bar
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._bar.note(record.getMessage())
 
 
 def _clock(seconds: float) -> str:

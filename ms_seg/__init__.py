@@ -23,7 +23,9 @@ __all__ = ["Segmenter", "create_model", "list_models"]
 __version__ = "0.1.0"
 
 
-def create_model(name: str, checkpoint: str | os.PathLike[str] | None = None, **overrides: Any) -> nn.Cell:
+def create_model(
+    name: str, checkpoint: str | os.PathLike[str] | None = None, *, fine_tune: bool = False, **overrides: Any
+) -> nn.Cell:
     """A model by its name, such as "segformer_b0_ade20k", with the weights of a checkpoint.
 
     Args:
@@ -31,6 +33,9 @@ def create_model(name: str, checkpoint: str | os.PathLike[str] | None = None, **
         checkpoint: any container that `convert.open_checkpoint` reads, in any layout that `convert` knows, PyTorch's
             files included. None initialises freshly, as the paper says. A checkpoint that holds the backbone alone
             leaves the decoder freshly initialised.
+        fine_tune: the model is to be trained on, for classes that need not be the checkpoint's. Where they are others
+            (another number of them, or a label_set that differs from the one that the file records), the classifier is
+            freshly initialised and a warning says so. Without it, a file of other classes does not fit the model.
         overrides: fields of the preset, such as num_classes=21.
 
     Returns: a Cell from normalised images (N, 3, H, W) float32 to what the reference's forward returns, in inference
@@ -42,7 +47,7 @@ def create_model(name: str, checkpoint: str | os.PathLike[str] | None = None, **
     if checkpoint is not None:
         from ms_seg.loading import load_model
 
-        return load_model(name, checkpoint, overrides)
+        return load_model(name, checkpoint, overrides, fine_tune)
     if name == "auto":
         raise ValueError('name="auto" needs a checkpoint to infer the model from')
     return find_preset(name).override(**overrides).build()

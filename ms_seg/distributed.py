@@ -4,6 +4,8 @@ What the processes tell each other here goes over connections of their own, from
 MindSpore's collectives on the CPU (mccl, 2.8) would not do: AllReduce and AllGather pass float64 through float32
 without a word, AllReduce refuses integers, there is no Barrier, and a rank that is more than 30 seconds late makes the
 others fail. They are left to what they are for, gradients; after rank 0 was busy alone, call `barrier` before the next.
+
+When a rank dies, the others end too: in a call here at once, in a collective of mccl after those 30 seconds.
 """
 
 from __future__ import annotations

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
+from itertools import zip_longest
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from convert import CheckpointError, open_checkpoint
+from convert import open_checkpoint
+from convert.layouts.row import NATIVE
 from convert.plan import Source, recognise
+from ms_seg.data.labels import labels_of
+from ms_seg.notes import noted_arithmetic, noted_labels, noted_preprocessing
 from ms_seg.presets import Preset, find_preset, preset_for
 
 if TYPE_CHECKING:
     from mindspore import nn
 
+    from ms_seg.data.labels import LabelSet
 
-def load_model(name: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any]) -> nn.Cell:
+
+def load_model(
+    name: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any], fine_tune: bool = False
+) -> nn.Cell:
     """The model of that name, or of the file's own kind for "auto", with the file's weights. See `create_model`."""
     from mindspore import Tensor
 
@@ -25,13 +33,25 @@ def load_model(name: str, checkpoint: str | os.PathLike[str], overrides: Mapping
         part = source.layout.covers.rstrip(".")
         if name == "auto" and part:
             raise ValueError(f"{checkpoint} holds a {part} alone: name the model that it is meant for")
-        model = outline(identify(source, tensors.metadata, name).override(**overrides))
+        preset = identify(source, tensors.metadata, name, overrides)
+        model = outline(preset)
+        shapes, fresh = shapes_of(model), frozenset()
+        other_classes = _other_classes(source, tensors.metadata, preset) if fine_tune else ""
+        if other_classes:
+            shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        for target, entry in source.plan(shapes_of(model)).apply(tensors).items():
-            parameters[target].set_data(Tensor(entry.numpy()))
-    model.init_parameters_data()  # whatever the checkpoint does not hold
+        for target, entry in source.plan(shapes).apply(tensors).items():
+            if target not in fresh:
+                parameters[target].set_data(Tensor(entry.numpy()))
+    model.init_parameters_data()  # whatever was not taken from the checkpoint
+    log = logging.getLogger("ms_seg")
     if part:
-        logging.getLogger("ms_seg").warning("%s fills the %s; the rest is freshly initialised", checkpoint, part)
+        log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, part)
+    if other_classes:
+        log.warning(
+            "%s %s: the classifier (%s) is freshly initialised; everything else is taken over",
+            checkpoint, other_classes, ", ".join(sorted(fresh)),
+        )  # fmt: skip
     return model
 
 
@@ -43,24 +63,37 @@ def outline(preset: Preset) -> nn.Cell:
         return preset.build()
 
 
-def identify(source: Source, metadata: Mapping[str, str], name: str = "auto") -> Preset:
-    """The preset of a checkpoint with the arithmetic that its weights were trained in.
+def identify(
+    source: Source,
+    metadata: Mapping[str, str],
+    name: str = "auto",
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> Preset:
+    """The preset of a checkpoint with the arithmetic that its weights were trained in, and with these overrides.
 
     Keys and shapes tell the structure. The arithmetic that shapes cannot tell comes from the layout, or from what
-    `describe` wrote into a converted file. Raises ValueError when no published model has these shapes.
+    `notes.describe` wrote into a file of ours, as do the preprocessing and the labels of a model that was trained here.
+    Raises ValueError when no published model has these shapes, CheckpointError for notes that cannot be used.
     """
-    arithmetic = source.layout.arithmetic or _arithmetic(metadata)
+    arithmetic = source.layout.arithmetic or noted_arithmetic(metadata)
     if name == "auto":
         preset = preset_for(source.layout.system, source.arguments, metadata.get("model"))
     else:
         preset = find_preset(name)
-    return preset.override(**{key: value for key, value in arithmetic.items() if key in preset.arguments})
+    noted = {key: value for key, value in arithmetic.items() if key in preset.arguments}
+    if source.layout.name == NATIVE:
+        noted |= noted_preprocessing(metadata)
+    preset = preset.override(**{**noted, **overrides})
+    labels, outputs = _labels(source, metadata), source.arguments.get("num_classes")
+    if labels is None or "label_set" in overrides or preset.arguments.get("num_classes") != outputs:
+        return preset
+    return preset.override(label_set=labels)
 
 
-def describe(preset: Preset) -> dict[str, str]:
-    """What a converted file says of itself, beside its tensors."""
-    arithmetic = {key: value for key, value in preset.arguments.items() if key.endswith("_eps")}
-    return {"model": preset.name, "arithmetic": json.dumps(arithmetic)}
+def classifier_of(preset: Preset, num_classes: int) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
+    """The model with another number of classes: its names and shapes, and the names of those that depend on it."""
+    shapes, others = (shapes_of(outline(preset.override(num_classes=n))) for n in (num_classes, num_classes + 1))
+    return shapes, frozenset(name for name, shape in shapes.items() if others[name] != shape)
 
 
 def shapes_of(model: nn.Cell) -> dict[str, tuple[int, ...]]:
@@ -68,9 +101,24 @@ def shapes_of(model: nn.Cell) -> dict[str, tuple[int, ...]]:
     return {parameter.name: tuple(parameter.shape) for parameter in model.get_parameters()}
 
 
-def _arithmetic(metadata: Mapping[str, str]) -> dict[str, float]:
-    try:
-        values = json.loads(metadata.get("arithmetic", "{}"))
-        return {str(key): float(value) for key, value in values.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"the checkpoint's note on its arithmetic is unreadable: {error}") from error
+def _labels(source: Source, metadata: Mapping[str, str]) -> str | LabelSet | None:
+    """The classes that a file of ours says it tells apart; another's "labels" could be anything."""
+    return noted_labels(metadata, source.arguments.get("num_classes")) if source.layout.name == NATIVE else None
+
+
+def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset) -> str:
+    """Why the file's classifier is of no use for the classes of this preset; empty if it is, as far as the file tells.
+
+    A file without names of its own may be of these classes or not: the number of outputs is all there is to compare.
+    """
+    has, wants = (arguments.get("num_classes") for arguments in (source.arguments, preset.arguments))
+    if has is None or wants is None:
+        return ""
+    if has != wants:
+        return f"has {has} classes and the model is to have {wants}"
+    theirs, ours = labels_of(_labels(source, metadata)), labels_of(preset.label_set)
+    if theirs is None or ours is None or theirs.names == ours.names:
+        return ""
+    pairs = zip_longest(theirs.names, ours.names, fillvalue="nothing")
+    their, our = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"has the class {their} where the model is to have {our}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mindspore import nn
 
+    from ms_seg.data.labels import LabelSet
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
+
+RESIZES = ("keep_ratio", "round_up", "squash", "shrink")
+LONGEST_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,13 @@ class Preprocessing:
         each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
         regardless of the ratio (PIL bilinear, transformers' image processor); "shrink" is "keep_ratio" for pictures
         that are larger, and leaves the others as they are.
-    pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this.
-    mean, std: per RGB channel, of values 0..255.
+    short_side, long_side: 1..LONGEST_SIDE.
+    pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this, 1..LONGEST_SIDE.
+    mean, std: per RGB channel, of values 0..255; std is above 0.
     logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
         original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
+
+    Raises ValueError for anything else.
     """
 
     resize: str
@@ -42,20 +51,33 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
     logits_via_input: bool = True
 
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZES:
+            raise ValueError(f"unknown resize rule {self.resize!r}: one of {', '.join(RESIZES)}")
+        for key in ("short_side", "long_side", "pad_multiple"):
+            if not 1 <= getattr(self, key) <= LONGEST_SIDE:
+                raise ValueError(f"{key} is {getattr(self, key)}: it can be 1 to {LONGEST_SIDE}")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != 3 or not all(map(math.isfinite, getattr(self, key))):
+                raise ValueError(f"{key} is {getattr(self, key)}: it is three numbers, of red, green and blue")
+        if min(self.std) <= 0:
+            raise ValueError(f"std is {self.std}: pixels are divided by it, so that it is above 0")
+
 
 @dataclass(frozen=True)
 class Preset:
     """One published model.
 
-    arguments are the system's own constructor arguments; label_set names a file of `data/label_sets`, or is None when
-    the classes have no published names; upstream lists the ids under which the weights are published.
+    arguments are the system's own constructor arguments; label_set names a file of `data/label_sets`, is a person's own
+    LabelSet of one class for each output, or None when the classes have no names; upstream lists the ids under which
+    the weights are published.
     """
 
     name: str
     system: str
     arguments: Mapping[str, Any]
     preprocessing: Preprocessing
-    label_set: str | None
+    label_set: str | LabelSet | None
     licence: str
     upstream: tuple[str, ...] = ()
     score: str = ""
@@ -63,8 +85,8 @@ class Preset:
     def override(self, **changes: Any) -> Preset:
         """The same preset with fields changed, by their own names: constructor arguments, preprocessing, label_set.
 
-        Raises ValueError for a field that the preset does not have. Changing `num_classes` alone leaves the classes
-        without names, since the published ones no longer fit.
+        Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
+        `num_classes` alone leaves the classes without names, since the former ones no longer fit.
         """
         own = {"label_set"}
         steps = {f.name for f in fields(Preprocessing)}
@@ -74,12 +96,16 @@ class Preset:
                 raise ValueError(f"{self.name} has no field {key!r}{_nearest(key, known)}")
         if changes.get("num_classes") not in (None, self.arguments.get("num_classes")):
             changes.setdefault("label_set", None)
-        return replace(
+        changed = replace(
             self,
             arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
         )
+        outputs, labels = changed.arguments.get("num_classes"), changed.label_set
+        if labels is not None and not isinstance(labels, str) and len(labels) != outputs:
+            raise ValueError(f"label_set has {len(labels)} classes, and the model {outputs}")
+        return changed
 
     def build(self) -> nn.Cell:
         """The network, freshly initialised, in inference mode; its attribute `preset` is this row."""
@@ -163,7 +189,8 @@ def _segformer_rows() -> list[Preset]:
             name="segformer_tiny_shapes",
             system="segformer",
             arguments={
-                **_segformer("b0", 9, _TRANSFORMERS, head_width=96),
+                # Too small, and trained for too short a time, to drop anything.
+                **_segformer("b0", 9, _TRANSFORMERS, head_width=96, drop_path_rate=0.0, dropout_rate=0.0),
                 "embed_dims": (24, 48, 96, 128),
                 "depths": (1, 2, 2, 1),
                 "heads": (1, 2, 4, 8),

@@ -200,8 +200,9 @@ def test_a_person_sees_no_traceback_and_none_of_mindspores_warnings(pictures, tm
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GLOG")}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    lines = result.stderr.splitlines()
-    assert [line.split()[0] for line in lines] == ["compiling", str(pictures / "b_red.png"), "segmenting:"]
+    first, second, *rest = [line.split()[0] for line in result.stderr.splitlines()]
+    assert (first, second) == ("compiling", str(pictures / "b_red.png"))
+    assert set(rest) == {"segmenting:"}  # one line, or more where it takes long
 
 
 @pytest.mark.parametrize("arguments", [[], ["segment"], ["paint"]])

@@ -16,7 +16,7 @@ FLOORS = (
     ("convert", "ms_seg.backbones", "ms_seg.text", "ms_seg.decoders"),
     ("ms_seg.systems",),
     ("ms_seg.presets", "ms_seg.distributed"),
-    ("ms_seg.loading", "ms_seg.data", "ms_seg.inference", "ms_seg.training", "ms_seg.evaluation"),
+    ("ms_seg.loading", "ms_seg.notes", "ms_seg.data", "ms_seg.inference", "ms_seg.training", "ms_seg.evaluation"),
     ("ms_seg",),  # the public face
     ("ms_seg.__main__", "ms_seg.commands", "convert.__main__"),
 )

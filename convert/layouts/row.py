@@ -15,6 +15,8 @@ import numpy as np
 
 Arrays = list[np.ndarray]
 
+NATIVE = "native"  # the layout of our own names, for a whole model: its files may say more of themselves
+
 
 @dataclass(frozen=True)
 class Operation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convert.layouts.row import POINTWISE, Layout, Row, affine, batch_norm, blocks, drop, layer_norm, same
+from convert.layouts.row import NATIVE, POINTWISE, Layout, Row, affine, batch_norm, blocks, drop, layer_norm, same
 
 STAGE = "backbone.stages.{i}"
 BLOCK = STAGE + ".blocks.{j}"
@@ -166,7 +166,7 @@ LAYOUTS = (
         arithmetic=_ORIGINAL_EPS,
     ),
     Layout(
-        name="native",
+        name=NATIVE,
         system="segformer",
         title="ms_seg's own SegFormer",
         rows=tuple(

@@ -6,16 +6,17 @@ import math
 
 from mindspore import Tensor, nn, ops
 
+from ms_seg.cells import native
 from ms_seg.cells.device import on_cpu
 
 
 def gelu() -> nn.Cell:
     """A cell for x * Phi(x) with the exact normal distribution function, not its tanh approximation.
 
-    arXiv:1606.08415. On the CPU the gradient is written out: forward and backward of 2 M elements take 31 ms instead of
-    72 ms with MindSpore's own.
+    arXiv:1606.08415. On the CPU training has its own way, for MindSpore's gradient of 2 M elements takes 41 ms: with
+    the operators of kernels.c forward and backward take 2 ms; written out, 31 ms.
     """
-    return _GELUWithGradient() if on_cpu() else _GELU()
+    return _GELUOnCPU() if on_cpu() else _GELU()
 
 
 class _GELU(nn.Cell):
@@ -23,8 +24,31 @@ class _GELU(nn.Cell):
         return ops.gelu(x)
 
 
+class _GELUOnCPU(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.inferring = _GELU()
+        self.learning = _NativeGELU() if native.available() else _GELUWithGradient()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.learning(x) if self.training else self.inferring(x)
+
+
 class _GELUWithGradient(_GELU):
     def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
-        distribution = 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
+        distribution = ops.select(x == 0, ops.full_like(x, 0.5), out / x)  # erf would take three times as long
         density = ops.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
         return (dout * (distribution + x * density),)
+
+
+class _NativeGELU(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.forward = native.operator("gelu")
+        self.gradient = native.operator("gelu_gradient")
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+        return (self.gradient(x, dout),)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mindspore import Tensor, ops
 
+from ms_seg.cells.precision import product
+
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(N, L, C) -> (N, heads, L, C / heads)."""
@@ -20,5 +22,5 @@ def merge_heads(x: Tensor) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax(query key^T / sqrt(D)) value, for (N, heads, Lq, D), (N, heads, Lk, D), (N, heads, Lk, D)."""
     scale = query.shape[-1] ** -0.5
-    scores = ops.BatchMatMul(transpose_b=True)(query * scale, key)  # (N, heads, Lq, Lk)
-    return ops.BatchMatMul()(ops.softmax(scores, axis=-1), value)
+    scores = product(ops.BatchMatMul(transpose_b=True), query * scale, key)  # (N, heads, Lq, Lk)
+    return product(ops.BatchMatMul(), ops.softmax(scores, axis=-1), value)

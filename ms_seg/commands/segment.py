@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device)
     segmenter = ms_seg.Segmenter(ms_seg.create_model(model, checkpoint), options.mode)
-    with progress_bar(len(pictures), "segmenting") as bar:
+    with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
         failed = _segment_all(segmenter, output_stems(pictures), folder, bar)
     print(f"{len(pictures) - failed} of {len(pictures)} pictures segmented by {segmenter.preset.name} into {folder}")
     return 0 if not failed else 1 if failed < len(pictures) else 2
@@ -99,22 +98,16 @@ def _in_folder(folder: Path) -> list[Path]:
 def _segment_all(segmenter: Segmenter, stems: dict[Path, str], folder: Path, bar: ProgressBar) -> int:
     """Segment and save one picture after the other; returns how many failed, each with a sentence on stderr."""
     failed = 0
-    log = logging.getLogger("ms_seg")
-    log.addHandler(beside_bar := _BesideBar(bar))
-    log.setLevel(logging.INFO)
-    try:
-        for picture, stem in stems.items():
-            try:
-                answer = segmenter(picture)
-            except (ValueError, RuntimeError) as error:
-                failed += 1
-                bar.note(str(error))
-            else:
-                answer.save(folder, stem)
-                bar.note(f"{picture} -> {folder / stem}.*: {_in_brief(answer)}")
-            bar()
-    finally:
-        log.removeHandler(beside_bar)
+    for picture, stem in stems.items():
+        try:
+            answer = segmenter(picture)
+        except (ValueError, RuntimeError) as error:
+            failed += 1
+            bar.note(str(error))
+        else:
+            answer.save(folder, stem)
+            bar.note(f"{picture} -> {folder / stem}.*: {_in_brief(answer)}")
+        bar()
     return failed
 
 
@@ -122,14 +115,3 @@ def _in_brief(answer: Answer) -> str:
     shares = [segment["area"] / answer.label_map.size for segment in answer.segments[:3]]
     named = [f"{label} {share:.0%}" for label, share in zip(answer.labels, shares, strict=False)]
     return ", ".join(named) + (", ..." if len(answer.labels) > 3 else "")
-
-
-class _BesideBar(logging.Handler):
-    """Log lines on stderr that do not run into the progress bar."""
-
-    def __init__(self, bar: ProgressBar):
-        super().__init__()
-        self._bar = bar
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._bar.note(record.getMessage())

@@ -9,11 +9,16 @@ picture.
 from __future__ import annotations
 
 import colorsys
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+
+LONGEST_NAME = 200  # characters
 
 _FOLDER = Path(__file__).parent / "label_sets"
 _GOLDEN_RATIO = 0.618033988749895  # successive multiples spread evenly around the colour circle
@@ -41,6 +46,24 @@ def read_labels(name: str) -> LabelSet:
     palette = np.array([list(bytes.fromhex(colour.removeprefix("#"))) for colour in colours], np.uint8)
     palette.flags.writeable = False  # every caller is given the same array
     return LabelSet(names, palette)
+
+
+def labels_of(label_set: str | LabelSet | None) -> LabelSet | None:
+    """The classes of a preset's `label_set`, where published ones stand by name. Raises as `read_labels` does."""
+    return read_labels(label_set) if isinstance(label_set, str) else label_set
+
+
+def check_names(names: Sequence[str], source: str) -> None:
+    """Raise ValueError, beginning with the source, for names that cannot tell classes apart in a list or a legend."""
+    for index, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f"{source} has no name for class {index}")
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"{source} has a name of {len(name)} characters for class {index}: at most {LONGEST_NAME}")
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+            raise ValueError(f"{source} has control characters in the name of class {index}: {name!r}")
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise ValueError(f"{source} names the class {twice!r} twice")
 
 
 def numbered_labels(count: int) -> LabelSet:

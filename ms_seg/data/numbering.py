@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+
+from ms_seg.data.picture import read_stored
 
 IGNORED = 255  # the label of a pixel that is neither learned nor scored
 MOST_CLASSES = 254
@@ -97,17 +98,9 @@ def read_values(file: Path) -> np.ndarray:
 
     Raises ValueError, naming the file, if it is missing, damaged, coloured or holds values above 255.
     """
-    try:
-        with Image.open(file) as image:
-            values = np.array(image)
-    except FileNotFoundError:
-        raise ValueError(f"there is no label file {file}") from None
-    except UnidentifiedImageError:
-        raise ValueError(f"{file} is not a picture of a known format") from None
-    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
-        if isinstance(error, OSError) and error.strerror:
-            raise ValueError(f"cannot open {file}: {error.strerror}") from None
-        raise ValueError(f"{file} is cut off or damaged: {error}") from None
+    if not file.exists():
+        raise ValueError(f"there is no label file {file}")
+    values = read_stored(file)
     if values.ndim != 2 or values.dtype.kind not in "bui":
         raise ValueError(f"{file} has colours: a label file holds one number, its class, for each pixel")
     if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
 
 MOST_PIXELS = 150_000_000  # a larger picture is refused: its label map and overlay alone would take gigabytes
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
 _LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels"
 
 
@@ -36,6 +37,29 @@ def read_picture(picture: Picture) -> np.ndarray:
         return _decode(picture, "the image")
     if not isinstance(picture, (str, os.PathLike)):
         raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, an array or a Pillow image")
+    with _open(picture) as image:
+        return _decode(image, os.fspath(picture))
+
+
+def read_stored(picture: str | os.PathLike[str]) -> np.ndarray:
+    """The numbers in a picture file as they are, (H, W) or (H, W, channels): of a palette, the indices.
+
+    Raises ValueError, naming the file, if there is none, if it is not a whole picture or has more than MOST_PIXELS.
+    """
+    with _open(picture) as image, _in_a_sentence(os.fspath(picture)):
+        return np.array(image)
+
+
+def picture_size(picture: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) as `read_picture` gives them, from the file's header alone. Raises as `read_stored`."""
+    with _open(picture, whole=False) as image, _in_a_sentence(os.fspath(picture)):
+        width, height = image.size
+        return (width, height) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (height, width)
+
+
+@contextmanager
+def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image.Image]:
+    """A picture file with its header read. whole: a PNG's checksums are too, for Pillow decodes what bad bytes give."""
     name = os.fspath(picture)
     if os.path.isdir(name):
         raise ValueError(f"{name} is a folder, not a picture")
@@ -44,7 +68,14 @@ def read_picture(picture: Picture) -> np.ndarray:
         with _in_a_sentence(name):
             image = Image.open(name)
         with image:
-            return _decode(image, name)
+            _check_size(name, *image.size)
+            if not whole or image.format != "PNG":
+                yield image
+                return
+            with _in_a_sentence(name):
+                image.verify()
+        with Image.open(name) as image:  # what is verified cannot be decoded any more
+            yield image
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A look at the label files before the first step, so that a wrong numbering stops a run and does not spoil it."""
+"""A look at a dataset before the first step, so that a wrong numbering stops a run and does not spoil it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 from ms_seg.data.numbering import IGNORED, value_counts
 from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
 
-_SAMPLE = 100  # label files that are read
+_SAMPLE = 100  # pictures that are read with their label files
 _MOST_NAMED = 8  # classes that a line lists by name
 
 
 def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
-    """Reads a sample of labels, evenly from the first to the last, and says what they hold.
+    """Reads a sample of pictures and labels, evenly from the first to the last, and says what the labels hold.
 
     Args:
         outputs: how many classes the model tells apart.
-        sample: how many label maps to read.
+        sample: how many pictures to read.
 
     Returns: lines to print: the values against the class count, what is ignored, which classes were not met.
 
-    Raises: ValueError if a label file cannot be read, is not of its picture's size or holds a value out of range; if it
-        holds a class that the model has no output for; if everything is ignored. Each names the file.
+    Raises: ValueError if a picture or a label file cannot be read; if a label file is not of its picture's size, holds
+        a value out of range or a class that the model has no output for; if everything is ignored. Each names the file.
     """
     indices = spread(range(len(dataset)), sample)
     files = isinstance(dataset, LabelledFolder)
@@ -31,6 +31,7 @@ def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> 
             values = dataset.values(index)
             stored += value_counts(values)
             labels = dataset.numbering.classes(values, dataset.label_file(index))
+            dataset.picture(index)  # for what it raises
         else:
             labels = dataset.labels(index)
         found = value_counts(labels)

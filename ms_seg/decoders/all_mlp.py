@@ -9,6 +9,7 @@ from mindspore.common.initializer import Normal
 
 from ms_seg.cells.conv import Conv2d, ConvNormReLU
 from ms_seg.cells.drop import Dropout2d
+from ms_seg.cells.precision import product
 from ms_seg.cells.resize import Resize
 
 CONCAT_ORDERS = ("fine_to_coarse", "coarse_to_fine")
@@ -49,6 +50,7 @@ class AllMLPDecoder(nn.Cell):
         weights = ops.chunk(self.fuse.conv.weight, len(features), axis=1)
         fused = 0
         for level, feature in enumerate(features):
-            fused = fused + self.resize(ops.conv2d(self.project[level](feature), weights[self.slots[level]]), size)
+            projected = product(ops.conv2d, self.project[level](feature), weights[self.slots[level]])
+            fused = fused + self.resize(projected, size)
         fused = ops.relu(self.fuse.norm(fused))
         return self.classify(self.dropout(fused))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from convert.progress import progress_bar
-from ms_seg.data.labels import LabelSet, read_labels
+from ms_seg.data.labels import LabelSet, labels_of
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.evaluation.predictions import Predictions, Remembered
@@ -37,7 +37,7 @@ def evaluate(dataset: SemanticDataset, predictions: Remembered, world: World, ke
     with open(os.devnull, "w") as nothing:
         stream = None if world.rank == 0 else nothing
         before = int(tally.done.sum())
-        with progress_bar(before + len(share), _label(world), stream, before) as bar:
+        with progress_bar(before + len(share), _label(world), stream, before, log="ms_seg") as bar:
             for index in share.tolist():
                 count_picture(tally, dataset, predictions, index)
                 predictions.forget_all_but(worst_pictures(tally, WORST))
@@ -71,14 +71,15 @@ def check_labels(preset: Preset, dataset: SemanticDataset) -> None:
     outputs as there are classes.
     """
     outputs, labels = preset.arguments["num_classes"], dataset.label_set
-    if preset.label_set is None:
+    own = labels_of(preset.label_set)
+    if own is None:
         if outputs != len(labels):
             raise ValueError(f"{preset.name} has {outputs} classes, and the dataset has {len(labels)}")
         return
-    own: LabelSet = read_labels(preset.label_set)
     if own.names != labels.names:
+        whose = f"{preset.label_set}'s {len(own)}" if isinstance(preset.label_set, str) else len(own)
         raise ValueError(
-            f"{preset.name} tells {preset.label_set}'s {len(own)} classes apart ({_some(own.names)}), "
+            f"{preset.name} tells {whose} classes apart ({_some(own.names)}), "
             f"and the dataset has {len(labels)} others ({_some(labels.names)}): choose the one that fits the other"
         )
 

@@ -51,9 +51,7 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     resized = _stretch(picture, size)
     if rule.resize in ("keep_ratio", "shrink"):
         return resized
-    if rule.resize == "round_up":
-        return _stretch(resized, tuple(_round_up(side, _ALIGNMENT) for side in size))
-    raise ValueError(f"unknown resize rule {rule.resize!r}: one of keep_ratio, round_up, squash, shrink")
+    return _stretch(resized, tuple(_round_up(side, _ALIGNMENT) for side in size))  # "round_up"
 
 
 def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

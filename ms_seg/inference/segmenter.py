@@ -7,7 +7,7 @@ import os
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_seg.data.labels import LabelSet, numbered_labels, read_labels
+from ms_seg.data.labels import labels_of, numbered_labels
 from ms_seg.data.picture import Picture, read_picture
 from ms_seg.inference.answer import Answer
 from ms_seg.inference.execution import runner
@@ -43,7 +43,8 @@ class Segmenter:
             labels, scores = self._label(pixels)
         except (ValueError, RuntimeError) as error:
             raise type(error)(f"{source or 'the picture'}: {error}") from error
-        return Answer(pixels, labels, self._labels(len(scores)), scores, self.preset.name, source)
+        label_set = labels_of(self.preset.label_set) or numbered_labels(len(scores))
+        return Answer(pixels, labels, label_set, scores, self.preset.name, source)
 
     def predict(self, pixels: np.ndarray, view: View | None = None) -> tuple[np.ndarray, Geometry]:
         """The network alone: RGB (H, W, 3) uint8 -> its logits (C, h, w) float32, and the sizes they went through.
@@ -76,7 +77,3 @@ class Segmenter:
         if not np.isfinite(logits).all():
             raise ValueError(f"{self.preset.name} gave values that are not finite: is its checkpoint damaged?")
         return logits
-
-    def _labels(self, num_outputs: int) -> LabelSet:
-        name = self.preset.label_set
-        return numbered_labels(num_outputs) if name is None else read_labels(name)

@@ -5,7 +5,7 @@ RUN/checkpoints/00000300/ holds
     model.ckpt      the model as any other converted file: `create_model` reads it
     average.ckpt    the exponential moving average of the weights, likewise, if the recipe keeps one
     optimizer.ckpt  the moments of AdamW
-    progress.json   the next step, and the best score so far
+    progress.json   the next step, the best score so far, and the loss scale of float16
 
 The schedule, the order of the pictures and everything random follow from the step and the recipe's seed.
 """
@@ -24,6 +24,7 @@ from mindspore import Parameter, Tensor
 from convert import CheckpointError, open_checkpoint
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
+from ms_seg.training.loss_scale import LossScale
 
 Files = Mapping[str, Mapping[str, Parameter]]
 
@@ -32,11 +33,12 @@ MODEL, AVERAGE, OPTIMIZER, PROGRESS = "model.ckpt", "average.ckpt", "optimizer.c
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: the next step, and the best validation score with the step that had it."""
+    """Where a run is: the next step, the best validation score with the step that had it, and float16's loss scale."""
 
     step: int = 0
     best_score: float | None = None
     best_step: int | None = None
+    loss_scale: LossScale | None = None
 
 
 class Checkpoints:
@@ -76,7 +78,9 @@ class Checkpoints:
                     if entry is None or tuple(entry.shape) != tuple(parameter.shape):
                         raise CheckpointError(f"{folder / name} has no {key} of shape {tuple(parameter.shape)}")
                     parameter.set_data(Tensor(entry.numpy()))
-        return Progress(**json.loads((folder / PROGRESS).read_text()))
+        progress = json.loads((folder / PROGRESS).read_text())
+        scale = progress.pop("loss_scale", None)
+        return Progress(**progress, loss_scale=LossScale(**scale) if scale else None)
 
     def _all(self) -> list[Path]:
         return [path for path in self.folder.glob("[0-9]*") if (path / PROGRESS).is_file()]

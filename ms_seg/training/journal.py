@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line a step in `log.jsonl`, and its curves in `curves.png`."""
+"""What a person sees of a run: a line a step in `log.jsonl`, its curves in `curves.png`, pictures in `validation`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,47 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convert.atomic import whole_file
+from PIL import Image
 
-LOG, CURVES = "log.jsonl", "curves.png"
+from convert.atomic import whole_file
+from ms_seg.training.tensorboard import Events
+
+LOG, CURVES, PICTURES, EVENTS = "log.jsonl", "curves.png", "validation", "tensorboard"
 
 
 class Journal:
     """The log of one run folder; `step` of its lines counts finished steps.
 
-    A line holds step, loss, learning_rate and images_per_second, or step and what a validation measured.
+    A line holds step, loss, learning_rate, images_per_second and with float16 loss_scale, or step and what a validation
+    measured. A context: at
+    its end the files are complete.
     """
 
-    def __init__(self, run: Path, finished: int):
-        """finished: steps that the run has behind it; lines of later ones, of a run that was killed, are taken away."""
+    def __init__(self, run: Path, finished: int, tensorboard: bool = False):
+        """finished: steps that the run has behind it; lines of later ones, of a run that was killed, are taken away.
+        tensorboard: whether to write what TensorBoard reads too.
+        """
         self.run = run
         self.lines = [line for line in _read(run / LOG) if line["step"] <= finished]
         with whole_file(run / LOG) as draft:
             draft.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
         self._file = (run / LOG).open("a", buffering=1)
+        self._events = Events(run / EVENTS, finished) if tensorboard else None
 
     def write(self, **line: Any) -> None:
         self.lines.append(line)
         self._file.write(json.dumps(line) + "\n")
+        if self._events:
+            self._events.write(**line)
+
+    def show(self, step: int, picture: Image.Image) -> None:
+        """Keep a picture of what a validation predicted."""
+        folder = self.run / PICTURES
+        folder.mkdir(exist_ok=True)
+        with whole_file(folder / f"{step:08}.png") as draft:
+            picture.save(draft, "PNG")
+        if self._events:
+            self._events.show(step, picture)
 
     def draw(self) -> None:
         """Loss, learning rate and validation scores over the steps, as a picture."""
@@ -51,8 +70,13 @@ class Journal:
         with whole_file(self.run / CURVES) as draft:
             figure.savefig(draft, format="png", dpi=110)
 
-    def close(self) -> None:
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
+        if self._events:
+            self._events.close()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

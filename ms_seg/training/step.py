@@ -1,4 +1,4 @@
-"""One optimiser step, compiled: forward, backward, clipping, update, average."""
+"""One optimiser step, compiled: forward, backward, clipping, update, average; in float32 or in mixed precision."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
+from ms_seg.cells.device import run_graphs_in_caller
 from ms_seg.cells.drop import give_noise
-from ms_seg.cells.norm import synchronise
+from ms_seg.cells.norm import running_statistics, synchronise
+from ms_seg.cells.precision import products_in
+from ms_seg.cells.recompute import recompute_blocks
 from ms_seg.distributed import World
+from ms_seg.training.loss_scale import LossScale
 from ms_seg.training.optimizer import AdamW, groups
 from ms_seg.training.recipe import Recipe, learning_rate
 
@@ -24,39 +28,67 @@ class TrainStep:
 
     What a step does follows from its number, its batch and the parameters alone: it is the same in a run that was
     killed and resumed, and, up to rounding, for any number of processes.
+
+    With precision float16 it follows from `scale` too. A step whose gradients are not finite leaves parameters,
+    moments, averages and running statistics as they were, and counts: the learning rate and Adam's corrections go on.
     """
 
     def __init__(self, loss: nn.Cell, recipe: Recipe, world: World):
         """loss: a cell over a model, of batches of `batch_size / world.size / accumulate` samples."""
+        run_graphs_in_caller()
         self.loss, self.recipe, self.world = loss, recipe, world
         self.share = recipe.batch_size // world.size
         if self.share * world.size != recipe.batch_size or self.share % recipe.accumulate:
             parts = f"{world.size} processes with {recipe.accumulate} parts each"
             raise ValueError(f"batch_size is {recipe.batch_size}: it must be a multiple of {parts}")
+        if recipe.recompute:
+            recompute_blocks(loss)
         self.trained = ParameterTuple(loss.trainable_params())
         self.optimizer = AdamW(groups(self.trained, recipe), recipe.beta1, recipe.beta2)
         self.averages = self.trained.clone("ema", "same") if recipe.ema else ()
         self.noise = give_noise(loss, self.share // recipe.accumulate)
         synchronise(loss, world.size)
-        self._gradients = ms.jit(_Gradients(loss, self.trained).construct)
-        self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, world.size).construct)
+        self.precision = getattr(ms, recipe.precision)
+        reduce = nn.DistributedGradReducer(self.trained, degree=world.size) if world.size > 1 else None
+        if self.precision == ms.float16:
+            self.scale: LossScale | None = LossScale()
+            self._statistics = [(statistic, statistic.clone()) for statistic in running_statistics(loss)]
+            self._gradients = ms.jit(_ScaledGradients(loss, self.trained).construct)
+            self._unscale, reduce = ms.jit(_Unscale(reduce).construct), None
+        else:
+            self.scale = None
+            self._gradients = ms.jit(_Gradients(loss, self.trained).construct)
+        self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
     def __call__(self, step: int, batch: Batch) -> float:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
         parts = self.recipe.accumulate
         position = step * self.recipe.batch_size + self.world.rank * self.share
         self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
+        scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
         losses, total = [], None
         for part in zip(*(np.split(array, parts) for array in batch), strict=True):
             self._draw_noise(range(position, position + len(part[0])))
             position += len(part[0])
-            loss, gradients = self._gradients(*(Tensor(array) for array in part))
+            with products_in(self.precision):
+                loss, gradients = self._gradients(*scale, *(Tensor(array) for array in part))
             losses.append(float(loss))
             total = gradients if total is None else [one + other for one, other in zip(total, gradients, strict=True)]
+        if self.scale is None:
+            self._update_by(total, step)
+        else:
+            finite, total = self._unscale(*scale, *total)
+            if finite:
+                self._update_by(total, step)
+            for statistic, kept in self._statistics:
+                ops.assign(*((kept, statistic) if finite else (statistic, kept)))
+            self.scale = self.scale.after(bool(finite))
+        return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
+
+    def _update_by(self, gradients: Sequence[Tensor], step: int) -> None:
         scalars = (learning_rate(self.recipe, step), *self.optimizer.corrections(step))
         # Each gradient is an argument of its own: a tuple of them would be compiled in anew, as constants.
-        self._update(*(Tensor(value, ms.float32) for value in scalars), *total)
-        return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
+        self._update(*(Tensor(value, ms.float32) for value in scalars), *gradients)
 
     def _draw_noise(self, positions: range) -> None:
         """Give every sample its own uniform numbers, which follow from the seed and its position in the run alone."""
@@ -78,16 +110,51 @@ class _Gradients(nn.Cell):
         return self.value_and_grad(*batch)
 
 
+class _ScaledGradients(nn.Cell):
+    """The loss of a batch, and the gradients of `scale` times that loss."""
+
+    def __init__(self, loss: nn.Cell, trained: ParameterTuple):
+        super().__init__(auto_prefix=False)
+        self.value_and_grad = ms.value_and_grad(_Scaled(loss), None, trained, has_aux=True)
+
+    def construct(self, scale: Tensor, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        (_, loss), gradients = self.value_and_grad(scale, *batch)
+        return loss, gradients
+
+
+class _Scaled(nn.Cell):
+    def __init__(self, loss: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.loss = loss
+
+    def construct(self, scale: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        loss = self.loss(*batch)
+        return loss * scale, loss
+
+
+class _Unscale(nn.Cell):
+    """Gradients of a scaled loss -> whether all are finite, in every process, and those of the loss itself."""
+
+    def __init__(self, reduce: nn.Cell | None):
+        super().__init__(auto_prefix=False)
+        self.reduce = reduce
+
+    def construct(self, scale: Tensor, *gradients: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        if self.reduce is not None:
+            gradients = self.reduce(gradients)
+        return amp.all_finite(gradients), tuple([gradient / scale for gradient in gradients])
+
+
 class _Update(nn.Cell):
     """Updates the parameters by gradients that were added up over the parts of a batch."""
 
-    def __init__(self, optimizer: AdamW, recipe: Recipe, averages: Sequence[Parameter], processes: int):
+    def __init__(self, optimizer: AdamW, recipe: Recipe, averages: Sequence[Parameter], reduce: nn.Cell | None):
         super().__init__(auto_prefix=False)
         self.optimizer, self.averages = optimizer, averages
         self.parts, self.clip_norm, self.keep = recipe.accumulate, recipe.clip_norm, recipe.ema
-        self.reduce = nn.DistributedGradReducer(optimizer.trained, degree=processes) if processes > 1 else None
+        self.reduce = reduce
 
-    def construct(self, rate: Tensor, first: Tensor, second: Tensor, *gradients: Tensor) -> None:
+    def construct(self, rate: Tensor, first: Tensor, second: Tensor, *gradients: Tensor) -> Tensor:
         if self.reduce is not None:
             gradients = self.reduce(gradients)
         share = 1.0 / self.parts
@@ -100,3 +167,4 @@ class _Update(nn.Cell):
         for i in range(len(self.averages)):
             average, trained = self.averages[i], self.optimizer.trained[i]
             ops.assign(average, average * self.keep + trained * (1 - self.keep))
+        return rate  # a graph that returns nothing asks the Python interpreter for None

@@ -6,32 +6,51 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor, nn, ops
+from PIL import Image
 
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.distributed import World
-from ms_seg.loading import describe
+from ms_seg.notes import describe
 from ms_seg.training.checkpoints import AVERAGE, MODEL, OPTIMIZER, Checkpoints, Progress
 from ms_seg.training.journal import Journal
 from ms_seg.training.recipe import Recipe, learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
 Batches = Callable[[int, int], Iterable[Batch]]  # from a step up to another: this process's share of each step's batch
-Validate = Callable[[nn.Cell, int], Mapping[str, float]]  # what the model scores after that many steps; "score" counts
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a validation found: figures by name, the name of the one that tells which weights are best, and a picture.
+
+    picture: predictions beside the truth; on rank 0 alone.
+    """
+
+    figures: Mapping[str, float]
+    decisive: str
+    picture: Image.Image | None = None
+
+
+Validate = Callable[[nn.Cell], Scores]
 
 
 class Trainer:
     """Trains a model by its recipe, and keeps everything of it in a run folder.
 
     model: as `create_model` gives it; it is trained in place. loss: a cell over that model, of what `batches` yields.
+    tensorboard: whether the journal is written for TensorBoard too.
     """
 
-    def __init__(self, model: nn.Cell, loss: nn.Cell, recipe: Recipe, run: Path, world: World):
-        self.model, self.recipe, self.run, self.world = model, recipe, run, world
+    def __init__(
+        self, model: nn.Cell, loss: nn.Cell, recipe: Recipe, run: Path, world: World, tensorboard: bool = False
+    ):
+        self.model, self.recipe, self.run, self.world, self.tensorboard = model, recipe, run, world, tensorboard
         self.checkpoints = Checkpoints(run, recipe.keep)
         self.progress = Progress()
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
@@ -46,6 +65,7 @@ class Trainer:
         newest = self.checkpoints.newest()
         if newest:
             self.progress = self.checkpoints.load(newest, self.files)
+            self.step.scale = self.progress.loss_scale or self.step.scale
 
     def train(self, batches: Batches, validate: Validate) -> None:
         """Take the steps that are left. The process may be killed at any moment: another goes on with `resume`.
@@ -54,9 +74,12 @@ class Trainer:
         """
         self._check_equal()
         first = self.world.rank == 0
-        journal = Journal(self.run, self.progress.step) if first else None
         stream = sys.stderr if first else io.StringIO()  # one process speaks for all
-        with progress_bar(self.recipe.steps, "training", stream, self.progress.step) as bar:
+        with ExitStack() as stack:
+            journal = stack.enter_context(Journal(self.run, self.progress.step, self.tensorboard)) if first else None
+            bar = stack.enter_context(progress_bar(self.recipe.steps, "training", stream, self.progress.step))
+            if self.progress.step < self.recipe.steps:
+                bar.note("compiling the training step")
             for batch in batches(self.progress.step, self.recipe.steps):
                 line = self._take(batch)
                 bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
@@ -65,13 +88,18 @@ class Trainer:
                 self._look_up(journal, bar, validate)
 
     def _take(self, batch: Batch) -> dict[str, float]:
-        begun, step = time.perf_counter(), self.progress.step
+        begun, step, scale = time.perf_counter(), self.progress.step, self.step.scale
         loss = self.step(step, batch)
-        if not np.isfinite(loss):
+        skipped = scale is not None and self.step.scale.value < scale.value
+        if skipped and self.step.scale.value < 1:
+            remedy = "try precision bfloat16 or float32, a lower learning rate or clip_norm"
+            raise RuntimeError(f"step {step + 1} overflows float16, as those before at any loss scale from 1: {remedy}")
+        if not np.isfinite(loss) and not skipped:
             raise RuntimeError(f"the loss of step {step + 1} is {loss}: try a lower learning rate or clip_norm")
-        self.progress = replace(self.progress, step=step + 1)
+        self.progress = replace(self.progress, step=step + 1, loss_scale=self.step.scale)
         speed = self.recipe.batch_size / (time.perf_counter() - begun)
-        return {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
+        line = {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
+        return line if scale is None else {**line, "loss_scale": scale.value}
 
     def _look_up(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
         """Validate, draw and save when the time has come."""
@@ -79,27 +107,28 @@ class Trainer:
         validating = last or step % self.recipe.validate_every == 0
         if validating:
             scores = self._validate(validate)
-            best = self.progress.best_score
-            if best is None or scores["score"] > best:
-                self.progress = replace(self.progress, best_score=scores["score"], best_step=step)
+            score, best = scores.figures[scores.decisive], self.progress.best_score
+            if best is None or score > best:
+                self.progress = replace(self.progress, best_score=score, best_step=step)
             if journal:
-                journal.write(step=step, **scores)
+                journal.write(step=step, **scores.figures)
+                journal.show(step, scores.picture)
                 journal.draw()
-                bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.items()))
+                bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.figures.items()))
         due = last or step % self.recipe.keep_every == 0 or step == self.progress.best_step
         if due and self.world.rank == 0:
             self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
         if due or validating:
             self.world.barrier()  # MindSpore's collectives would not wait for rank 0
 
-    def _validate(self, validate: Validate) -> Mapping[str, float]:
+    def _validate(self, validate: Validate) -> Scores:
         """Score the average of the weights where the recipe keeps one, else the weights themselves."""
         pairs = list(zip(self.step.trained, self.step.averages, strict=False))
         weights = [trained.asnumpy().copy() for trained, _ in pairs]
         for trained, average in pairs:
             ops.assign(trained, average)
         try:
-            return validate(self.model.set_train(False), self.progress.step)
+            return validate(self.model.set_train(False))
         finally:
             self.model.set_train(True)
             for (trained, _), weight in zip(pairs, weights, strict=True):

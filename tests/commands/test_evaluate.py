@@ -8,9 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +18,9 @@ from PIL import Image
 import ms_seg
 from ms_seg.__main__ import main
 from ms_seg.evaluation.semantic import ConfusionMatrix
+from tests.commands import broken_datasets as broken
 from tests.commands.toy_evaluation import toy_model
+from tests.toy_model import PRESET, StrongestChannel
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 7
@@ -154,38 +156,68 @@ def test_a_model_of_other_classes_is_refused(own, tmp_path, capsys, toy):
     assert "toy has 3 classes, and the dataset has 4" in capsys.readouterr().err
 
 
-def break_label(own: Path) -> Path:
-    file = own / "labels" / "validation" / "view_4.png"
-    file.write_bytes(file.read_bytes()[:70])
-    return file
+def toy_for(name: str):
+    """The toy model with outputs for a dataset's classes, of which it answers the first three."""
+    count = {"ade20k": 150, "cocostuff164k": 171, "folder": 3}[name]
+    label_set = None if name == "folder" else name
+    return StrongestChannel(replace(PRESET, label_set=label_set, arguments={**PRESET.arguments, "num_classes": count}))
 
 
-def break_picture(own: Path) -> Path:
-    file = own / "images" / "validation" / "view_4.png"
-    file.write_bytes(file.read_bytes()[:90])
-    return file
+@pytest.mark.parametrize("name", broken.DATASETS)
+def test_every_layout_is_evaluated(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(ms_seg, "create_model", lambda *_: toy_for(name))
+    assert evaluate(broken.write_dataset(name, tmp_path / "data"), tmp_path / "out", *TOY, "--dataset", name) == 0
+    assert metrics(tmp_path / "out")["pictures"] == broken.COUNT
 
 
-def shrink_label(own: Path) -> Path:
-    file = own / "labels" / "validation" / "view_4.png"
-    cv2.imwrite(str(file), np.zeros((5, 6), np.uint8))
-    return file
+@pytest.mark.parametrize("damage", broken.DAMAGES)
+@pytest.mark.parametrize("name", broken.DATASETS)
+def test_a_broken_dataset_is_one_sentence_with_the_file(tmp_path, capfd, monkeypatch, name, damage):
+    monkeypatch.setattr(ms_seg, "create_model", lambda *_: toy_for(name))
+    data = broken.write_dataset(name, tmp_path / "data")
+    file = damage(broken.pair(name, data, "validation", 1))
+    assert evaluate(data, tmp_path / "broken", *TOY, "--dataset", name) == 2
+    error = capfd.readouterr().err
+    assert "Traceback" not in error and "C++ Call Stack" not in error
+    (sentence,) = [line for line in error.splitlines() if line.startswith("ms_seg evaluate: ")]
+    assert str(file) in sentence and error.endswith(sentence + "\n")
+    assert not (tmp_path / "broken" / "metrics.json").exists()
 
 
-def lose_label(own: Path) -> Path:
-    file = own / "labels" / "validation" / "view_4.png"
-    file.unlink()
-    return file
-
-
-@pytest.mark.parametrize("damage", [break_label, break_picture, shrink_label, lose_label])
-def test_a_broken_dataset_is_one_sentence_with_the_file(toy, own, tmp_path, capsys, damage):
-    file = damage(own)
+@pytest.mark.parametrize("damage", broken.NAME_DAMAGES)
+def test_a_list_of_classes_that_cannot_be_read_is_named(toy, own, tmp_path, capsys, damage):
+    damage(own / "labels.txt")
     assert evaluate(own, tmp_path / "out", *TOY) == 2
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ms_seg evaluate: ")]
-    assert len(errors) == 1
-    assert str(file) in errors[0]
-    assert not (tmp_path / "out" / "metrics.json").exists()
+    error = capsys.readouterr().err
+    assert str(own / "labels.txt") in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", broken.DATASETS)
+def test_a_dataset_on_disk_needs_a_folder_that_is_there(toy, tmp_path, capsys, name):
+    assert main(["evaluate", *TOY, "--dataset", name, "--output", str(tmp_path / "out")]) == 2
+    needs = f"ms_seg evaluate: the dataset {name} needs the folder that it lies in: pass it as --data\n"
+    assert capsys.readouterr().err == needs
+    assert evaluate(tmp_path / "nowhere", tmp_path / "out", *TOY, "--dataset", name) == 2
+    assert capsys.readouterr().err == f"ms_seg evaluate: there is no folder {tmp_path / 'nowhere'}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mended_dataset_is_evaluated_at_the_second_attempt(toy, own, tmp_path):
+    file = own / "images" / "validation" / "view_4.png"
+    content = file.read_bytes()
+    file.write_bytes(content[:90])
+    assert evaluate(own, tmp_path / "out", *TOY) == 2
+    file.write_bytes(content)
+    assert evaluate(own, tmp_path / "out", *TOY) == 0
+    assert metrics(tmp_path / "out")["pictures"] == COUNT
+
+
+def test_compiling_is_said_beside_the_bar(toy, data, tmp_path, capsys):
+    assert evaluate(data, tmp_path, "--checkpoint", "x.pth") == 0
+    error = capsys.readouterr().err
+    assert error.startswith("compiling StrongestChannel for ")
+    assert error.count("compiling") == 3  # two sizes, and one graph for every further one
 
 
 # ----------------------------------------------------------------------------------------- processes of their own

@@ -88,6 +88,8 @@ def test_a_backbone_becomes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "backbone of segformer_b0" in said and "ImageNet classifier" in said
     assert all(name.startswith("backbone.") for name in arrays(tmp_path / "out.ckpt"))
+    with open_checkpoint(tmp_path / "out.ckpt") as tensors:
+        assert tensors.metadata.keys() == {"model", "arithmetic"}  # it knows no classes and no pictures
 
 
 def test_a_converted_file_knows_its_arithmetic(tmp_path: Path):
@@ -97,6 +99,26 @@ def test_a_converted_file_knows_its_arithmetic(tmp_path: Path):
     assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
     arguments = ms_seg.create_model("auto", tmp_path / "out.ckpt").preset.arguments
     assert (arguments["norm_eps"], arguments["conv_norm_eps"]) == (1e-6, 1e-5)
+
+
+def test_a_converted_file_knows_its_classes_and_preprocessing(tmp_path: Path):
+    source = checkpoint_of(MMSEG, tmp_path / "easycv.pth")
+    assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
+    with open_checkpoint(tmp_path / "out.ckpt") as tensors:
+        notes = tensors.metadata
+    assert json.loads(notes["labels"]) == "cocostuff164k"
+    assert json.loads(notes["preprocessing"])["resize"] == "keep_ratio"
+
+
+def test_a_note_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main([str(checkpoint_of(MMSEG, tmp_path / "easycv.pth")), str(tmp_path / "good.ckpt")]) == 0
+    tensors = {name: ArrayEntry(array) for name, array in arrays(tmp_path / "good.ckpt").items()}
+    write_checkpoint(tmp_path / "bad.ckpt", tensors, metadata={"labels": '[["\x1b[2J", "red"]]'})
+    capsys.readouterr()
+    assert main([str(tmp_path / "bad.ckpt"), str(tmp_path / "out.ckpt")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("convert: the checkpoint's note on its labels cannot be used:") and said.count("\n") == 1
+    assert not (tmp_path / "out.ckpt").exists()
 
 
 @pytest.mark.parametrize(

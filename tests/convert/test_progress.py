@@ -1,6 +1,7 @@
 """The progress bar."""
 
 import io
+import logging
 
 import pytest
 
@@ -53,6 +54,19 @@ def test_a_note_has_a_line_of_its_own():
     before, after = stream.getvalue().split("dog.jpg is cut off\n")
     assert before.endswith("\r\x1b[K")
     assert after.startswith("\r\x1b[Ksegmenting [")
+
+
+def test_what_is_logged_meanwhile_is_noted_once():
+    stream, log = Terminal(), logging.getLogger("a_package.a_module")
+    with progress_bar(2, "segmenting", stream, log="a_package"):
+        log.info("compiling %s", "a network")
+        log.debug("a detail")
+    log.info("afterwards")
+    before, after = stream.getvalue().split("compiling a network\n")
+    assert before.endswith("\r\x1b[K")
+    assert after.startswith("\r\x1b[Ksegmenting [")
+    assert "detail" not in after and "afterwards" not in after
+    assert not logging.getLogger("a_package").handlers
 
 
 def test_an_error_shows_where_the_work_ended():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.data.picture import read_picture
+from ms_seg.data.picture import read_picture, read_stored
 
 
 def gradient(height: int = 40, width: int = 56) -> np.ndarray:
@@ -95,6 +95,23 @@ def test_a_cut_off_file_is_refused(tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(ValueError, match=rf"a\.{ending} is (cut off or damaged|not a picture)"):
             read_picture(path)
+
+
+def test_a_png_with_a_changed_bit_is_refused_or_unharmed(tmp_path):
+    """Pillow's decoder takes a third of such files for whole."""
+    file = tmp_path / "a.png"
+    stored = np.random.default_rng(0).integers(0, 150, (5, 7), np.uint8).repeat(9, axis=0).repeat(9, axis=1)
+    Image.fromarray(stored).save(file)
+    whole, refused = file.read_bytes(), 0
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        for read, right in ((read_stored, stored), (read_picture, np.repeat(stored[..., None], 3, axis=2))):
+            try:
+                assert np.array_equal(read(file), right)
+            except ValueError as error:
+                assert str(file) in str(error)
+                refused += 1
+    assert refused > 1.8 * len(whole)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"])

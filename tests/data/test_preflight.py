@@ -80,6 +80,13 @@ def test_labels_of_another_size_stop(tmp_path):
         preflight(open_dataset("ade20k", tmp_path, "training"), 150)
 
 
+def test_a_picture_that_is_cut_off_stops(tmp_path):
+    file = write_ade20k(tmp_path) / "images/training/ADE_00000001.jpg"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"ADE_00000001\.jpg is cut off"):
+        preflight(open_dataset("ade20k", tmp_path, "training"), 150)
+
+
 def test_labels_of_nothing_stop(tmp_path):
     with pytest.raises(ValueError, match=r"ADE_00000000\.png and the other 2 label files read hold nothing"):
         preflight(open_dataset("ade20k", write_ade20k(tmp_path, values=[0]), "training"), 150)

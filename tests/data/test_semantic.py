@@ -112,7 +112,13 @@ def test_a_folder_with_more_numbers_than_names_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b"cat\ndog\ncat\n", "names the class 'cat' twice"), (b"\xff\xfe\xff", "is not UTF-8")],
+    [
+        (b"", "is empty"),
+        (b"cat\ndog\ncat\n", "names the class 'cat' twice"),
+        (b"\xff\xfe\xff", "is not UTF-8"),
+        (b"cat\n1\tdog\n", "has control characters in the name of class 1"),
+        (b"d" * 201, "has a name of 201 characters for class 0: at most 200"),
+    ],
 )
 def test_a_bad_label_list_is_refused(tmp_path, content, message):
     write_folder(tmp_path, ["cat"], {"training/a": [0]})

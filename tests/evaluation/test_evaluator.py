@@ -178,6 +178,13 @@ class TestLabels:
             check_labels(preset, InMemory(1, num_classes=5))
         check_labels(replace(preset, label_set=None), InMemory(1, num_classes=4))
 
+    def test_a_model_of_a_persons_own_classes_fits_them_alone(self):
+        own = LabelSet(("cat", "dog"), np.zeros((2, 3), np.uint8))
+        preset = find_preset("segformer_b0_ade20k").override(num_classes=2, label_set=own)
+        check_labels(preset, self.of(LabelSet(("cat", "dog"), own.palette)))
+        with pytest.raises(ValueError, match=r"tells 2 classes apart \(cat, dog\), and the dataset has 2 others"):
+            check_labels(preset, self.of(LabelSet(("dog", "cat"), own.palette)))
+
     def test_published_outputs_are_known(self):
         assert most_outputs("cocostuff164k", read_labels("cocostuff164k")) == 172
         assert most_outputs("ade20k", read_labels("ade20k")) == 150

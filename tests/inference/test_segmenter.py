@@ -10,7 +10,7 @@ from mindspore import Tensor
 from PIL import Image
 
 from ms_seg import Segmenter
-from ms_seg.data.labels import read_labels
+from ms_seg.data.labels import LabelSet, read_labels
 from ms_seg.presets import Preprocessing
 from tests.toy_model import PRESET, StrongestChannel
 
@@ -60,6 +60,13 @@ def test_mindspores_global_mode_is_left_alone(segmenter):
 def test_the_published_names_are_used():
     answer = Segmenter(StrongestChannel(replace(PRESET, label_set="ade20k")), mode="pynative")(flag())
     assert sorted(answer.labels) == sorted((read_labels("ade20k").names[RED], read_labels("ade20k").names[BLUE]))
+
+
+def test_a_persons_own_names_and_colours_are_used():
+    own = LabelSet(("brick", "moss", "slate"), np.uint8([[1, 2, 3], [4, 5, 6], [7, 8, 9]]))
+    answer = Segmenter(StrongestChannel(replace(PRESET, label_set=own)), mode="pynative")(flag())
+    assert sorted(answer.labels) == ["brick", "slate"]
+    assert answer.label_set is own
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (31, 33)])

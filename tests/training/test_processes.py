@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+COMMAND = Path(__file__).with_name("dropping.py")
 OPTIONS = [
     "--model", "segformer_tiny_shapes", "--dataset", "shapes", "--workers", "0", "--steps", "4", "--batch-size", "4",
     "--crop-size", "32", "--short-side", "48", "--warmup-steps", "2", "--validate-every", "1000",
 ]  # fmt: skip
 
 
-def train(run: Path, processes: int, folder: Path) -> subprocess.CompletedProcess:
-    command = ["-m", "ms_seg", "train", "--output", str(run), *OPTIONS]
+def start(run: Path, processes: int, folder: Path, port: int, *more: str) -> subprocess.Popen:
+    command = [str(COMMAND), "train", "--output", str(run), *OPTIONS, *more]
     if processes == 1:
         command = [sys.executable, *command]
     else:
         launcher = Path(sys.executable).with_name("msrun")
         count = [f"--worker_num={processes}", f"--local_worker_num={processes}", "--join=True"]
-        command = [str(launcher), *count, f"--log_dir={folder / 'log'}", "--master_port=8137", "--", *command]
+        command = [str(launcher), *count, f"--log_dir={folder / 'log'}", f"--master_port={port}", "--", *command]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    environment = {**os.environ, "PATH": path}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, output + errors
+    return output
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
 
 
 def losses(run: Path) -> list[float]:
@@ -38,8 +56,33 @@ def losses(run: Path) -> list[float]:
 def test_two_processes_have_the_losses_of_one_with_the_same_batch(tmp_path: Path):
     """Statistics of batch norm, dropped paths and gradients are those of the whole batch."""
     one, two = tmp_path / "one", tmp_path / "two"
-    alone, together = train(one, 1, tmp_path), train(two, 2, tmp_path)
-    assert alone.returncode == 0, alone.stderr
-    assert together.returncode == 0, together.stdout
+    finish(start(one, 1, tmp_path, 0))
+    finish(start(two, 2, tmp_path, 8137))
     assert len(losses(one)) == 4
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+
+
+def test_a_rank_that_is_killed_ends_the_run(tmp_path: Path):
+    """The others too, and not only because msrun kills those on its own machine: it is held until they have ended."""
+    run = tmp_path / "run"
+    launcher = start(run, 2, tmp_path, 8139, "--steps", "4000")
+    log = run / "log.jsonl"
+    try:
+        wait_until(lambda: log.is_file() and len(losses(run)) > 2, 300, "no step is taken")
+        children = psutil.Process(launcher.pid).children()
+        workers = {
+            child.environ()["MS_NODE_ID"]: child
+            for child in children
+            if str(COMMAND) in child.cmdline() and child.environ()["MS_ROLE"] == "MS_WORKER"
+        }
+        launcher.send_signal(signal.SIGSTOP)
+        workers["1"].kill()
+        wait_until(lambda: workers["0"].status() == psutil.STATUS_ZOMBIE, 90, "rank 0 waits for a rank that is dead")
+        launcher.send_signal(signal.SIGCONT)
+        output, errors = launcher.communicate(timeout=90)
+    finally:
+        for process in (*psutil.Process(launcher.pid).children(), launcher) if launcher.poll() is None else ():
+            process.kill()
+    assert launcher.returncode != 0
+    assert "Distributed job exited with exception" in output + errors
+    assert not psutil.wait_procs(children, timeout=10)[1]

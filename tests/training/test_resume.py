@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+COMMAND = Path(__file__).with_name("dropping.py")
 STEPS = 14
 OPTIONS = [
     "--model", "segformer_tiny_shapes", "--dataset", "shapes", "--workers", "0", "--steps", str(STEPS),
@@ -22,8 +22,8 @@ OPTIONS = [
 
 
 def train(run: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "ms_seg", "train", "--output", str(run), *OPTIONS, *more]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(COMMAND), "train", "--output", str(run), *OPTIONS, *more]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def losses(run: Path) -> dict[int, float]:

@@ -1,0 +1,147 @@
+"""The operators of kernels.c compute what their formulas say; without a compiler, training does without them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from ms_seg.cells import native
+from ms_seg.cells.activation import gelu
+from ms_seg.cells.conv import DepthwiseConv2d
+from ms_seg.cells.norm import LayerNorm
+
+LARGE = (2, 16, 256, 260)  # enough work for two threads
+SHAPES = [(1, 3, 1, 1), (2, 5, 4, 1), (1, 4, 1, 6), (2, 3, 7, 5), LARGE]
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def error(ours: Tensor, truth: np.ndarray) -> float:
+    return float(np.linalg.norm(ours.asnumpy() - truth) / np.linalg.norm(truth))
+
+
+class Trained(nn.Cell):
+    """Output of a cell, and the gradients of its input and its parameters for a given gradient of the output."""
+
+    def __init__(self, cell: nn.Cell):
+        super().__init__()
+        self.cell = cell.set_train(True)
+        self.pull_back = ms.grad(self.weighted, 0, cell.trainable_params() or None)
+
+    def weighted(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return (self.cell(x) * gradient).sum()
+
+    def construct(self, x: Tensor, gradient: Tensor):
+        return self.cell(x), self.pull_back(x, gradient)
+
+
+def outcome(cell: nn.Cell, x: np.ndarray, gradient: np.ndarray) -> list[Tensor]:
+    out, gradients = ms.jit(Trained(cell).construct)(Tensor(x), Tensor(gradient))
+    return [out, gradients[0], *gradients[1]] if cell.trainable_params() else [out, gradients]
+
+
+def test_this_machine_has_the_operators():
+    """CI has a compiler: without this, the tests below might only see the ways round."""
+    assert native.available()
+
+
+@pytest.mark.parametrize("shape", [(3,), LARGE])
+def test_gelu_and_its_gradient_are_those_of_the_normal_distribution(shape: tuple[int, ...]):
+    x, gradient = 3 * draw(*shape), draw(*shape, seed=1)
+    out, of_x = outcome(gelu(), x, gradient)
+    distribution = 0.5 + 0.5 * np.vectorize(math.erf)(x.astype(np.float64) / math.sqrt(2))
+    density = np.exp(-0.5 * x.astype(np.float64) ** 2) / math.sqrt(2 * math.pi)
+    assert error(out, x * distribution) < 2e-7
+    assert error(of_x, gradient * (distribution + x * density)) < 2e-7
+
+
+def test_gelu_of_what_is_no_number_is_none():
+    x = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -1e30], np.float32)
+    out, _ = outcome(gelu(), x, np.ones_like(x))
+    assert np.isnan(out.asnumpy()[0])
+    assert out.asnumpy()[[1, 3, 4]].tolist() == [np.inf, 0, np.float32(1e30)]
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (2, 3, 24), (2, 4096, 260)])
+def test_layer_norm_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...]):
+    cell = LayerNorm(shape[-1], 1e-3)
+    cell.gamma.set_data(Tensor(draw(shape[-1], seed=2)))
+    cell.beta.set_data(Tensor(draw(shape[-1], seed=3)))
+    x, gradient = 2 * draw(*shape) + 1, draw(*shape, seed=1)
+    out, of_x, of_gamma, of_beta = outcome(cell, x, gradient)
+
+    gamma, wide = cell.gamma.asnumpy(), x.astype(np.float64)
+    scale = 1 / np.sqrt(wide.var(-1, keepdims=True) + 1e-3)
+    normal, weighted = (wide - wide.mean(-1, keepdims=True)) * scale, gradient * gamma.astype(np.float64)
+    rest = weighted.mean(-1, keepdims=True) + normal * (weighted * normal).mean(-1, keepdims=True)
+    axes = tuple(range(len(shape) - 1))
+    assert error(out, normal * gamma + cell.beta.asnumpy()) < 5e-7
+    if shape[-1] > 1:
+        assert error(of_x, scale * (weighted - rest)) < 5e-7
+        assert error(of_gamma, (gradient * normal).sum(axes)) < 5e-6
+    assert error(of_beta, gradient.astype(np.float64).sum(axes)) < 5e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: tuple[int, ...]):
+    cell = DepthwiseConv2d(shape[1])
+    cell.weight.set_data(Tensor(draw(shape[1], 1, 3, 3, seed=2)))
+    cell.bias.set_data(Tensor(draw(shape[1], seed=3)))
+    x, gradient = draw(*shape), draw(*shape, seed=1)
+    out, of_x, of_weight, of_bias = outcome(cell, x, gradient)
+
+    around = ((0, 0), (0, 0), (1, 1), (1, 1))
+    padded, padded_gradient = np.pad(x.astype(np.float64), around), np.pad(gradient.astype(np.float64), around)
+    weight, (height, width) = cell.weight.asnumpy().reshape(-1, 3, 3).astype(np.float64), shape[2:]
+    taps = [(i, j) for i in range(3) for j in range(3)]
+    windows = {(i, j): padded[:, :, i : i + height, j : j + width] for i, j in taps}
+    mirrored = {(i, j): padded_gradient[:, :, 2 - i : 2 - i + height, 2 - j : 2 - j + width] for i, j in taps}
+    truth = sum(weight[None, :, i, j, None, None] * windows[i, j] for i, j in taps)
+    of_weights = np.stack([(windows[tap] * gradient).sum((0, 2, 3)) for tap in taps], 1).reshape(-1, 1, 3, 3)
+    assert error(out, truth + cell.bias.asnumpy().reshape(1, -1, 1, 1)) < 5e-7
+    assert error(of_x, sum(weight[None, :, i, j, None, None] * mirrored[i, j] for i, j in taps)) < 5e-7
+    assert error(of_weight, of_weights) < 2e-6
+    assert error(of_bias, gradient.astype(np.float64).sum((0, 2, 3))) < 5e-6
+
+
+@pytest.mark.parametrize("make", [gelu, lambda: LayerNorm(6, 1e-5), lambda: DepthwiseConv2d(6)])
+def test_without_a_compiler_training_is_the_same(make, monkeypatch: pytest.MonkeyPatch):
+    x, gradient = draw(2, 6, 6, 6), draw(2, 6, 6, 6, seed=1)
+    ms.set_seed(0)
+    quick = outcome(make(), x, gradient)
+    monkeypatch.setattr(native, "_library", lambda: None)
+    ms.set_seed(0)
+    plain = outcome(make(), x, gradient)
+    for ours, other in zip(quick, plain, strict=True):
+        assert error(ours, other.asnumpy()) < 2e-6
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    compiler = tmp_path / "broken"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO, "ms_seg"):
+        assert native._library.__wrapped__() is None
+    assert "could not be compiled" in caplog.text
+    assert not list((tmp_path / "cache" / "ms_seg").iterdir())
+
+
+def test_the_operators_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = native._library.__wrapped__()
+    written = library.stat().st_mtime_ns
+    assert native._library.__wrapped__() == library
+    assert library.stat().st_mtime_ns == written
+    assert [path.name for path in library.parent.iterdir()] == [library.name]

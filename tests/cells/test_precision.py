@@ -1,0 +1,128 @@
+"""Products in low precision: of rounded operands, rounded, to float32; gradients too; and only where asked for."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+import ms_seg
+from ms_seg.cells import precision
+from ms_seg.cells.precision import product, products_in
+from ms_seg.training.losses import SemanticLoss
+
+UNITS = {ms.bfloat16: 2.0**-8, ms.float16: 2.0**-11}  # half a unit in the last place of 1.0
+SMALL = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 1, 1), "head_width": 8, "num_classes": 5}
+STILL = {"drop_path_rate": 0.0, "dropout_rate": 0.0}
+
+
+class Squares(nn.Cell):
+    """Half the sum of the squares of x w: the gradient of x w is x w itself."""
+
+    def construct(self, x: Tensor, w: Tensor) -> Tensor:
+        y = product(ops.MatMul(), x, w)
+        return ops.reduce_sum(y * y) * 0.5
+
+
+class Compiled(nn.Cell):
+    """A cell's value, and its gradients by its inputs or its parameters; each of these compiles a graph of its own."""
+
+    def __init__(self, cell: nn.Cell, positions: tuple[int, ...] | None, parameters: ms.ParameterTuple | None = None):
+        super().__init__(auto_prefix=False)
+        self.compute = ms.value_and_grad(cell, positions, parameters)
+
+    def construct(self, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.compute(*inputs)
+
+
+def rounded(array: np.ndarray, kind: ms.Type) -> np.ndarray:
+    return Tensor(array).astype(kind).astype(ms.float32).asnumpy()
+
+
+def error(ours: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - truth) / np.linalg.norm(truth))
+
+
+@pytest.mark.parametrize("kind", UNITS, ids=str)
+def test_a_product_and_its_gradients_are_those_of_rounded_numbers(kind: ms.Type):
+    generator = np.random.default_rng(0)
+    x, w = (generator.standard_normal(shape).astype(np.float32) for shape in ((64, 48), (48, 32)))
+    with products_in(kind):
+        value, gradients = ms.jit(Compiled(Squares(), (0, 1)).construct)(Tensor(x), Tensor(w))
+    low_x, low_w = rounded(x, kind), rounded(w, kind)
+    y = rounded(low_x @ low_w, kind)
+    truth = rounded(y @ low_w.T, kind), rounded(low_x.T @ y, kind)
+    assert float(value) == pytest.approx(0.5 * np.square(y, dtype=np.float64).sum(), rel=UNITS[kind] / 10)
+    for ours, theirs in zip(gradients, truth, strict=True):
+        assert ours.dtype == ms.float32
+        # The sums' own rounding moves a few results to their neighbour, one unit away.
+        assert error(ours.asnumpy(), theirs) < UNITS[kind] / 4
+
+
+def test_graphs_compiled_afterwards_are_float32():
+    x = Tensor(np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32))
+    values = [ms.jit(Compiled(Squares(), (0, 1)).construct)(x, x)[0]]
+    with products_in(ms.bfloat16):
+        low = ms.jit(Compiled(Squares(), (0, 1)).construct)
+        values.append(low(x, x)[0])
+    values.append(ms.jit(Compiled(Squares(), (0, 1)).construct)(x, x)[0])
+    first, within, after = map(float, values)
+    assert first == after != within
+    assert float(low(x, x)[0]) == within
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Cell:
+    """A small SegFormer whose weights are drawn away from their initial values."""
+    ms.set_seed(0)
+    network = ms_seg.create_model("segformer_b0_ade20k_mmseg", **SMALL, **STILL)
+    generator = np.random.default_rng(0)
+    for parameter in network.trainable_params():
+        noise = generator.standard_normal(parameter.shape).astype(np.float32)
+        parameter.set_data(Tensor(parameter.asnumpy() + 0.1 * noise))
+    return network
+
+
+def loss_and_gradients(network: nn.Cell, kind: ms.Type) -> tuple[float, np.ndarray]:
+    generator = np.random.default_rng(1)
+    images = Tensor(generator.standard_normal((2, 3, 32, 32)).astype(np.float32))
+    labels = Tensor(generator.integers(0, 5, (2, 32, 32)).astype(np.int32))
+    cell = SemanticLoss(network).set_train(True)
+    scale = 2.0**10 if kind == ms.float16 else 1.0  # or most gradients would be 0
+    with products_in(kind):
+        compute = ms.jit(Compiled(_Times(cell, scale), None, ms.ParameterTuple(network.trainable_params())).construct)
+        loss, gradients = compute(images, labels)
+    assert {gradient.dtype for gradient in gradients} == {ms.float32}
+    return float(loss) / scale, np.concatenate([gradient.asnumpy().ravel() for gradient in gradients]) / scale
+
+
+class _Times(nn.Cell):
+    def __init__(self, loss: nn.Cell, scale: float):
+        super().__init__(auto_prefix=False)
+        self.loss, self.scale = loss, scale
+
+    def construct(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(images, labels) * self.scale
+
+
+@pytest.fixture(scope="module")
+def exact(network: nn.Cell) -> tuple[float, np.ndarray]:
+    return loss_and_gradients(network, ms.float32)
+
+
+@pytest.mark.parametrize("kind", UNITS, ids=str)
+def test_segformers_loss_and_gradients_are_near_those_of_float32(network, exact, kind: ms.Type):
+    """A weight's gradient goes through some sixty products, each rounded three times: errors of a unit's size that add
+    up as a random walk do, to some ten units. (torch.autocast on the CPU: 33 units in bfloat16, 75 in float16.)
+    """
+    loss, gradients = loss_and_gradients(network, kind)
+    assert loss == pytest.approx(exact[0], rel=UNITS[kind])
+    assert UNITS[kind] < error(gradients, exact[1]) < 25 * UNITS[kind]
+
+
+def test_the_formulation_of_other_devices_compiles_for_a_whole_model(network, exact, monkeypatch):
+    """float16 runs on the CPU as on any device; bfloat16 gets as far as to ask for a kernel that the CPU has not."""
+    monkeypatch.setattr(precision, "on_cpu", lambda: False)
+    with pytest.raises((TypeError, RuntimeError), match="Unsupported data type"):
+        loss_and_gradients(network, ms.bfloat16)

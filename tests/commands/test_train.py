@@ -1,0 +1,96 @@
+"""`python -m ms_seg train`: its options, and what it says before the first step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ms_seg.__main__ import main
+from ms_seg.commands.train import default_workers
+from ms_seg.training import semantic
+from ms_seg.training.step import TrainStep
+from tests.commands import broken_datasets as small
+from tests.training.event_files import shown
+
+
+@pytest.fixture
+def untrained(monkeypatch) -> list[dict]:
+    """No step is taken; what the training was told by name."""
+    told = []
+    monkeypatch.setattr(semantic, "train_semantic", lambda *_, **options: told.append(options))
+    return told
+
+
+def run(data: Path, output: Path, *more: str) -> int:
+    options = ["--model", "segformer_tiny_shapes", "--dataset", "folder", "--data", str(data), "--output", str(output)]
+    return main(["train", *options, *more])
+
+
+def test_what_else_the_validation_pictures_hold_is_said_in_one_line(untrained, tmp_path, capfd):
+    data = small.write_dataset("folder", tmp_path / "data")
+    for number in range(small.COUNT):
+        small.write_labels(small.pair("folder", data, "validation", number).label, [1, 255, 255, 255], small.SIZE)
+    assert run(data, tmp_path / "run") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.startswith("validation: ") for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert lines[0] == "3 pictures, 3 classes; labels of 3 read"
+    assert "1 of 3 classes were not met in this sample: red" in lines
+    assert lines[-1].startswith(
+        "validation: 3 pictures, 3 classes; labels of 3 read; values 1..1 and 255 with 3 classes"
+    )
+    assert lines[-1].endswith(
+        "; 75.0% of the pixels are ignored; 2 of 3 classes were not met in this sample: red, blue"
+    )
+
+
+def test_workers_leave_two_cores_to_the_network_and_are_not_recorded(untrained, tmp_path):
+    assert [default_workers(cores) for cores in (1, 2, 3, 8, 10, 192)] == [0, 0, 1, 6, 8, 8]
+    data = small.write_dataset("folder", tmp_path / "data")
+    assert run(data, tmp_path / "run", "--workers", "5") == 0
+    assert untrained[-1]["workers"] == 5
+    recorded = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert "workers" not in recorded and "workers" not in recorded["recipe"]
+
+
+def test_every_number_of_the_recipe_has_its_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the defaults are the model's published recipe" in text
+    assert "--clip-norm FLOAT the gradients' global norm is cut to this; 0 leaves it" in text
+    assert "--photometric {true,false} whether" in text
+    assert "--precision {float32,float16,bfloat16} of" in text
+    assert "at most 8; here" in text
+
+
+def test_a_word_that_is_no_choice_is_a_wrong_call(tmp_path, capsys):
+    for option in ("--precision", "--photometric", "--recompute"):
+        with pytest.raises(SystemExit) as end:
+            run(tmp_path, tmp_path / "run", option, "perhaps")
+        assert end.value.code == 2
+        assert option in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_tensorboard_gets_the_curves_and_the_validation(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(TrainStep, "__call__", lambda self, step, batch: 1.5)
+    data, output = small.write_dataset("folder", tmp_path / "data"), tmp_path / "run"
+    more = ("--steps", "2", "--batch-size", "2", "--crop-size", "32", "--short-side", "32", "--workers", "0")
+    assert run(data, output, "--tensorboard", *more) == 0
+    content = shown(output / "tensorboard")
+    assert content["loss"] == {1: 1.5, 2: 1.5}
+    assert content.keys() == {"loss", "learning_rate", "images_per_second", "mIoU", "validation"}
+    assert list(content["mIoU"]) == list(content["validation"]) == [2]
+    progress = capfd.readouterr().err
+    assert progress.index("compiling the training step") < progress.index("compiling SegFormer for 32x45, once")
+    assert "step 2: mIoU 0." in progress
+    assert (output / "validation" / "00000002.png").read_bytes()
+
+
+def test_tensorboard_without_its_package_ends_before_anything_else(untrained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ms_seg.training.tensorboard.find_spec", lambda name: None)
+    assert run(tmp_path / "nowhere", tmp_path / "run", "--tensorboard") == 2
+    sentence = "ms_seg train: --tensorboard needs a package that is not installed: pip install tensorboardX\n"
+    assert capsys.readouterr().err == sentence
+    assert not (tmp_path / "run").exists()

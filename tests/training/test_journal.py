@@ -1,0 +1,58 @@
+"""The journal of a run: what is kept for a person and for TensorBoard, over an interruption too."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ms_seg.training.journal import EVENTS, LOG, PICTURES, Journal
+from tests.training.event_files import shown
+
+
+def picture(shade: int) -> Image.Image:
+    return Image.fromarray(np.full((6, 9, 3), shade, np.uint8))
+
+
+def write(run: Path, first: int, last: int, loss: float, tensorboard: bool = True) -> None:
+    """The steps of one process, which validates after the third."""
+    with Journal(run, first - 1, tensorboard) as journal:
+        for step in range(first, last + 1):
+            journal.write(step=step, loss=loss, learning_rate=1 / step, images_per_second=2.5)
+            if step == 3:
+                journal.write(step=step, mIoU=0.25)
+                journal.show(step, picture(int(100 * loss)))
+
+
+def test_tensorboard_gets_what_the_log_gets(tmp_path):
+    write(tmp_path, 1, 4, 0.5)
+    content = shown(tmp_path / EVENTS)
+    assert content["loss"] == {1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}
+    assert content["learning_rate"] == pytest.approx({step: 1 / step for step in range(1, 5)})
+    assert content["images_per_second"] == {step: 2.5 for step in range(1, 5)}
+    assert content["mIoU"] == {3: 0.25}
+    (image,) = content["validation"].values()
+    assert np.array_equal(np.array(Image.open(io.BytesIO(image))), np.array(picture(50)))
+
+
+def test_steps_that_a_resumed_run_takes_again_stand_once(tmp_path):
+    write(tmp_path, 1, 5, 0.5)
+    write(tmp_path, 3, 6, 1.0)  # of the first process, steps 1 and 2 were kept
+    assert len(list((tmp_path / EVENTS).iterdir())) == 2
+    content = shown(tmp_path / EVENTS)
+    assert content["loss"] == {1: 0.5, 2: 0.5, 3: 1.0, 4: 1.0, 5: 1.0, 6: 1.0}
+    assert list(content["validation"]) == [3]
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert {line["step"]: line["loss"] for line in lines if "loss" in line} == content["loss"]
+
+
+def test_pictures_are_kept_by_step_and_tensorboards_files_only_where_asked_for(tmp_path):
+    write(tmp_path, 1, 3, 0.5, tensorboard=False)
+    (file,) = (tmp_path / PICTURES).iterdir()
+    assert file.name == "00000003.png"
+    assert Image.open(file).size == (9, 6)
+    assert not (tmp_path / EVENTS).exists()

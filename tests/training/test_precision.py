@@ -1,0 +1,194 @@
+"""Training in low precision, with the loss scale of float16, and with blocks that are computed twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+from PIL import Image
+
+from ms_seg.cells.conv import Conv2d, ConvNormReLU
+from ms_seg.distributed import World
+from ms_seg.training.checkpoints import PROGRESS, Checkpoints, Progress
+from ms_seg.training.loss_scale import LossScale
+from ms_seg.training.losses import SemanticLoss
+from ms_seg.training.recipe import Recipe
+from ms_seg.training.step import Batch, TrainStep
+from ms_seg.training.trainer import Scores, Trainer
+from tests.toy_model import PRESET
+
+ALONE = World(0, 1, [])
+RECIPE = Recipe(steps=6, batch_size=2, warmup_steps=0, learning_rate=1e-2, ema=0.9, clip_norm=1.0, keep_every=1)
+HUGE = 1e7  # float16 ends at 65504
+
+
+class Block(nn.Cell):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, padding=1)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x + ops.tanh(self.conv(x))
+
+
+class Small(nn.Cell):
+    """Images (N, 3, H, W) -> logits of five classes, of the same size."""
+
+    def __init__(self):
+        super().__init__()
+        ms.set_seed(0)
+        self.preset = PRESET
+        self.embed = Conv2d(3, 8, 3, padding=1)
+        self.blocks = nn.CellList([Block(8), Block(8)])
+        self.classify = ConvNormReLU(8, 5)
+
+    def construct(self, images: Tensor) -> Tensor:
+        x = self.embed(images)
+        for block in self.blocks:
+            x = block(x)
+        return self.classify(x)
+
+
+def batch(number: int, size: float = 1.0) -> Batch:
+    generator = np.random.default_rng(number)
+    images = size * generator.standard_normal((2, 3, 16, 16))
+    return images.astype(np.float32), generator.integers(0, 5, (2, 16, 16)).astype(np.int32)
+
+
+def train_step(**changes) -> TrainStep:
+    return TrainStep(SemanticLoss(Small()), replace(RECIPE, **changes), ALONE)
+
+
+def state(step: TrainStep) -> dict[str, np.ndarray]:
+    """Parameters and running statistics, moments and averages."""
+    everything = [*step.loss.get_parameters(), *step.optimizer.moments, *step.averages]
+    assert {parameter.dtype for parameter in everything} == {ms.float32}
+    return {parameter.name: parameter.asnumpy().copy() for parameter in everything}
+
+
+def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
+    return {name for name in before if before[name].tobytes() != after[name].tobytes()}
+
+
+@pytest.fixture(scope="module")
+def exact() -> list[float]:
+    step = train_step()
+    return [step(number, batch(number)) for number in range(3)]
+
+
+@pytest.mark.parametrize(("precision", "unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
+def test_losses_are_near_those_of_float32_and_all_that_is_kept_is_float32(exact, precision: str, unit: float):
+    step = train_step(precision=precision)
+    losses = [step(number, batch(number)) for number in range(3)]
+    assert losses[0] != exact[0]
+    assert losses == pytest.approx(exact, rel=unit)  # a mean over pixels: roundings of some units each cancel out
+    state(step)
+
+
+def test_an_overflow_halves_the_scale_and_leaves_everything_as_it_was():
+    step = train_step(precision="float16")
+    step(0, batch(0))
+    before = state(step)
+    for number, scale, images in ((1, 2.0**100, batch(1)), (2, 2.0**16, batch(2, HUGE))):
+        step.scale = LossScale(scale, 7)
+        loss = step(number, images)
+        assert np.isfinite(loss) == (number == 1)  # a scale that is too large hurts the gradients, an image the loss
+        assert step.scale == LossScale(scale / 2, 0)
+        assert not changed(before, state(step))
+    assert np.isfinite(step(3, batch(3)))
+    assert step.scale == LossScale(2.0**15, 1)
+    assert changed(before, state(step)) == set(before)
+
+
+def test_parts_and_clipping_see_gradients_without_the_scale():
+    """Powers of two leave no trace, so float16's losses do not depend on the scale."""
+
+    def losses(scale: float) -> list[float]:
+        step = train_step(precision="float16", accumulate=2, clip_norm=0.05)
+        step.scale = LossScale(scale)
+        return [step(number, batch(number)) for number in range(3)]
+
+    assert losses(2.0**12) == pytest.approx(losses(2.0**16), rel=1e-5)
+
+
+def test_the_scale_is_doubled_after_2000_good_steps_in_a_row():
+    scale = LossScale()
+    assert scale.value == 65536
+    for _ in range(1999):
+        scale = scale.after(True)
+    assert scale == LossScale(65536, 1999)
+    assert scale.after(True) == LossScale(131072, 0)
+    assert scale.after(False) == LossScale(32768, 0)
+
+
+def train(run: Path, feed: Callable[[int, int], Iterator[Batch]], scale: LossScale | None = None) -> Trainer:
+    """Go on with a run of float16, at this scale if one is given."""
+    model = Small()
+    trainer = Trainer(model, SemanticLoss(model), replace(RECIPE, precision="float16"), run, ALONE)
+    trainer.resume()
+    trainer.step.scale = scale or trainer.step.scale
+    trainer.train(feed, lambda model: Scores({"mIoU": 0.5}, "mIoU", Image.new("RGB", (4, 4))))
+    return trainer
+
+
+def lines(run: Path) -> list[str]:
+    """The log's, but for the time that steps took."""
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [repr({key: value for key, value in line.items() if key != "images_per_second"}) for line in log]
+
+
+def test_a_resumed_run_goes_on_with_its_loss_scale(tmp_path: Path):
+    def feed(start: int, stop: int, end: int = 6) -> Iterator[Batch]:
+        for number in range(start, stop):
+            if number == end:
+                raise KeyboardInterrupt
+            yield batch(number, HUGE if number == 1 else 1.0)
+
+    begun = LossScale(2.0**9, 3)
+    whole = train(tmp_path / "whole", feed, begun)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", lambda start, stop: feed(start, stop, 4), begun)
+    resumed = train(tmp_path / "stopped", feed)
+    assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
+    assert whole.step.scale == resumed.step.scale == LossScale(2.0**8, 4)
+    assert [json.loads(line).get("loss_scale") for line in (tmp_path / "whole/log.jsonl").open()][:3] == [512, 512, 256]
+    assert not changed(state(whole.step), state(resumed.step))
+
+
+def test_a_run_that_overflows_at_every_scale_is_stopped(tmp_path: Path):
+    def feed(start: int, stop: int) -> Iterator[Batch]:
+        return (batch(number, HUGE) for number in range(start, stop))
+
+    with pytest.raises(RuntimeError, match="step 2 overflows float16.*try precision bfloat16 or float32"):
+        train(tmp_path, feed, LossScale(2.0))
+    assert len(lines(tmp_path)) == 1
+
+
+def test_progress_without_a_loss_scale_is_read(tmp_path: Path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for progress in (Progress(3), Progress(4, 0.5, 2, LossScale(2.0**7, 11))):
+        folder = checkpoints.save(progress, {}, {})
+        assert checkpoints.load(folder, {}) == progress
+    (folder / PROGRESS).write_text('{"step": 3, "best_score": null, "best_step": null}\n')
+    assert checkpoints.load(folder, {}) == Progress(3)
+
+
+def test_blocks_that_are_computed_twice_change_no_number():
+    kept, recomputed = train_step(), train_step(recompute=True)
+    for number in range(3):
+        assert kept(number, batch(number)) == recomputed(number, batch(number))
+    assert not changed(state(kept), state(recomputed))
+    blocks = [cell for _, cell in recomputed.loss.cells_and_names() if isinstance(cell, Block)]
+    assert len(blocks) == 2
+    assert all("output_no_recompute" in block.get_flags() for block in blocks)  # what Cell.recompute leaves behind
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="^precision is 'float8': it is one of float32, float16, bfloat16$"):
+        replace(RECIPE, precision="float8")
