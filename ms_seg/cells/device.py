@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import mindspore as ms
@@ -15,6 +16,7 @@ def on_cpu() -> bool:
     return ms.get_context("device_target") == "CPU"
 
 
+@functools.cache
 def run_graphs_in_caller() -> None:
     """On the CPU, let graphs run in the thread that calls them; to be called before the process compiles one.
 
@@ -30,6 +32,7 @@ def run_graphs_in_caller() -> None:
         try:
             ms.jit(_nothing)(Tensor(0.0))
         finally:
+            del os.environ[_RUNTIME_CONFIGURATION]  # it is read once, and not meant for processes that this one starts
             os.dup2(stdout, 1)
             os.close(stdout)
             os.close(nowhere)

@@ -29,8 +29,9 @@ class TrainStep:
     What a step does follows from its number, its batch and the parameters alone: it is the same in a run that was
     killed and resumed, and, up to rounding, for any number of processes.
 
-    With precision float16 it follows from `scale` too. A step whose gradients are not finite leaves parameters,
-    moments, averages and running statistics as they were, and counts: the learning rate and Adam's corrections go on.
+    With precision float16 it follows from `scale` too, which belongs to a checkpoint. A step whose gradients are not
+    finite leaves parameters, moments, averages and running statistics as they were, and counts: the learning rate and
+    Adam's corrections go on.
     """
 
     def __init__(self, loss: nn.Cell, recipe: Recipe, world: World):
@@ -50,14 +51,14 @@ class TrainStep:
         synchronise(loss, world.size)
         self.precision = getattr(ms, recipe.precision)
         reduce = nn.DistributedGradReducer(self.trained, degree=world.size) if world.size > 1 else None
-        if self.precision == ms.float16:
-            self.scale: LossScale | None = LossScale()
+        self.scale = LossScale() if self.precision == ms.float16 else None
+        self._statistics = []
+        if self.scale is None:
+            self._gradients = ms.jit(_Gradients(loss, self.trained).construct)
+        else:
             self._statistics = [(statistic, statistic.clone()) for statistic in running_statistics(loss)]
             self._gradients = ms.jit(_ScaledGradients(loss, self.trained).construct)
             self._unscale, reduce = ms.jit(_Unscale(reduce).construct), None
-        else:
-            self.scale = None
-            self._gradients = ms.jit(_Gradients(loss, self.trained).construct)
         self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
     def __call__(self, step: int, batch: Batch) -> float:
@@ -66,6 +67,8 @@ class TrainStep:
         position = step * self.recipe.batch_size + self.world.rank * self.share
         self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
         scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
+        for statistic, kept in self._statistics:
+            ops.assign(kept, statistic)
         losses, total = [], None
         for part in zip(*(np.split(array, parts) for array in batch), strict=True):
             self._draw_noise(range(position, position + len(part[0])))
@@ -80,8 +83,9 @@ class TrainStep:
             finite, total = self._unscale(*scale, *total)
             if finite:
                 self._update_by(total, step)
-            for statistic, kept in self._statistics:
-                ops.assign(*((kept, statistic) if finite else (statistic, kept)))
+            else:
+                for statistic, kept in self._statistics:
+                    ops.assign(statistic, kept)
             self.scale = self.scale.after(bool(finite))
         return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
 

@@ -94,3 +94,15 @@ def test_tensorboard_without_its_package_ends_before_anything_else(untrained, tm
     sentence = "ms_seg train: --tensorboard needs a package that is not installed: pip install tensorboardX\n"
     assert capsys.readouterr().err == sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begun_before_an_option_was_invented_goes_on_at_its_default(untrained, tmp_path, capsys):
+    data = small.write_dataset("folder", tmp_path / "data")
+    assert run(data, tmp_path / "run") == 0
+    path = tmp_path / "run" / "options.json"
+    recorded = json.loads(path.read_text())
+    del recorded["recipe"]["precision"]
+    path.write_text(json.dumps(recorded))
+    assert run(data, tmp_path / "run", "--resume") == 0
+    assert run(data, tmp_path / "run", "--resume", "--precision", "bfloat16") == 2
+    assert "was begun with precision float32, not bfloat16" in capsys.readouterr().err
