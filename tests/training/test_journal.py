@@ -39,12 +39,12 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path):
     assert np.array_equal(np.array(Image.open(io.BytesIO(image))), np.array(picture(50)))
 
 
-def test_steps_that_a_resumed_run_takes_again_stand_once(tmp_path):
+def test_steps_that_a_resumed_run_takes_again_are_forgotten(tmp_path):
     write(tmp_path, 1, 5, 0.5)
-    write(tmp_path, 3, 6, 1.0)  # of the first process, steps 1 and 2 were kept
+    write(tmp_path, 3, 4, 1.0)  # of the first process, a checkpoint kept steps 1 and 2
     assert len(list((tmp_path / EVENTS).iterdir())) == 2
     content = shown(tmp_path / EVENTS)
-    assert content["loss"] == {1: 0.5, 2: 0.5, 3: 1.0, 4: 1.0, 5: 1.0, 6: 1.0}
+    assert content["loss"] == {1: 0.5, 2: 0.5, 3: 1.0, 4: 1.0}
     assert list(content["validation"]) == [3]
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert {line["step"]: line["loss"] for line in lines if "loss" in line} == content["loss"]
