@@ -9,7 +9,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from convert import open_checkpoint
+from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
 from convert.plan import Source, recognise
 from ms_seg.data.labels import labels_of
@@ -40,7 +40,10 @@ def load_model(
         if other_classes:
             shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        for target, entry in source.plan(shapes).apply(tensors).items():
+        plan = source.plan(shapes)
+        if not plan.complete:
+            raise CheckpointError(f"{checkpoint}: {plan.explain()}{_hint(source, preset)}")
+        for target, entry in plan.apply(tensors).items():
             if target not in fresh:
                 parameters[target].set_data(Tensor(entry.numpy()))
     model.init_parameters_data()  # whatever was not taken from the checkpoint
@@ -104,6 +107,14 @@ def shapes_of(model: nn.Cell) -> dict[str, tuple[int, ...]]:
 def _labels(source: Source, metadata: Mapping[str, str]) -> str | LabelSet | None:
     """The classes that a file of ours says it tells apart; another's "labels" could be anything."""
     return noted_labels(metadata, source.arguments.get("num_classes")) if source.layout.name == NATIVE else None
+
+
+def _hint(source: Source, preset: Preset) -> str:
+    """What a person may have meant who named a model of other classes than the file's."""
+    has, wants = (arguments.get("num_classes") for arguments in (source.arguments, preset.arguments))
+    if None in (has, wants) or has == wants:
+        return ""
+    return f"\nThe file has {has} classes and {preset.name} {wants}: without a name the model is the file's own"
 
 
 def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset) -> str:

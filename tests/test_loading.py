@@ -69,6 +69,9 @@ class TestFineTuning:
             ms_seg.create_model(NAME, PUBLISHED, num_classes=3)
         assert "0 of the source unused, 0 of the model unfilled, 2 of another shape" in str(error.value)
         assert "decoder.classify.weight: [9, 96, 1, 1] in the source, [3, 96, 1, 1] in the model" in str(error.value)
+        assert str(error.value).endswith(
+            f"The file has 9 classes and {NAME} 3: without a name the model is the file's own"
+        )
 
     def test_another_mismatch_is_refused_all_the_same(self, tmp_path: Path, caplog: pytest.LogCaptureFixture):
         with open_checkpoint(PUBLISHED) as tensors:

@@ -19,6 +19,13 @@ def gelu() -> nn.Cell:
     return _GELUOnCPU() if on_cpu() else _GELU()
 
 
+class QuickGELU(nn.Cell):
+    """x * sigmoid(1.702 x), CLIP's approximation of GELU: arXiv:1606.08415, section 2."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x * ops.sigmoid(1.702 * x)
+
+
 class _GELU(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         return ops.gelu(x)

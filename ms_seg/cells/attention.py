@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
+from ms_seg.cells.dense import Dense
 from ms_seg.cells.precision import product
 
 
@@ -19,8 +20,30 @@ def merge_heads(x: Tensor) -> Tensor:
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (n, length, heads * depth))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax(query key^T / sqrt(D)) value, for (N, heads, Lq, D), (N, heads, Lk, D), (N, heads, Lk, D)."""
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax(query key^T / sqrt(D) + bias) value, for (N, heads, Lq, D), (N, heads, Lk, D), (N, heads, Lk, D).
+
+    bias: (..., Lq, Lk), such as a mask of 0 and -inf; broadcast over what comes before.
+    """
     scale = query.shape[-1] ** -0.5
     scores = product(ops.BatchMatMul(transpose_b=True), query * scale, key)  # (N, heads, Lq, Lk)
+    if bias is not None:
+        scores = scores + bias
     return product(ops.BatchMatMul(), ops.softmax(scores, axis=-1), value)
+
+
+class SelfAttention(nn.Cell):
+    """Every token asks all of them: (N, L, C) -> the same. arXiv:1706.03762, section 3.2.2.
+
+    Queries, keys and values come from one product, in this order.
+    """
+
+    def __init__(self, channels: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = Dense(channels, 3 * channels)
+        self.proj = Dense(channels, channels)
+
+    def construct(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        query, key, value = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, axis=-1))
+        return self.proj(merge_heads(attend(query, key, value, bias)))

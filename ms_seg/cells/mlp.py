@@ -6,7 +6,21 @@ from mindspore import Tensor, nn
 
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
+from ms_seg.cells.dense import Dense
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+
+
+class MLP(nn.Cell):
+    """Linear, activation, linear: (..., channels) -> the same."""
+
+    def __init__(self, channels: int, hidden: int, activation: nn.Cell):
+        super().__init__()
+        self.fc1 = Dense(channels, hidden)
+        self.activation = activation
+        self.fc2 = Dense(hidden, channels)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.fc2(self.activation(self.fc1(x)))
 
 
 class MixFFN(nn.Cell):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -76,20 +80,23 @@ def run(options: argparse.Namespace) -> int:
     changes = _classes(preset, training.label_set)
     # Pictures are validated at the scale they are trained at.
     changes |= {"short_side": recipe.short_side, "long_side": recipe.long_side}
+    logging.disable(logging.WARNING if world.rank or options.resume else logging.NOTSET)  # what is fresh is said once
     model = ms_seg.create_model(options.model, options.checkpoint, fine_tune=True, **changes)
+    logging.disable(logging.NOTSET)
     lines = _look_at(training, validation, model.preset.arguments["num_classes"])
     if world.rank == 0:
         print("\n".join(lines))
     _open_run(options, recipe, world)
-    try:
-        train_semantic(
-            model, training, validation, recipe, options.output, world,
-            workers=options.workers, resume=options.resume, tensorboard=options.tensorboard,
-        )  # fmt: skip
-    except BaseException:
-        if not Checkpoints(options.output, recipe.keep).newest():  # over a broken picture, say: it may be begun again
-            (options.output / OPTIONS).unlink(missing_ok=True)
-        raise
+    with _sole_trainer(options.output) if world.rank == 0 else nullcontext():
+        try:
+            train_semantic(
+                model, training, validation, recipe, options.output, world,
+                workers=options.workers, resume=options.resume, tensorboard=options.tensorboard,
+            )  # fmt: skip
+        except BaseException:
+            if not Checkpoints(options.output, recipe.keep).newest():  # over a broken picture, say: it may begin again
+                (options.output / OPTIONS).unlink(missing_ok=True)
+            raise
     return 0
 
 
@@ -132,6 +139,17 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
         with whole_file(path) as draft:
             draft.write_text(json.dumps(recorded, indent=1) + "\n")
     world.barrier()
+
+
+@contextmanager
+def _sole_trainer(run: Path) -> Iterator[None]:
+    """Hold the run's folder until the block, or the process, ends; ValueError if another process holds it."""
+    with (run / OPTIONS).open() as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is training the run in {run}") from None
+        yield
 
 
 def _recipe(options: argparse.Namespace, preset: Preset) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
@@ -47,10 +48,25 @@ class Recipe:
     seed: Annotated[int, "of the order of pictures, the augmentation, dropout and fresh weights"] = 0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an unknown precision."""
+        """Raises ValueError for a number that no run can have, and for an unknown precision."""
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision is {self.precision!r}: it is one of {', '.join(get_args(Precision))}")
+        for names, least, most in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if not least <= value <= most or value == math.inf:
+                    bounds = f"at least {least}" if most == math.inf else f"{least} to {most}"
+                    raise ValueError(f"{name} is {value}: it can be {bounds}")
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ValueError(f"scale_min is {self.scale_min} and scale_max {self.scale_max}: 0 < min <= max")
 
+
+_RANGES = (  # names of fields, the least and the largest value; NaN is in none
+    (("steps", "batch_size", "accumulate", "crop_size", "short_side", "long_side"), 1, math.inf),
+    (("validate_every", "keep_every", "keep"), 1, math.inf),
+    (("learning_rate", "weight_decay", "warmup_steps", "power", "head_multiplier", "clip_norm", "seed"), 0, math.inf),
+    (("cat_max_ratio", "flip", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
+)
 
 # SegFormer. mmsegmentation's rule exempts parameters that have "norm" in their name, which its stage-final norms
 # (`layers.0.2`) and batch norms (`bn`) have not; in the original's names the stage-final norms have it too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -52,6 +53,37 @@ def test_workers_leave_two_cores_to_the_network_and_are_not_recorded(untrained, 
     assert untrained[-1]["workers"] == 5
     recorded = json.loads((tmp_path / "run" / "options.json").read_text())
     assert "workers" not in recorded and "workers" not in recorded["recipe"]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(untrained, tmp_path, capsys):
+    data = small.write_dataset("folder", tmp_path / "data")
+    assert run(data, tmp_path / "run") == 0
+    with (tmp_path / "run" / "options.json").open() as held:  # as another process would
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert run(data, tmp_path / "run", "--resume") == 2
+    assert f"another process is training the run in {tmp_path / 'run'}" in capsys.readouterr().err
+    assert (tmp_path / "run" / "options.json").is_file()
+    assert run(data, tmp_path / "run", "--resume") == 0
+    assert len(untrained) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--steps", "0", "steps is 0: it can be at least 1"),
+        ("--batch-size", "0", "batch_size is 0: it can be at least 1"),
+        ("--validate-every", "-3", "validate_every is -3: it can be at least 1"),
+        ("--learning-rate", "nan", "learning_rate is nan: it can be at least 0"),
+        ("--learning-rate", "inf", "learning_rate is inf: it can be at least 0"),
+        ("--ema", "1.5", "ema is 1.5: it can be 0 to 1"),
+        ("--scale-min", "1.5", "scale_min is 1.5 and scale_max 1.0: 0 < min <= max"),
+    ],
+)
+def test_a_number_that_no_run_can_have_is_refused(untrained, tmp_path, capsys, option, value, sentence):
+    data = small.write_dataset("folder", tmp_path / "data")
+    assert run(data, tmp_path / "run", option, value) == 2
+    assert capsys.readouterr().err == f"ms_seg train: {sentence}\n"
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_number_of_the_recipe_has_its_help(capsys):
