@@ -94,12 +94,10 @@ class _DepthwiseOnCPU(nn.Cell):
     def __init__(self, channels: int):
         super().__init__()
         self.correlate = _DepthwiseWithGradient(channels)
-        self.learning = _NativeDepthwise() if native.available() else self.correlate
+        self.native = _NativeDepthwise() if native.available() else self.correlate
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
-        if self.training and x.dtype == ms.float32:
-            return self.learning(x, weight)
-        return self.correlate(x, weight)
+        return self.native(x, weight) if x.dtype == ms.float32 else self.correlate(x, weight)
 
 
 class _DepthwiseWithGradient(_Depthwise):
@@ -120,8 +118,8 @@ class _DepthwiseWithGradient(_Depthwise):
 class _NativeDepthwise(nn.Cell):
     def __init__(self):
         super().__init__()
-        self.forward = native.operator("depthwise")
-        self.gradient = native.operator("depthwise_gradient", outputs=2)
+        self.forward = native.operator("depthwise", inputs=2)
+        self.gradient = native.gradient("depthwise_gradient", of=2)
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         return self.forward(x, weight)

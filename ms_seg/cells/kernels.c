@@ -65,6 +65,20 @@ static int64_t size(int rank, const int64_t *shape) {
     return elements;
 }
 
+/* An output's shape, which MindSpore asks for where it compiles for every size. It wants a std::vector<int64_t>: three
+   pointers, which C and C++ return in the same way, to memory that it frees. */
+typedef struct {
+    int64_t *begin, *end, *capacity;
+} Shape;
+
+static Shape shape_of_first(const int *ranks, int64_t **shapes) {
+    int64_t *copy = malloc(ranks[0] * sizeof *copy + 1);
+    if (copy)
+        memcpy(copy, shapes[0], ranks[0] * sizeof *copy);
+    int64_t *end = copy ? copy + ranks[0] : copy;
+    return (Shape){copy, end, end};
+}
+
 /* ------------------------------------------------------------------------------------------------------- GELU */
 
 /* The error function, to 2 units in the last place: the rational approximation that Eigen and XLA use. */
@@ -123,6 +137,8 @@ static void gelu_gradient_part(const void *task, int64_t begin, int64_t end, int
         out[i] = gradient[i] * (distribution + x[i] * density);
     }
 }
+
+Shape geluInferShape(int *ranks, int64_t **shapes, void *extra) { return shape_of_first(ranks, shapes); }
 
 /* x -> x Phi(x). */
 int gelu(ARGUMENTS) {
@@ -194,6 +210,8 @@ static void layer_norm_gradient_part(const void *task, int64_t begin, int64_t en
             out[c] = scale * (gradient[c] * gamma[c] - sum - (row[c] - mean) * scale * product);
     }
 }
+
+Shape layer_normInferShape(int *ranks, int64_t **shapes, void *extra) { return shape_of_first(ranks, shapes); }
 
 /* x (..., C), gamma (C), beta (C), epsilon () -> (..., C). */
 int layer_norm(ARGUMENTS) {
@@ -304,6 +322,8 @@ static Depthwise depthwise_task(const int64_t *shape, void **params) {
     task.zeros = calloc(task.width, sizeof *task.zeros);
     return task;
 }
+
+Shape depthwiseInferShape(int *ranks, int64_t **shapes, void *extra) { return shape_of_first(ranks, shapes); }
 
 /* x (N, C, H, W), weight (C, 1, 3, 3) -> (N, C, H, W). */
 int depthwise(ARGUMENTS) {

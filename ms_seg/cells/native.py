@@ -1,9 +1,8 @@
 """Operators of kernels.c, compiled by the machine's own C compiler when a process first needs one.
 
-On the CPU a training step is made of many small passes over memory, which MindSpore's kernels take slowly. Forward and
+On the CPU a network is made of many small passes over memory, which MindSpore's kernels take slowly. Forward and
 backward on two cores: LayerNorm of 16384 x 64, 1.5 ms; GELU of 8 x 96 x 32 x 32, 0.6 ms instead of 8; a depthwise
-convolution of 2 x 128 x 128 x 128, 5 ms instead of 71. The operators know no dynamic shapes, which inference has, so
-the cells use them in training alone. Without a compiler the cells fall back on MindSpore's operators.
+convolution of 2 x 128 x 128 x 128, 5 ms instead of 71. Without a compiler the cells fall back on MindSpore's operators.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import mindspore as ms
 from mindspore import ops
+from mindspore.ops import CustomRegOp, DataType
 
 from ms_seg.cells.device import on_cpu
 
@@ -35,11 +36,22 @@ def available() -> bool:
     return on_cpu() and _library() is not None
 
 
-def operator(name: str, outputs: int = 1) -> ops.Custom:
-    """An operator of kernels.c, of and to float32, whose outputs have the shapes of its first inputs."""
+def operator(name: str, inputs: int) -> ops.Custom:
+    """An operator of kernels.c, of and to float32, whose output has the shape of its first input, whatever that is."""
+    # MindSpore asks the library for the shape only if it is told of the inputs.
+    registration = CustomRegOp(name).target("CPU").output(0, "out")
+    for position in range(inputs):
+        registration.input(position, f"in{position}")
+    registration.dtype_format(*[DataType.None_None] * (inputs + 1))
+    told = registration.get_op_info()
+    return ops.Custom(f"{_library()}:{name}", None, ms.float32, func_type="aot", reg_info=told)
+
+
+def gradient(name: str, of: int) -> ops.Custom:
+    """An operator of kernels.c for the gradients of the first `of` inputs, in their shapes, which must be fixed."""
 
     def of_first(*inputs):
-        return inputs[0] if outputs == 1 else inputs[:outputs]
+        return inputs[0] if of == 1 else inputs[:of]
 
     return ops.Custom(f"{_library()}:{name}", of_first, of_first, func_type="aot")
 
@@ -49,7 +61,7 @@ def _library() -> Path | None:
     """The compiled file: kept for this user, source, compiler and processor. None if it cannot be made."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
-        _log.info("there is no C compiler: training takes longer without the operators of %s", _SOURCE.name)
+        _log.info("there is no C compiler: the operators of %s are done without", _SOURCE.name)
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
     made_of = (_SOURCE.read_bytes(), compiler.encode(), _processor(), *(flag.encode() for flag in _FLAGS))
@@ -63,7 +75,7 @@ def _library() -> Path | None:
                 subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
                 os.replace(draft, library)
     except (OSError, subprocess.SubprocessError) as error:
-        _log.info("%s could not be compiled, so training takes longer: %s", _SOURCE.name, error)
+        _log.info("%s could not be compiled and is done without: %s", _SOURCE.name, error)
         return None
     return library
 

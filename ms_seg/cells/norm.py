@@ -13,11 +13,11 @@ class LayerNorm(nn.LayerNorm):
 
     def __init__(self, channels: int, epsilon: float):
         super().__init__((channels,), epsilon=epsilon)
-        self.learning = _NativeLayerNorm(epsilon) if native.available() else None
+        self.native = _NativeLayerNorm(epsilon) if native.available() else None
 
     def construct(self, x: Tensor) -> Tensor:
-        if self.training and self.learning is not None:
-            return self.learning(x, self.gamma, self.beta)
+        if self.native is not None:
+            return self.native(x, self.gamma, self.beta)
         return super().construct(x)
 
 
@@ -27,8 +27,8 @@ class _NativeLayerNorm(nn.Cell):
     def __init__(self, epsilon: float):
         super().__init__()
         self.epsilon = Tensor(epsilon, ms.float32)
-        self.forward = native.operator("layer_norm")
-        self.gradient = native.operator("layer_norm_gradient", outputs=3)
+        self.forward = native.operator("layer_norm", inputs=4)
+        self.gradient = native.gradient("layer_norm_gradient", of=3)
 
     def construct(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         return self.forward(x, gamma, beta, self.epsilon)

@@ -1,4 +1,4 @@
-"""The operators of kernels.c compute what their formulas say; without a compiler, training does without them."""
+"""The operators of kernels.c compute what their formulas say; without a compiler, the cells do without them."""
 
 from __future__ import annotations
 
@@ -112,8 +112,29 @@ def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: 
     assert error(of_bias, gradient.astype(np.float64).sum((0, 2, 3))) < 5e-6
 
 
+@pytest.mark.parametrize(
+    ("make", "shapes"),
+    [
+        (gelu, [(2, 3), (2, 4), (5, 3), (1, 1)]),
+        (lambda: LayerNorm(6, 1e-5), [(2, 6), (3, 6), (5, 6), (1, 6)]),
+        (lambda: DepthwiseConv2d(2), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
+    ],
+)
+def test_a_graph_for_every_size_gives_what_one_for_this_size_gives(make, shapes: list[tuple[int, ...]]):
+    cell = make()
+
+    class Around(nn.Cell):
+        def construct(self, x: Tensor) -> Tensor:
+            return cell(x * 2.0) + 1.0
+
+    graph = ms.jit(Around().construct, dynamic=1)  # compiles for two sizes, and then once for all
+    for shape in shapes:
+        x = draw(*shape)
+        np.testing.assert_array_equal(graph(Tensor(x)).asnumpy(), cell(Tensor(2 * x)).asnumpy() + 1)
+
+
 @pytest.mark.parametrize("make", [gelu, lambda: LayerNorm(6, 1e-5), lambda: DepthwiseConv2d(6)])
-def test_without_a_compiler_training_is_the_same(make, monkeypatch: pytest.MonkeyPatch):
+def test_without_a_compiler_the_cells_are_the_same(make, monkeypatch: pytest.MonkeyPatch):
     x, gradient = draw(2, 6, 6, 6), draw(2, 6, 6, 6, seed=1)
     ms.set_seed(0)
     quick = outcome(make(), x, gradient)
