@@ -47,6 +47,7 @@ def load_model(
             if target not in fresh:
                 parameters[target].set_data(Tensor(entry.numpy()))
     model.init_parameters_data()  # whatever was not taken from the checkpoint
+    model.checkpoint = os.fspath(checkpoint)
     log = logging.getLogger("ms_seg")
     if part:
         log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, part)
@@ -56,6 +57,27 @@ def load_model(
             checkpoint, other_classes, ", ".join(sorted(fresh)),
         )  # fmt: skip
     return model
+
+
+def fill(model: nn.Cell, checkpoint: str | os.PathLike[str]) -> None:
+    """Put the weights of a file that holds a part of a model, such as a text transformer, into that part.
+
+    Raises CheckpointError for a file that cannot be read, holds a whole model or does not fit.
+    """
+    from mindspore import Tensor
+
+    with open_checkpoint(checkpoint) as tensors:
+        source = recognise(tensors)
+        part = source.layout.covers.rstrip(".")
+        if not part:
+            raise CheckpointError(f"{checkpoint} holds a whole model, where one of a part can be added")
+        plan = source.plan(shapes_of(model))
+        if not plan.complete:
+            raise CheckpointError(f"{checkpoint}: {plan.explain()}")
+        parameters = {parameter.name: parameter for parameter in model.get_parameters()}
+        for target, entry in plan.apply(tensors).items():
+            parameters[target].set_data(Tensor(entry.numpy()))
+    logging.getLogger("ms_seg").warning("%s fills the %s", checkpoint, part)
 
 
 def outline(preset: Preset) -> nn.Cell:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-RESIZES = ("keep_ratio", "round_up", "squash", "shrink")
+RESIZES = ("keep_ratio", "round_up", "squash", "shrink", "fit")
 LONGEST_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
 
 
@@ -33,12 +33,15 @@ class Preprocessing:
         comes first (cv2 bilinear, mmsegmentation's test configuration); "round_up" does the same and then stretches
         each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
         regardless of the ratio (PIL bilinear, transformers' image processor); "shrink" is "keep_ratio" for pictures
-        that are larger, and leaves the others as they are.
+        that are larger, and leaves the others as they are; "fit" makes the long side `long_side` and cuts the other one
+        down to a whole number (PIL bilinear, ModelScope's text-driven pipeline).
     short_side, long_side: 1..LONGEST_SIDE.
     pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this, 1..LONGEST_SIDE.
     mean, std: per RGB channel, of values 0..255; std is above 0.
     logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
         original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
+    resize_mask: resize no logits at all but the mask that they give, in two classes, as a picture of 0 and 255 that is
+        cut at half (ModelScope's text-driven pipeline).
 
     Raises ValueError for anything else.
     """
@@ -50,6 +53,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     logits_via_input: bool = True
+    resize_mask: bool = False
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
@@ -107,12 +111,20 @@ class Preset:
             raise ValueError(f"label_set has {len(labels)} classes, and the model {outputs}")
         return changed
 
+    @property
+    def takes_words(self) -> bool:
+        """Whether the classes are words that come with a picture, and not the model's own."""
+        return self.system == "lseg"
+
     def build(self) -> nn.Cell:
-        """The network, freshly initialised, in inference mode; its attribute `preset` is this row."""
+        """The network, freshly initialised, in inference mode.
+
+        Its attribute `preset` is this row, and `checkpoint` the file that its weights come from: None here.
+        """
         from ms_seg.systems import SYSTEMS  # imported late: reading the table needs no MindSpore
 
         model = SYSTEMS[self.system](**self.arguments)
-        model.preset = self
+        model.preset, model.checkpoint = self, None
         return model.set_train(False)
 
 

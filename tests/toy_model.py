@@ -1,12 +1,14 @@
-"""A network of three classes whose answer is plain to see: a pixel's class is its strongest colour channel."""
+"""Networks whose answers are plain to see: a pixel is what its strongest colour channel says."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from mindspore import Tensor, nn
+import mindspore as ms
+from mindspore import Tensor, nn, ops
 
 from ms_seg.presets import Preprocessing, Preset, find_preset
+from ms_seg.text import Tokenizer
 
 PRESET = replace(
     find_preset("segformer_tiny_shapes"),
@@ -26,3 +28,45 @@ class StrongestChannel(nn.Cell):
 
     def construct(self, images: Tensor) -> Tensor:
         return self.pool(images)
+
+
+WORD_PRESET = replace(
+    PRESET,
+    name="toy_words",
+    system="lseg",
+    preprocessing=replace(PRESET.preprocessing, pad_multiple=4),
+)
+
+
+class ColourWords(nn.Cell):
+    """In LSeg's parts, a network that knows words by their first letter: r, g and b; any other means all colours.
+
+    Images (N, 3, H, W) and tokens (K, 77) -> logits (N, K, H, W), how much of its word's colour a pixel has.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, preset: Preset = WORD_PRESET):
+        super().__init__()
+        self.preset, self.checkpoint = preset, None
+        self.backbone = nn.AvgPool2d(kernel_size=2, stride=2)
+        self.decoder = nn.Identity()
+        self.text = _FirstLetter([int(tokenizer([letter])[0, 1]) for letter in ("rx", "gx", "bx")])
+        self.word_pixel = _Product()
+
+
+class _FirstLetter(nn.Cell):
+    def __init__(self, ids: list[int]):
+        super().__init__()
+        self.ids = Tensor([ids])  # (1, 3)
+
+    def construct(self, tokens: Tensor) -> Tensor:
+        own = (tokens[:, 1:2] == self.ids).astype(ms.float32)  # (K, 3)
+        return own + 0.5 * (own.sum(1, keepdims=True) == 0).astype(ms.float32)
+
+
+class _Product(nn.Cell):
+    def construct(self, pixels: Tensor, words: Tensor) -> Tensor:
+        n, depth, height, width = pixels.shape
+        logits = ops.BatchMatMul()(ops.broadcast_to(words, (n, *words.shape)), pixels.reshape(n, depth, height * width))
+        return ops.interpolate(
+            logits.reshape(n, -1, height, width), size=(2 * height, 2 * width), mode="bilinear", align_corners=True
+        )

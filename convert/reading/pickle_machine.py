@@ -16,6 +16,7 @@ from convert.reading.entry import CheckpointError, shown
 MAX_OPCODES = 4_000_000  # about ten times what a checkpoint of 10000 tensors with its optimiser takes
 SHORT = 4096  # bytes; a longer string or byte string stays in the file until it is needed
 MAX_INTEGER_BYTES = 1024
+MAX_KEY = 1 << 16  # numbers below it are keys as they are
 STOP = ord(".")
 
 
@@ -268,9 +269,10 @@ class PickleMachine:
 
 
 def as_key(value: object) -> object:
-    """A key for a dictionary. Only text names a tensor; anything else, which could be costly or dangerous to hash
-    (tuples nest, integers are made to collide), is replaced by a placeholder."""
-    return value if isinstance(value, str) else Opaque("a key")
+    """A key for a dictionary. Text names a tensor, a small number a class; anything else, which could be costly or
+    dangerous to hash (tuples nest, large integers are made to collide), is replaced by a placeholder."""
+    small = type(value) is int and 0 <= value < MAX_KEY
+    return value if small or isinstance(value, str) else Opaque("a key")
 
 
 def _line_integer(text: bytes) -> int | bool:

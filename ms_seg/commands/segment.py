@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.presets import find_preset
 
 if TYPE_CHECKING:
-    from ms_seg.inference import Answer, Segmenter
+    from ms_seg.inference import Answer
 
 ASSETS = Path(ms_seg.__file__).parent / "assets"
 DEFAULT_MODEL = "segformer_tiny_shapes"
@@ -27,6 +28,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of pictures")
     parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
     parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument("--labels", metavar="A,B,C", help="words to tell apart, for a model that takes words")
+    words.add_argument("--text", metavar="WORD", help="one word, to be told from everything else")
+    parser.add_argument(
+        "--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or a folder of it"
+    )
+    parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_device(parser)
     add_mode(parser)
@@ -39,11 +47,22 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device)
-    segmenter = ms_seg.Segmenter(ms_seg.create_model(model, checkpoint), options.mode)
+    segmenter = ms_seg.Segmenter(ms_seg.create_model(model, checkpoint), options.mode, vocab=options.vocab)
+    if options.save_embeddings and not segmenter.preset.takes_words:
+        raise ValueError(f"{segmenter.preset.name} has no embeddings to save: that is for models that take words")
+    labels = segmenter.check_labels(_words(options))
+    segment = partial(segmenter, labels=labels)
     with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
-        failed = _segment_all(segmenter, output_stems(pictures), folder, bar)
+        failed = _segment_all(segment, output_stems(pictures), folder, bar, options.save_embeddings)
     print(f"{len(pictures) - failed} of {len(pictures)} pictures segmented by {segmenter.preset.name} into {folder}")
     return 0 if not failed else 1 if failed < len(pictures) else 2
+
+
+def _words(options: argparse.Namespace) -> list[str] | None:
+    """The labels, if any. A comma inside a label cannot be written."""
+    if options.text is not None:
+        return [options.text]
+    return None if options.labels is None else options.labels.split(",")
 
 
 def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | Path]:
@@ -95,17 +114,21 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(path for path in files if not path.name.startswith(".") and not path.name.endswith(_OWN_ENDINGS))
 
 
-def _segment_all(segmenter: Segmenter, stems: dict[Path, str], folder: Path, bar: ProgressBar) -> int:
+def _segment_all(
+    segment: Callable[[Path], Answer], stems: dict[Path, str], folder: Path, bar: ProgressBar, embeddings: bool
+) -> int:
     """Segment and save one picture after the other; returns how many failed, each with a sentence on stderr."""
     failed = 0
     for picture, stem in stems.items():
         try:
-            answer = segmenter(picture)
+            answer = segment(picture)
         except (ValueError, RuntimeError) as error:
             failed += 1
             bar.note(str(error))
         else:
             answer.save(folder, stem)
+            if embeddings:
+                answer.save_embeddings(folder, stem)
             bar.note(f"{picture} -> {folder / stem}.*: {_in_brief(answer)}")
         bar()
     return failed

@@ -7,7 +7,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -18,12 +18,14 @@ from convert.atomic import whole_file
 from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.data.labels import LabelSet, labels_of
 from ms_seg.data.preflight import preflight
-from ms_seg.data.semantic import DATASETS, SemanticDataset, open_dataset
+from ms_seg.data.semantic import DATASETS, DRAWN, SemanticDataset, first_pictures, open_dataset
 from ms_seg.distributed import World, start
 from ms_seg.presets import Preset, find_preset
 from ms_seg.training.recipe import Recipe, recipe_for
 
 OPTIONS = "options.json"
+
+Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
 _MOST_WORKERS = 8
 
@@ -31,9 +33,24 @@ _MOST_WORKERS = 8
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--model", metavar="NAME", required=True, help="see `models`")
-    parser.add_argument("--checkpoint", metavar="FILE", help="weights to begin with, of any classes or a backbone's")
-    parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose layout --data has")
-    parser.add_argument("--data", metavar="DIR", help="where the dataset lies; shapes is drawn and needs none")
+    parser.add_argument(
+        "--override", metavar="FIELD=VALUE", type=_override, action="append", default=[],
+        help="a field of the model that is to be otherwise, such as block_depth=2",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", action="append", default=[],
+        help="weights to begin with, of any classes or a backbone's; several files, if each holds a part",
+    )  # fmt: skip
+    parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
+    parser.add_argument(
+        "--dataset", choices=DATASETS, action="append", required=True,
+        help="whose layout --data has; a model that takes words learns from several",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="DIR", action="append", default=[],
+        help="where the dataset lies, in the order of those that do; shapes is drawn and needs none",
+    )  # fmt: skip
+    parser.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
     parser.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     parser.add_argument("--tensorboard", action="store_true", help="write for TensorBoard too, into RUN/tensorboard")
@@ -65,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     """Train to the recipe's last step."""
     import mindspore as ms
 
+    from ms_seg.loading import fill
     from ms_seg.training.checkpoints import Checkpoints
     from ms_seg.training.semantic import train_semantic
     from ms_seg.training.tensorboard import check_tensorboard
@@ -73,26 +91,33 @@ def run(options: argparse.Namespace) -> int:
         check_tensorboard()
     set_up_device(options.device)
     world = start(options.device)
-    training, validation = (open_dataset(options.dataset, options.data, split) for split in ("training", "validation"))
     preset = find_preset(options.model)
+    sources = _sources(options, preset)
+    training = [_open(options, source, "training", preset) for source in sources]
+    validation = _open(options, sources[0], "validation", preset)
     recipe = _recipe(options, preset)
     ms.set_seed(recipe.seed)
-    changes = _classes(preset, training.label_set)
-    # Pictures are validated at the scale they are trained at.
-    changes |= {"short_side": recipe.short_side, "long_side": recipe.long_side}
     logging.disable(logging.WARNING if world.rank or options.resume else logging.NOTSET)  # what is fresh is said once
-    model = ms_seg.create_model(options.model, options.checkpoint, fine_tune=True, **changes)
+    first, *others = options.checkpoint or [None]
+    model = ms_seg.create_model(
+        options.model, first, fine_tune=True, **_changes(options, preset, recipe, training[0].label_set)
+    )
+    for part in others:
+        fill(model, part)
     logging.disable(logging.NOTSET)
-    lines = _look_at(training, validation, model.preset.arguments["num_classes"])
+    lines = _look_at(sources, training, validation, model.preset.arguments.get("num_classes"))
     if world.rank == 0:
         print("\n".join(lines))
     _open_run(options, recipe, world)
+    how = {"workers": options.workers, "resume": options.resume, "tensorboard": options.tensorboard}
     with _sole_trainer(options.output) if world.rank == 0 else nullcontext():
         try:
-            train_semantic(
-                model, training, validation, recipe, options.output, world,
-                workers=options.workers, resume=options.resume, tensorboard=options.tensorboard,
-            )  # fmt: skip
+            if preset.takes_words:
+                from ms_seg.training.words import train_on_words
+
+                train_on_words(model, training, validation, recipe, options.output, world, options.vocab, **how)
+            else:
+                train_semantic(model, training[0], validation, recipe, options.output, world, **how)
         except BaseException:
             if not Checkpoints(options.output, recipe.keep).newest():  # over a broken picture, say: it may begin again
                 (options.output / OPTIONS).unlink(missing_ok=True)
@@ -100,11 +125,50 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _look_at(training: SemanticDataset, validation: SemanticDataset, outputs: int) -> list[str]:
-    """What preflight says of the one split, and in a line what else of the other. Raises as it does."""
-    lines = preflight(training, outputs)
-    first, *more = preflight(validation, outputs)
-    return [*lines, "; ".join([f"validation: {first}", *(line for line in more if line not in lines)])]
+def _sources(options: argparse.Namespace, preset: Preset) -> list[Source]:
+    """The datasets by name, each with its folder. Raises ValueError for what the model cannot learn from."""
+    if not preset.takes_words and (len(options.dataset) > 1 or options.vocab):
+        given = "--vocab" if options.vocab else f"{len(options.dataset)} datasets"
+        raise ValueError(f"{preset.name} has classes of its own: {given} are for a model that takes words, as lseg_*")
+    folders = list(options.data)
+    sources = [(name, folders.pop(0) if folders and name != DRAWN else None) for name in options.dataset]
+    if folders:
+        raise ValueError(f"no --dataset lies in {folders[0]}: name one for each --data")
+    return sources
+
+
+def _open(options: argparse.Namespace, source: Source, split: str, preset: Preset) -> SemanticDataset:
+    dataset = open_dataset(*source, split, preset.takes_words)
+    return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
+
+
+def _look_at(
+    sources: Sequence[Source], training: Sequence[SemanticDataset], validation: SemanticDataset, outputs: int | None
+) -> list[str]:
+    """What preflight says of the splits to train on, and in a line what else of the other. Raises as it does.
+
+    outputs: of the model; None where they are the dataset's own classes.
+    """
+    of_each = [preflight(dataset, outputs or len(dataset.label_set)) for dataset in training]
+    lines = of_each[0]
+    if len(of_each) > 1:
+        titles = [name if folder is None else f"{name} in {folder}" for name, folder in sources]
+        lines = [f"{title}: {'; '.join(said)}" for title, said in zip(titles, of_each, strict=True)]
+    first, *more = preflight(validation, outputs or len(validation.label_set))
+    return [*lines, "; ".join([f"validation: {first}", *(line for line in more if line not in of_each[0])])]
+
+
+def _changes(options: argparse.Namespace, preset: Preset, recipe: Recipe, labels: LabelSet) -> dict[str, Any]:
+    """What the model has otherwise than its preset. Raises ValueError for an override of what follows from the data."""
+    # Pictures are validated at the scale they are trained at.
+    changes = {"long_side": recipe.long_side}
+    if not preset.takes_words:
+        changes |= {"short_side": recipe.short_side, **_classes(preset, labels)}
+    for field, value in options.override:
+        if field in changes:
+            raise ValueError(f"{field} cannot be overridden: it follows from the dataset and the recipe")
+        changes[field] = tuple(value) if isinstance(value, list) else value
+    return changes
 
 
 def _classes(preset: Preset, labels: LabelSet) -> dict[str, Any]:
@@ -120,7 +184,8 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
 
     Raises ValueError for a folder that holds a run and is not to be resumed, and for a run with other options.
     """
-    chosen = {key: getattr(options, key) for key in ("model", "checkpoint", "dataset", "data")}
+    chosen = {"model": options.model, "overrides": dict(options.override), "pictures": options.pictures}
+    chosen |= {key: _one_or_all(getattr(options, key)) for key in ("checkpoint", "dataset", "data")}
     recorded = {**chosen, "recipe": asdict(recipe)}
     path = options.output / OPTIONS
     begun = path.is_file()
@@ -129,8 +194,9 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
         before = json.loads(path.read_text())
         if not options.resume:
             raise ValueError(f"{options.output} holds a run: go on with --resume, or choose another folder")
-        # What a recipe did not have when the run was begun is at its default.
-        before, now = {**asdict(Recipe()), **before, **before.pop("recipe")}, {**chosen, **asdict(recipe)}
+        # What there was no option for when the run was begun is at its default.
+        defaults = {"overrides": {}, **asdict(Recipe())}
+        before, now = {**defaults, **before, **before.pop("recipe")}, {**chosen, **asdict(recipe)}
         other = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
         if other:
             raise ValueError(f"{options.output} was begun with {'; '.join(other)}")
@@ -164,6 +230,22 @@ def _values(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"type": _boolean, "metavar": "{true,false}"}
     return {"type": kind, "metavar": kind.__name__.upper()}
+
+
+def _one_or_all(values: list[str]) -> str | list[str] | None:
+    """What an option that may stand several times is recorded as."""
+    return values if len(values) > 1 else values[0] if values else None
+
+
+def _override(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE, the value in JSON or else a word."""
+    field, separator, value = text.partition("=")
+    if not field or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
+    try:
+        return field, json.loads(value)
+    except ValueError:
+        return field, value
 
 
 def _count(text: str) -> int:

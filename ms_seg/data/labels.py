@@ -1,9 +1,11 @@
 """Names and colours of the classes, one table for each published label set.
 
 `label_sets/*.tsv` hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's names and colours are
-those of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset). Some published colours stand twice (COCO-Stuff's person
-and bicycle, ADE20K's road and skyscraper); they are kept, and the overlay tells such classes apart where both are in a
-picture.
+those of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset). "ade20k_lang_seg" has the words that LSeg was trained on
+for ADE20K's classes, the first of each row of lang-seg's label_files/ade20k_objectInfo150.txt. That file lost whatever
+follows a space ("chest", not "chest of drawers"), so that "screen" stands there twice. Some published colours stand
+twice (COCO-Stuff's person and bicycle, ADE20K's road and skyscraper); they are kept, and the overlay tells such classes
+apart where both are in a picture.
 """
 
 from __future__ import annotations

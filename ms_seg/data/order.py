@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ms_seg.data.augmentation import Triple, augment
+from ms_seg.data import augmentation, augmentation_lang_seg
+from ms_seg.data.augmentation import Triple
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from ms_seg.training.recipe import Recipe
 
-_SHUFFLING, _AUGMENTATION = 0, 1  # what randomness is for: streams of one seed that have nothing in common
+_AUGMENT = {"mmseg": augmentation.augment, "lang_seg": augmentation_lang_seg.augment}
+_SHUFFLING, _AUGMENTATION = 0, 1  # what randomness is for: see `stream`
 
 
 class TrainingSamples:
@@ -44,27 +46,36 @@ class TrainingSamples:
         """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} is outside the run's {len(self)}")
-        index = self._order[position]
-        rng = _random(self.recipe.seed, _AUGMENTATION, position)
+        return self.sample(self._order[position], position)
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """The picture of an index, and its labels, augmented as it is at a position."""
+        rng = stream(self.recipe.seed, _AUGMENTATION, position)
         picture, labels = self.dataset.picture(index), self.dataset.labels(index)
-        return augment(picture, labels, self.recipe, rng, self.mean, self.std)
+        return _AUGMENT[self.recipe.augmentation](picture, labels, self.recipe, rng, self.mean, self.std)
 
 
 class EpochOrder:
-    """Position in the run -> index of a picture, for `count` pictures; without an end."""
+    """Position in the run -> index of a picture, for `count` pictures; without an end.
 
-    def __init__(self, seed: int, count: int):
-        self._seed, self._count = seed, count
+    dataset: its number among those of the run; each has orders of its own.
+    """
+
+    def __init__(self, seed: int, count: int, dataset: int = 0):
+        self._seed, self._count, self._key = seed, count, (dataset,) if dataset else ()
         self._epoch, self._permutation = -1, np.empty(0, int)  # the latest that was asked for
 
     def __getitem__(self, position: int) -> int:
         epoch, place = divmod(position, self._count)
         if epoch != self._epoch:
-            self._permutation = _random(self._seed, _SHUFFLING, epoch).permutation(self._count)
+            self._permutation = stream(self._seed, _SHUFFLING, epoch, *self._key).permutation(self._count)
             self._epoch = epoch
         return int(self._permutation[place])
 
 
-def _random(seed: int, purpose: int, number: int) -> np.random.RandomState:
-    """A stream of its own for each (seed, purpose, number); NumPy keeps RandomState's numbers for all versions."""
-    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed, spawn_key=(purpose, number))))
+def stream(seed: int, purpose: int, *numbers: int) -> np.random.RandomState:
+    """A stream of its own for each (seed, purpose, numbers); NumPy keeps RandomState's numbers for all versions.
+
+    purpose: 0 orders pictures, 1 augments them, 2 is for dropping inside the network, 3 takes turns between datasets.
+    """
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed, spawn_key=(purpose, *numbers))))

@@ -17,13 +17,14 @@ _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values 
 _LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels"
 
 
-def read_picture(picture: Picture) -> np.ndarray:
+def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     """A picture as RGB (H, W, 3) uint8, rotated as its EXIF tag says.
 
     Args:
         picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. Palettes, greys and CMYK become RGB, 16-bit
             greys keep their upper byte, transparency is dropped and an animation is its first frame, as with the
             references' readers; a JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation reads with.
+        upright: False leaves it as it is stored, where masks were drawn on pictures that nobody had rotated.
 
     Raises: ValueError, naming the file, if there is no such file, if it is not a whole picture, has float or more than
         16-bit pixels, or more than MOST_PIXELS; also for an array of another type or shape.
@@ -34,11 +35,11 @@ def read_picture(picture: Picture) -> np.ndarray:
         _check_size("the array", picture.shape[1], picture.shape[0])
         return np.ascontiguousarray(picture)
     if isinstance(picture, Image.Image):
-        return _decode(picture, "the image")
+        return _decode(picture, "the image", upright)
     if not isinstance(picture, (str, os.PathLike)):
         raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, an array or a Pillow image")
     with _open(picture) as image:
-        return _decode(image, os.fspath(picture))
+        return _decode(image, os.fspath(picture), upright)
 
 
 def read_stored(picture: str | os.PathLike[str]) -> np.ndarray:
@@ -78,13 +79,13 @@ def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image
             yield image
 
 
-def _decode(image: Image.Image, name: str) -> np.ndarray:
+def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
     _check_size(name, *image.size)
     if image.mode == "F":
         raise ValueError(f"{name} has float pixels, of no agreed range: convert it to 8 bits")
     with _in_a_sentence(name):
         image.load()
-        image = ImageOps.exif_transpose(image)
+        image = ImageOps.exif_transpose(image) if upright else image
         wide = image.mode == "I" or image.mode.startswith("I;16")
         pixels = np.array(image if wide else image.convert("RGB"))
     return _from_wide_grey(pixels, name) if wide else pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import mmap
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +18,10 @@ from ms_seg.data.picture import picture_size, read_picture
 from ms_seg.data.shapes import SHAPES_LABELS, Scene, draw_scene
 
 SPLITS = ("training", "validation")
-DATASETS = ("ade20k", "cocostuff164k", "folder", "shapes")
+DRAWN = "shapes"  # lies in no folder
+DATASETS = ("ade20k", "cocostuff164k", "folder", DRAWN)
 
+_WORDS = {"ade20k": "ade20k_lang_seg"}  # of datasets whose classes lang-seg calls otherwise, its label set
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _INFERRED_FROM = 300  # label files that tell a person's numbering
 _FIRST_SEED = {"training": 0, "validation": 1_000_000}  # of the drawn world
@@ -46,13 +48,14 @@ class SemanticDataset(Protocol):
         """Class indices, (H, W) uint8; 255 where the pixel is to be ignored."""
 
 
-def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -> SemanticDataset:
+def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str, words: bool = False) -> SemanticDataset:
     """A dataset as it lies on disk.
 
     Args:
         name: one of DATASETS; "folder" is a person's own (see `open_folder`).
         folder: where it lies; "shapes" is drawn and needs none.
         split: "training" or "validation".
+        words: whether the classes' names are for a model that takes words. LSeg has seen other ones of ADE20K.
 
     Raises: ValueError for an unknown name or split; for a missing or empty folder; for a picture without a label file
         or the other way round, naming it.
@@ -61,14 +64,15 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -
         raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
     if name not in DATASETS:
         raise ValueError(f"there is no dataset {name!r}: choose from {', '.join(DATASETS)}")
-    if name == "shapes":
+    if name == DRAWN:
         return DrawnWorld(split)
     if folder is None:
         raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"there is no folder {root}")
-    return {"ade20k": open_ade20k, "cocostuff164k": open_coco_stuff, "folder": open_folder}[name](root, split)
+    dataset = {"ade20k": open_ade20k, "cocostuff164k": open_coco_stuff, "folder": open_folder}[name](root, split)
+    return replace(dataset, label_set=read_labels(_WORDS[name])) if words and name in _WORDS else dataset
 
 
 def open_ade20k(root: Path, split: str) -> LabelledFolder:
@@ -106,6 +110,15 @@ def open_folder(root: Path, split: str) -> LabelledFolder:
     from_zero(len(names))  # refuses too many classes before any file is read
     numbering = infer_numbering(spread(files, _INFERRED_FROM), len(names))
     return _pair(root / "images" / split, root / "labels" / split, ".png", labels, numbering)
+
+
+def first_pictures(dataset: SemanticDataset, count: int) -> SemanticDataset:
+    """The first pictures of a dataset alone. Raises ValueError for none, and for a dataset that lies in no folder."""
+    if not isinstance(dataset, LabelledFolder):
+        raise ValueError("the drawn world is whole or not at all: its first pictures cannot be taken alone")
+    if count < 1:
+        raise ValueError("the first 0 pictures are no dataset: take at least 1")
+    return replace(dataset, files=dataset.files[:count])
 
 
 @dataclass(frozen=True)

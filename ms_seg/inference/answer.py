@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,38 @@ from PIL import Image
 from convert.atomic import whole_file
 from ms_seg.data.labels import LabelSet
 from ms_seg.inference.drawing import NO_CLASS_COLOUR, draw_overlay
+from ms_seg.inference.postprocessing import Logits
+from ms_seg.inference.preprocessing import Geometry
 from ms_seg.inference.rle import encode_labels
+
+if TYPE_CHECKING:
+    from mindspore import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """What a model that takes words compared: features of unit length, whose products are the logits but for a factor.
+
+    pixels: a tensor (1, D, h, w); words: a tensor (K, D); neither of unit length yet. labels: the K words.
+    geometry: the sizes that the picture went through; the features cover the padded one.
+    """
+
+    pixels: Tensor
+    words: Tensor
+    labels: tuple[str, ...]
+    geometry: Geometry
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """pixels (D, h, w) and words (K, D) float32 of unit length; labels (K,) of text; picture, resized and padded,
+        each a (height, width)."""
+        pixels, words = self.pixels.asnumpy()[0], self.words.asnumpy()
+        sizes = {key: np.array(value) for key, value in asdict(self.geometry).items()}
+        return {
+            "pixels": pixels / np.linalg.norm(pixels, axis=0),
+            "words": words / np.linalg.norm(words, axis=1, keepdims=True),
+            "labels": np.array(self.labels),
+            **sizes,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +59,8 @@ class Answer:
         pixels keep that index in the label map and belong to no segment.
     class_scores: (C,) float64 of 0..1, the mean softmax probability of each class over its pixels.
     model: the preset's name. source: where the picture came from, if from a file.
+    logits: what the network said, where it said it once, and not of several views. embeddings: of a model that takes
+        words, where it saw the picture at once.
 
     `labels`, `masks`, `scores` and `segments` run over the classes present in the picture, the largest first.
     """
@@ -38,6 +71,18 @@ class Answer:
     class_scores: np.ndarray
     model: str
     source: str | None = None
+    logits: Logits | None = None
+    embeddings: Embeddings | None = None
+
+    @property
+    def pixel_scores(self) -> np.ndarray:
+        """(C, H, W) float32 of 0..1, how probable each class is at each pixel; computed when asked for.
+
+        Raises ValueError for the average of several views, whose probabilities are not kept.
+        """
+        if self.logits is None:
+            raise ValueError("the scores of single pixels are not kept where several views are averaged")
+        return self.logits.probabilities()
 
     @cached_property
     def classes(self) -> list[int]:
@@ -96,7 +141,7 @@ class Answer:
 
         Returns the three paths. Raises OSError if the folder cannot be written.
         """
-        stem = stem or (Path(self.source).stem if self.source else "picture")
+        stem = stem or self._stem
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{stem}.{kind}" for kind in ("overlay.png", "labels.png", "segments.json")]
@@ -109,6 +154,26 @@ class Answer:
         with whole_file(segments) as draft:
             draft.write_text(json.dumps(self._summary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         return paths
+
+    def save_embeddings(self, folder: str | os.PathLike[str], stem: str | None = None) -> Path:
+        """Write `<stem>.embeddings.npz`, the arrays of `Embeddings`, into a folder, made if missing.
+
+        Returns its path. Raises ValueError if there are none, OSError if the folder cannot be written.
+        """
+        if self.embeddings is None:
+            raise ValueError(
+                f"{self.model} gave no embeddings: only models that take words do, of a picture seen at once"
+            )
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{stem or self._stem}.embeddings.npz"
+        with whole_file(path) as draft, draft.open("wb") as file:
+            np.savez(file, **self.embeddings.arrays())
+        return path
+
+    @property
+    def _stem(self) -> str:
+        return Path(self.source).stem if self.source else "picture"
 
     @cached_property
     def _areas(self) -> np.ndarray:

@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 _COMPILATIONS = 3
 
 
-def runner(model: nn.Cell, mode: str = "graph") -> Callable[[Tensor], Tensor]:
-    """The forward pass of a model, in inference mode: images (N, 3, H, W) -> what the model returns.
+def runner(model: nn.Cell, mode: str = "graph") -> Callable[..., Tensor]:
+    """The forward pass of a model or a part of it, in inference mode: its inputs, tensors -> what it returns.
 
     Args:
         mode: "graph" is faster, and compiles for some seconds at the first input sizes, which is logged; "pynative"
@@ -40,22 +40,23 @@ class _Graph:
         self._model = model
         self._parameters = list(model.get_parameters())
         self._weights: list[int] | None = None  # addresses
-        self._forward: Callable[[Tensor], Tensor] = model
-        self._sizes: set[tuple[int, ...]] = set()
+        self._forward: Callable[..., Tensor] = model
+        self._sizes: set[tuple[tuple[int, ...], ...]] = set()
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         # A graph holds on to the memory of its weights: it sees what an optimiser writes there, but not that `set_data`
         # or `load_param_into_net` puts other memory in its place.
         weights = [parameter.data_ptr() for parameter in self._parameters]
         if weights != self._weights:
             self._weights, self._forward = weights, ms.jit(_Forward(self._model).construct, dynamic=1)
             self._sizes.clear()
-        if images.shape not in self._sizes and len(self._sizes) < _COMPILATIONS:
-            self._sizes.add(images.shape)
-            height, width = images.shape[2:]
+        sizes = tuple(tensor.shape for tensor in inputs)
+        if sizes not in self._sizes and len(self._sizes) < _COMPILATIONS:
+            self._sizes.add(sizes)
             reuse = "once for every further size" if len(self._sizes) == _COMPILATIONS else "once for this input size"
-            _log.info("compiling %s for %dx%d, %s", type(self._model).__name__, height, width, reuse)
-        return self._forward(images)
+            shown = "x".join(map(str, sizes[0][-2:]))
+            _log.info("compiling %s for %s, %s", type(self._model).__name__.lstrip("_"), shown, reuse)
+        return self._forward(*inputs)
 
 
 class _Forward(nn.Cell):
@@ -65,5 +66,5 @@ class _Forward(nn.Cell):
         super().__init__(auto_prefix=False)  # the model's parameters keep their names
         self.model = model
 
-    def construct(self, images: Tensor) -> Tensor:
-        return self.model(images)
+    def construct(self, *inputs: Tensor) -> Tensor:
+        return self.model(*inputs)

@@ -1,7 +1,8 @@
 """From an RGB picture to the network's input, number for number as the references do it.
 
 Sources: mmcv 1.7 imrescale and imnormalize (mmsegmentation, EasyCV), transformers' SegformerImageProcessor; for
-"round_up", mmsegmentation's ResizeToMultiple after its Resize, which is what the original's AlignedResize computes.
+"round_up", mmsegmentation's ResizeToMultiple after its Resize, which is what the original's AlignedResize computes; for
+"fit", ModelScope's TextDrivenSeg.preprocess.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     if rule.resize == "squash":
         side = rule.short_side
         return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+    if rule.resize == "fit":
+        scale = rule.long_side / max(height, width)
+        size = tuple(max(1, int(scale * side)) for side in (width, height))
+        return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
     scale = min(rule.long_side / max(height, width), rule.short_side / min(height, width))
     if rule.resize == "shrink" and scale >= 1:
         return picture

@@ -16,14 +16,17 @@ class Taps:
     weight: np.ndarray
 
     @classmethod
-    def between(cls, source: int, target: int) -> Taps:
-        """align_corners=False.
+    def between(cls, source: int, target: int, align_corners: bool = False) -> Taps:
+        """Positions are those of PyTorch's CPU kernel to the last bit, since their rounding moves labels.
 
-        Positions are those of PyTorch's CPU kernel to the last bit, since their rounding moves labels: a float32 scale,
-        and one fused multiply and subtract, which float64 stands in for.
+        Without align_corners: a float32 scale, and one fused multiply and subtract, which float64 stands in for.
         """
-        scale = np.float64(np.float32(source) / np.float32(target))
-        positions = np.maximum((np.arange(target) + 0.5) * scale - 0.5, 0).astype(np.float32)
+        if align_corners:
+            scale = np.float32(source - 1) / np.float32(max(target - 1, 1))
+            positions = np.arange(target, dtype=np.float32) * scale
+        else:
+            scale = np.float64(np.float32(source) / np.float32(target))
+            positions = np.maximum((np.arange(target) + 0.5) * scale - 0.5, 0).astype(np.float32)
         lower = np.minimum(positions.astype(np.intp), source - 1)
         return cls(lower, np.minimum(lower + 1, source - 1), positions - lower.astype(np.float32))
 
@@ -40,8 +43,8 @@ class Taps:
         return result
 
 
-def resize(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(C, h, w) float32 -> (C, *size), align_corners=False."""
+def resize(logits: np.ndarray, size: tuple[int, int], align_corners: bool = False) -> np.ndarray:
+    """(C, h, w) float32 -> (C, *size)."""
     values = np.ascontiguousarray(logits.transpose(1, 2, 0))  # (h, w, C): the classes of a pixel lie together
-    values = Taps.between(values.shape[0], size[0]).apply(values, 0)
-    return Taps.between(values.shape[1], size[1]).apply(values, 1).transpose(2, 0, 1)
+    values = Taps.between(values.shape[0], size[0], align_corners).apply(values, 0)
+    return Taps.between(values.shape[1], size[1], align_corners).apply(values, 1).transpose(2, 0, 1)

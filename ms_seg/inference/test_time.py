@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_seg.inference.postprocessing import picture_bands
+from ms_seg.inference.postprocessing import Logits, softmax
 from ms_seg.inference.preprocessing import Geometry
 from ms_seg.presets import Preprocessing
 
@@ -52,8 +52,8 @@ def label_views(
         logits, geometry = predict(view)
         if total is None:
             total = np.zeros((*size, len(logits)), np.float32)
-        for rows, band in picture_bands(logits, geometry, rule.logits_via_input):
-            _softmax(band)
+        for rows, band in Logits(logits, geometry, rule.logits_via_input).bands():
+            softmax(band)
             total[rows] += band[:, ::-1] if view.mirrored else band
         count += 1
     total /= count
@@ -75,10 +75,3 @@ def _scaled(size: tuple[int, int], rule: Preprocessing, scale: float) -> Preproc
         short_side, long_side = min(size) * factor, max(size) * factor
         rule = replace(rule, resize="keep_ratio")
     return replace(rule, short_side=max(1, int(short_side * scale)), long_side=max(1, int(long_side * scale)))
-
-
-def _softmax(logits: np.ndarray) -> None:
-    """In place, over the last axis."""
-    logits -= logits.max(axis=-1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=-1, keepdims=True)

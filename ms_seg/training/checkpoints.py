@@ -4,7 +4,7 @@ RUN/checkpoints/00000300/ holds
 
     model.ckpt      the model as any other converted file: `create_model` reads it
     average.ckpt    the exponential moving average of the weights, likewise, if the recipe keeps one
-    optimizer.ckpt  the moments of AdamW
+    optimizer.ckpt  what the optimiser remembers: moments of Adam, SGD's momentum
     progress.json   the next step, the best score so far, and the loss scale of float16
 
 The schedule, the order of the pictures and everything random follow from the step and the recipe's seed.

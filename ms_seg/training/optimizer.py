@@ -1,4 +1,9 @@
-"""AdamW with PyTorch's arithmetic, on MindSpore's fused kernel."""
+"""AdamW, Adam and SGD with PyTorch's arithmetic, on MindSpore's fused kernels.
+
+An optimiser is a cell from gradients and the step's numbers to changed parameters. Its door: `trained`, the parameters;
+`moments`, what it remembers of earlier steps, for a checkpoint; `corrections(step)`, the numbers of a step that are
+beside the learning rate, and as many scalars of `construct`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ from dataclasses import dataclass
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from ms_seg.training.recipe import Recipe
+
+_FRESH = ("decoder.", "word_pixel.")  # what no pretrained file fills
 
 
 @dataclass(frozen=True)
@@ -26,26 +33,43 @@ def groups(parameters: Sequence[Parameter], recipe: Recipe) -> list[Group]:
     return [
         Group(
             parameter,
-            recipe.head_multiplier if parameter.name.startswith("decoder.") else 1.0,
+            recipe.head_multiplier if parameter.name.startswith(_FRESH) else 1.0,
             0.0 if kept and kept.search(parameter.name) else recipe.weight_decay,
         )
         for parameter in parameters
     ]
 
 
-class AdamW(nn.Cell):
-    """Decoupled weight decay (arXiv:1711.05101), number for number as torch.optim.AdamW.
+def make_optimizer(parameters: Sequence[Parameter], recipe: Recipe) -> Adam | SGD:
+    """The recipe's optimiser of these parameters."""
+    parameter_groups = groups(parameters, recipe)
+    if recipe.optimizer == "sgd":
+        return SGD(parameter_groups, recipe.momentum)
+    return Adam(parameter_groups, recipe.beta1, recipe.beta2, decoupled=recipe.optimizer == "adamw")
+
+
+class Adam(nn.Cell):
+    """Number for number as torch.optim.AdamW, whose weight decay is decoupled (arXiv:1711.05101), or torch.optim.Adam.
 
     MindSpore's kernel knows no bias correction; scaling its learning rate, epsilon and decay brings it in.
     """
 
-    def __init__(self, parameter_groups: Sequence[Group], beta1: float, beta2: float, epsilon: float = 1e-8):
+    def __init__(
+        self,
+        parameter_groups: Sequence[Group],
+        beta1: float,
+        beta2: float,
+        decoupled: bool = True,
+        epsilon: float = 1e-8,
+    ):
+        """decoupled: whether weights decay beside the gradient's step, and not through the gradient."""
         super().__init__()
         self.trained = ParameterTuple(group.parameter for group in parameter_groups)
         self.first_moments = self.trained.clone("adam.first", "zeros")
         self.second_moments = self.trained.clone("adam.second", "zeros")
         self.lr_multipliers = tuple(group.lr_multiplier for group in parameter_groups)
-        self.weight_decays = tuple(group.weight_decay for group in parameter_groups)
+        decays, none = tuple(group.weight_decay for group in parameter_groups), (0.0,) * len(parameter_groups)
+        self.weight_decays, self.gradient_decays = (decays, none) if decoupled else (none, decays)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.update = ops.AdamWeightDecay()
 
@@ -69,5 +93,42 @@ class AdamW(nn.Cell):
                 self.beta2,
                 self.epsilon * second,
                 self.weight_decays[i] * first / second,
-                gradients[i],
+                _with_decay(gradients[i], self.trained[i], self.gradient_decays[i]),
             )
+
+
+class SGD(nn.Cell):
+    """Stochastic gradient descent with momentum, number for number as torch.optim.SGD: no dampening, not Nesterov's."""
+
+    def __init__(self, parameter_groups: Sequence[Group], momentum: float):
+        super().__init__()
+        self.trained = ParameterTuple(group.parameter for group in parameter_groups)
+        self.sums = self.trained.clone("sgd.momentum", "zeros")
+        self.lr_multipliers = tuple(group.lr_multiplier for group in parameter_groups)
+        self.gradient_decays = tuple(group.weight_decay for group in parameter_groups)
+        self.momentum = momentum
+        self.update = ops.ApplyMomentum()
+
+    @property
+    def moments(self) -> list[Parameter]:
+        return [*self.sums]
+
+    def corrections(self, step: int) -> tuple[()]:
+        """None: all steps are alike, for the sums begin at zero."""
+        return ()
+
+    def construct(self, gradients: tuple[Tensor, ...], lr: Tensor) -> None:
+        """lr: scalar float32."""
+        for i in range(len(self.trained)):
+            self.update(
+                self.trained[i],
+                self.sums[i],
+                lr * self.lr_multipliers[i],
+                _with_decay(gradients[i], self.trained[i], self.gradient_decays[i]),
+                self.momentum,
+            )
+
+
+def _with_decay(gradient: Tensor, parameter: Parameter, weight_decay: float) -> Tensor:
+    """The gradient of the loss and of half the squared weights, times weight_decay."""
+    return gradient + parameter * weight_decay if weight_decay else gradient

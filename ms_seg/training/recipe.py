@@ -9,6 +9,8 @@ from typing import Annotated, Literal, get_args
 from ms_seg.presets import Preset
 
 Precision = Literal["float32", "float16", "bfloat16"]
+Optimizer = Literal["adamw", "sgd", "adam"]
+Augmentation = Literal["mmseg", "lang_seg"]
 
 
 @dataclass(frozen=True)
@@ -21,22 +23,26 @@ class Recipe:
     precision: Annotated[Precision, "of convolutions and matrix products; weights and the rest are float32"] = "float32"
     recompute: Annotated[bool, "whether to compute a backbone's blocks twice, not keep them, to save memory"] = False
 
+    augmentation: Annotated[Augmentation, "whose pictures: SegFormer's in mmsegmentation, or LSeg's"] = "mmseg"
     crop_size: Annotated[int, "side of the square crop, pixels"] = 512
     short_side: Annotated[int, "a picture is resized to fit into (long side, short side) times a drawn ratio"] = 512
-    long_side: Annotated[int, "the other side of that frame; pictures keep their own ratio"] = 2048
+    long_side: Annotated[int, "the other side of that frame; lang_seg resizes to it alone, times the ratio"] = 2048
     scale_min: Annotated[float, "the least ratio that is drawn"] = 0.5
     scale_max: Annotated[float, "the largest ratio that is drawn"] = 2.0
     cat_max_ratio: Annotated[float, "a crop of which one class covers more is drawn again, ten times at most"] = 0.75
     flip: Annotated[float, "probability of a mirror image"] = 0.5
     photometric: Annotated[bool, "whether brightness, contrast, saturation and hue are disturbed"] = True
 
-    learning_rate: Annotated[float, "AdamW's, before warm-up and decay scale it"] = 6e-5
-    beta1: Annotated[float, "AdamW's: the share of its old value that the mean of the gradients keeps"] = 0.9
-    beta2: Annotated[float, "AdamW's: the share that the mean of their squares keeps"] = 0.999
-    weight_decay: Annotated[float, "AdamW's, times the learning rate"] = 0.01
+    optimizer: Annotated[Optimizer, "what moves the weights: AdamW, SGD with momentum, or Adam"] = "adamw"
+    learning_rate: Annotated[float, "before warm-up and decay scale it"] = 6e-5
+    momentum: Annotated[float, "SGD's: the share of its old value that the sum of the gradients keeps"] = 0.9
+    beta1: Annotated[float, "Adam's: the share of its old value that the mean of the gradients keeps"] = 0.9
+    beta2: Annotated[float, "Adam's: the share that the mean of their squares keeps"] = 0.999
+    weight_decay: Annotated[float, "AdamW's, times the learning rate; SGD and Adam add it to the gradients"] = 0.01
     warmup_steps: Annotated[int, "steps in which the learning rate grows linearly"] = 1500
     warmup_ratio: Annotated[float, "the share of the learning rate that the warm-up begins with"] = 1e-6
     power: Annotated[float, "of the polynomial in which the learning rate falls to zero at the last step"] = 1.0
+    decay_every: Annotated[int, "steps between two values of that polynomial, such as those of an epoch"] = 1
     head_multiplier: Annotated[float, "how many times the learning rate the decoder gets"] = 10.0
     undecayed: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is cut to this; 0 leaves it"] = 0.0
@@ -48,9 +54,10 @@ class Recipe:
     seed: Annotated[int, "of the order of pictures, the augmentation, dropout and fresh weights"] = 0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a number that no run can have, and for an unknown precision."""
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"precision is {self.precision!r}: it is one of {', '.join(get_args(Precision))}")
+        """Raises ValueError for numbers that no run can have, for unknown words, and for what lang_seg does not do."""
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it is one of {', '.join(words)}")
         for names, least, most in _RANGES:
             for name in names:
                 value = getattr(self, name)
@@ -59,13 +66,18 @@ class Recipe:
                     raise ValueError(f"{name} is {value}: it can be {bounds}")
         if not 0 < self.scale_min <= self.scale_max:
             raise ValueError(f"scale_min is {self.scale_min} and scale_max {self.scale_max}: 0 < min <= max")
+        if self.augmentation == "lang_seg" and (self.photometric or self.cat_max_ratio < 1):
+            raise ValueError("augmentation lang_seg goes with photometric false and cat_max_ratio 1: it does neither")
 
 
+_WORDS = {
+    "precision": get_args(Precision), "optimizer": get_args(Optimizer), "augmentation": get_args(Augmentation),
+}  # fmt: skip
 _RANGES = (  # names of fields, the least and the largest value; NaN is in none
     (("steps", "batch_size", "accumulate", "crop_size", "short_side", "long_side"), 1, math.inf),
-    (("validate_every", "keep_every", "keep"), 1, math.inf),
+    (("decay_every", "validate_every", "keep_every", "keep"), 1, math.inf),
     (("learning_rate", "weight_decay", "warmup_steps", "power", "head_multiplier", "clip_norm", "seed"), 0, math.inf),
-    (("cat_max_ratio", "flip", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
+    (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
 )
 
 # SegFormer. mmsegmentation's rule exempts parameters that have "norm" in their name, which its stage-final norms
@@ -81,9 +93,20 @@ _SHAPES = Recipe(
     validate_every=900, keep_every=300,
 )  # fmt: skip
 
+# LSeg: lang-seg's train.sh on one device. Its base rate is that of 16 pictures at a time, and here it is one, twice for
+# a step; the rate changes after each of 240 epochs of ADE20K.
+_EPOCH = 20_210 // 2
+_LANG_SEG = Recipe(
+    steps=240 * _EPOCH, batch_size=2, accumulate=2, augmentation="lang_seg", crop_size=480, long_side=520,
+    cat_max_ratio=1.0, photometric=False, optimizer="sgd", learning_rate=0.004 / 16, weight_decay=1e-4,
+    warmup_steps=0, power=0.9, decay_every=_EPOCH, validate_every=_EPOCH,
+)  # fmt: skip
+
 
 def recipe_for(preset: Preset) -> Recipe:
     """The published recipe of a model."""
+    if preset.system == "lseg":
+        return _LANG_SEG
     if preset.label_set == "shapes":
         return _SHAPES
     family = preset.name.split("_", 2)[-1]
@@ -96,9 +119,10 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     """The learning rate of a step, counted from 0: polynomial decay under a linear warm-up.
 
     As mmcv's PolyLrUpdaterHook: the warm-up scales the decayed rate, not the base rate. Steps that float16's loss scale
-    skips count like the others.
+    skips count like the others. With `decay_every` the steps of an epoch, it is lang-seg's LambdaLR.
     """
-    rate = recipe.learning_rate * (1 - step / recipe.steps) ** recipe.power
+    begun = step - step % recipe.decay_every
+    rate = recipe.learning_rate * (1 - begun / recipe.steps) ** recipe.power
     if step < recipe.warmup_steps:
         rate *= 1 - (1 - step / recipe.warmup_steps) * (1 - recipe.warmup_ratio)
     return rate

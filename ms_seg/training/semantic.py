@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
 from ms_seg.evaluation.predictions import ModelPredictions, Remembered
+from ms_seg.inference.answer import Answer
 from ms_seg.inference.drawing import draw_comparison
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.training.feeding import batches
@@ -42,18 +44,18 @@ def train_semantic(
     if resume:
         trainer.resume()
     feed = partial(batches, samples, batch_size=recipe.batch_size, rank=world.rank, ranks=world.size, workers=workers)
-    trainer.train(feed, Validation(model, validation, world))
+    trainer.train(feed, Validation(Segmenter(model), validation, world))
 
 
 class Validation:
     """Scores a model on the validation split, each process on its share, and draws the first few pictures."""
 
-    def __init__(self, model: nn.Cell, dataset: SemanticDataset, world: World):
-        self.dataset, self.world = dataset, world
-        self.segmenter = Segmenter(model)
+    def __init__(self, segment: Callable[[np.ndarray], Answer], dataset: SemanticDataset, world: World):
+        """segment: with the model that is trained, as `Segmenter` does."""
+        self.segment, self.dataset, self.world = segment, dataset, world
 
     def __call__(self, model: nn.Cell) -> Scores:
-        predictions = Remembered(ModelPredictions(self.segmenter, self.dataset))
+        predictions = Remembered(ModelPredictions(self.segment, self.dataset))
         tally = evaluate(self.dataset, predictions, self.world)
         return Scores({"mIoU": tally.matrix.miou}, "mIoU", None if self.world.rank else self._draw())
 
@@ -62,7 +64,7 @@ class Validation:
         panels = []
         for index in range(min(SHOWN, len(self.dataset))):
             picture, truth = self.dataset.picture(index), self.dataset.labels(index)
-            panels.append(draw_comparison(picture, truth, self.segmenter(picture).label_map, self.dataset.label_set))
+            panels.append(draw_comparison(picture, truth, self.segment(picture).label_map, self.dataset.label_set))
         tops = np.cumsum([0, *(panel.height for panel in panels)]).tolist()
         canvas = Image.new("RGB", (max(panel.width for panel in panels), tops[-1]), "white")
         for panel, top in zip(panels, tops, strict=False):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
@@ -15,19 +16,28 @@ from ms_seg.cells.precision import products_in
 from ms_seg.cells.recompute import recompute_blocks
 from ms_seg.distributed import World
 from ms_seg.training.loss_scale import LossScale
-from ms_seg.training.optimizer import AdamW, groups
+from ms_seg.training.optimizer import SGD, Adam, make_optimizer
 from ms_seg.training.recipe import Recipe, learning_rate
 
-Batch = tuple[np.ndarray, ...]
-
 _NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation, a stream of its own
+
+
+@dataclass(frozen=True)
+class Shared:
+    """An array of a batch that belongs to all of its samples, such as the words of their labels."""
+
+    array: np.ndarray
+
+
+Batch = tuple[np.ndarray | Shared, ...]  # what the loss takes, in its order; arrays run over the samples
 
 
 class TrainStep:
     """Trains the parameters of a loss, one optimiser step for each call.
 
     What a step does follows from its number, its batch and the parameters alone: it is the same in a run that was
-    killed and resumed, and, up to rounding, for any number of processes.
+    killed and resumed, and, up to rounding, for any number of processes. (A loss that is no mean over the samples, such
+    as LSeg's over labelled pixels, is computed for each process's part: two processes are as two parts of one.)
 
     With precision float16 it follows from `scale` too, which belongs to a checkpoint. A step whose gradients are not
     finite leaves parameters, moments, averages and running statistics as they were, and counts: the learning rate and
@@ -45,7 +55,7 @@ class TrainStep:
         if recipe.recompute:
             recompute_blocks(loss)
         self.trained = ParameterTuple(loss.trainable_params())
-        self.optimizer = AdamW(groups(self.trained, recipe), recipe.beta1, recipe.beta2)
+        self.optimizer = make_optimizer(self.trained, recipe)
         self.averages = self.trained.clone("ema", "same") if recipe.ema else ()
         self.noise = give_noise(loss, self.share // recipe.accumulate)
         synchronise(loss, world.size)
@@ -63,14 +73,13 @@ class TrainStep:
 
     def __call__(self, step: int, batch: Batch) -> float:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
-        parts = self.recipe.accumulate
         position = step * self.recipe.batch_size + self.world.rank * self.share
         self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
         scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
         for statistic, kept in self._statistics:
             ops.assign(kept, statistic)
         losses, total = [], None
-        for part in zip(*(np.split(array, parts) for array in batch), strict=True):
+        for part in self._parts(batch):
             self._draw_noise(range(position, position + len(part[0])))
             position += len(part[0])
             with products_in(self.precision):
@@ -88,6 +97,12 @@ class TrainStep:
                     ops.assign(statistic, kept)
             self.scale = self.scale.after(bool(finite))
         return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
+
+    def _parts(self, batch: Batch) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches that one is accumulated from."""
+        parts = self.recipe.accumulate
+        split = [[a.array] * parts if isinstance(a, Shared) else np.split(a, parts) for a in batch]
+        return zip(*split, strict=True)
 
     def _update_by(self, gradients: Sequence[Tensor], step: int) -> None:
         scalars = (learning_rate(self.recipe, step), *self.optimizer.corrections(step))
@@ -152,13 +167,15 @@ class _Unscale(nn.Cell):
 class _Update(nn.Cell):
     """Updates the parameters by gradients that were added up over the parts of a batch."""
 
-    def __init__(self, optimizer: AdamW, recipe: Recipe, averages: Sequence[Parameter], reduce: nn.Cell | None):
+    def __init__(self, optimizer: Adam | SGD, recipe: Recipe, averages: Sequence[Parameter], reduce: nn.Cell | None):
         super().__init__(auto_prefix=False)
-        self.optimizer, self.averages = optimizer, averages
+        self.optimizer, self.averages, self.count = optimizer, averages, len(optimizer.trained)
         self.parts, self.clip_norm, self.keep = recipe.accumulate, recipe.clip_norm, recipe.ema
         self.reduce = reduce
 
-    def construct(self, rate: Tensor, first: Tensor, second: Tensor, *gradients: Tensor) -> Tensor:
+    def construct(self, rate: Tensor, *rest: Tensor) -> Tensor:
+        """rest: the optimiser's corrections of the step, scalars; then the gradients."""
+        corrections, gradients = rest[: -self.count], rest[-self.count :]
         if self.reduce is not None:
             gradients = self.reduce(gradients)
         share = 1.0 / self.parts
@@ -167,7 +184,7 @@ class _Update(nn.Cell):
             share = share * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if self.clip_norm > 0 or self.parts > 1:
             gradients = tuple([gradient * share for gradient in gradients])
-        self.optimizer(gradients, rate, first, second)
+        self.optimizer(gradients, rate, *corrections)
         for i in range(len(self.averages)):
             average, trained = self.averages[i], self.optimizer.trained[i]
             ops.assign(average, average * self.keep + trained * (1 - self.keep))

@@ -9,6 +9,8 @@ import pytest
 
 from ms_seg.data.labels import numbered_labels, read_labels
 
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
 
 def test_ade20k_has_its_150_classes_in_order():
     labels = read_labels("ade20k")
@@ -29,7 +31,24 @@ def test_cocostuff_has_80_things_then_91_stuff():
     assert labels.palette[[0, 170]].tolist() == [[0, 192, 64], [64, 64, 0]]
 
 
-@pytest.mark.parametrize("name", ["ade20k", "cocostuff164k", "shapes"])
+def test_lang_seg_has_words_of_its_own_for_ade20ks_classes():
+    labels, published = read_labels("ade20k_lang_seg"), read_labels("ade20k")
+    assert np.array_equal(labels.palette, published.palette)
+    other = {ours: theirs for ours, theirs in zip(published.names, labels.names, strict=True) if ours != theirs}
+    assert len(other) == 15
+    assert (other["chest of drawers"], other["traffic light"], other["crt screen"]) == ("chest", "traffic", "crt")
+    assert [index for index, name in enumerate(labels.names) if name == "screen"] == [58, 130]
+
+
+def test_lang_segs_words_are_those_of_its_file():
+    file = SHARED / "lang_seg/label_files/ade20k_objectInfo150.txt"
+    if not file.is_file():
+        pytest.skip("lang-seg's label file is not there")
+    rows = file.read_text().splitlines()[1:]
+    assert read_labels("ade20k_lang_seg").names == tuple(row.split(",")[-1].split(";")[0] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["ade20k", "ade20k_lang_seg", "cocostuff164k", "shapes"])
 def test_every_class_has_a_colour(name):
     labels = read_labels(name)
     assert labels.palette.shape == (len(labels.names), 3)
@@ -43,7 +62,7 @@ def test_a_palette_cannot_be_changed_for_the_next_caller():
 
 @pytest.mark.parametrize("name", ["ade", "../labels", ""])
 def test_an_unknown_label_set_names_those_there_are(name):
-    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, cocostuff164k, shapes"):
+    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, cocostuff164k, shapes"):
         read_labels(name)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ms_seg.inference import postprocessing
-from ms_seg.inference.postprocessing import label_pixels
+from ms_seg.inference.postprocessing import Logits, label_pixels
 from ms_seg.inference.preprocessing import Geometry
 
 INPUT = ((45, 64), (48, 68))  # resized, padded
@@ -44,7 +44,7 @@ def drawn_logits() -> np.ndarray:
     ids=["enlarged", "reduced", "at once"],
 )
 def test_labels_and_scores_are_pytorchs(geometry, via_input, digest, scores):
-    labels, class_scores = label_pixels(drawn_logits(), geometry, via_input)
+    labels, class_scores = label_pixels(Logits(drawn_logits(), geometry, via_input))
     assert labels.dtype == np.int32
     assert hashlib.sha256(labels.astype(np.uint8).tobytes()).hexdigest()[:16] == digest
     assert class_scores == pytest.approx(scores, abs=1e-6)
@@ -53,28 +53,28 @@ def test_labels_and_scores_are_pytorchs(geometry, via_input, digest, scores):
 def test_padding_is_cut_off_even_if_the_logits_go_to_the_picture_at_once():
     logits = np.zeros((2, 8, 8), np.float32)
     logits[1, :, 4:] = 9  # class 1 is in the padding alone
-    labels, _ = label_pixels(logits, Geometry((32, 16), (32, 14), (32, 32)), via_input=False)
+    labels, _ = label_pixels(Logits(logits, Geometry((32, 16), (32, 14), (32, 32)), via_input=False))
     assert not labels.any()
 
 
 def test_bands_are_seamless(monkeypatch):
     geometry = Geometry((70, 100), *INPUT)
-    whole, _ = label_pixels(drawn_logits(), geometry, via_input=True)
+    whole, _ = label_pixels(Logits(drawn_logits(), geometry, via_input=True))
     for rows in (1, 3):
         monkeypatch.setattr(postprocessing, "_BAND_BYTES", rows * 100 * 5 * 4)
-        labels, _ = label_pixels(drawn_logits(), geometry, via_input=True)
+        labels, _ = label_pixels(Logits(drawn_logits(), geometry, via_input=True))
         assert np.array_equal(labels, whole)
 
 
 def test_a_class_without_pixels_scores_zero():
-    _, scores = label_pixels(np.float32([[[4]], [[0]]]), Geometry((3, 3), (4, 4), (4, 4)), via_input=True)
+    _, scores = label_pixels(Logits(np.float32([[[4]], [[0]]]), Geometry((3, 3), (4, 4), (4, 4)), via_input=True))
     assert scores == pytest.approx([1 / (1 + np.exp(-4)), 0])
 
 
 def test_a_large_picture_takes_little_memory():
     logits = np.random.default_rng(0).standard_normal((100, 32, 48), dtype=np.float32)
     tracemalloc.start()
-    label_pixels(logits, Geometry((1000, 1500), (128, 192), (128, 192)), via_input=True)
+    label_pixels(Logits(logits, Geometry((1000, 1500), (128, 192), (128, 192)), via_input=True))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 50e6  # all logits at once are 600 MB

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pycocotools import mask as coco
 
 from ms_seg.evaluation.semantic import ConfusionMatrix
-from ms_seg.inference.postprocessing import label_pixels
+from ms_seg.inference.postprocessing import Logits, label_pixels
 from ms_seg.inference.preprocessing import Geometry
 from ms_seg.inference.rle import decode_mask, encode_mask
 
@@ -39,7 +39,7 @@ def test_labels_and_scores_equal_pytorchs(geometry, via_input):
     via_input = via_input or geometry.padded != geometry.resized
     size = [-(-side // 4) for side in geometry.padded]
     logits = np.random.default_rng(7).standard_normal((60, *size), dtype=np.float32) * 4
-    labels, scores = label_pixels(logits, geometry, via_input)
+    labels, scores = label_pixels(Logits(logits, geometry, via_input))
     theirs, their_labels = (t.numpy() for t in torch_probabilities(logits, geometry, via_input).max(0))
     assert np.mean(labels != their_labels) <= 1e-5
     present = np.unique(their_labels)

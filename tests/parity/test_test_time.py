@@ -102,5 +102,5 @@ def test_sliding_logits_equal_mmsegmentations(weight):
     segmenter = ours(weight, window=WINDOW)
     from ms_seg.inference.sliding_window import slide
 
-    logits = slide(segmenter._run, images, WINDOW)
+    logits = slide(segmenter.run, images, WINDOW)
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)

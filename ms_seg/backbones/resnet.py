@@ -1,0 +1,90 @@
+"""ResNet with bottlenecks (arXiv:1512.03385) as torchvision builds it: a block's stride is in its 3x3 convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindspore import Tensor, nn, ops
+
+from ms_seg.cells.conv import Conv2d
+from ms_seg.cells.norm import BatchNorm2d
+
+STEM_CHANNELS = 64
+EXPANSION = 4  # channels that leave a bottleneck, in multiples of those inside
+
+
+class ConvNorm(nn.Cell):
+    """A convolution without bias and batch norm; the convolution's padding keeps the size, divided by the stride."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1):
+        super().__init__()
+        self.conv = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.norm = BatchNorm2d(channels)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+class Bottleneck(nn.Cell):
+    """1x1, 3x3 and 1x1 convolution around a residual connection: (N, in_channels, H, W) -> (N, 4 channels, H', W')."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.reduce = ConvNorm(in_channels, channels, 1)
+        self.spatial = ConvNorm(channels, channels, 3, stride)
+        self.expand = ConvNorm(channels, EXPANSION * channels, 1)
+        changes = stride > 1 or in_channels != EXPANSION * channels
+        self.shortcut = ConvNorm(in_channels, EXPANSION * channels, 1, stride) if changes else None
+
+    def construct(self, x: Tensor) -> Tensor:
+        y = ops.relu(self.reduce(x))
+        y = self.expand(ops.relu(self.spatial(y)))
+        return ops.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class Stage(nn.Cell):
+    """Bottlenecks, the first of which has the stride: (N, in_channels, H, W) -> (N, 4 channels, H / s, W / s)."""
+
+    def __init__(self, in_channels: int, channels: int, depth: int, stride: int):
+        super().__init__()
+        first = Bottleneck(in_channels, channels, stride)
+        others = [Bottleneck(EXPANSION * channels, channels, 1) for _ in range(depth - 1)]
+        self.blocks = nn.CellList([first, *others])
+
+    def construct(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class ResNet(nn.Cell):
+    """Images (N, 3, H, W) -> four maps of 256, 512, 1024, 2048 channels, with strides 4, 8, 16, 32; sizes round up.
+
+    depths: bottlenecks of each stage, (3, 4, 6, 3) for ResNet-50 and (3, 4, 23, 3) for ResNet-101. stem_channels: also
+    the channels inside the first stage's bottlenecks, which each stage doubles.
+    """
+
+    def __init__(self, depths: Sequence[int], stem_channels: int = STEM_CHANNELS):
+        super().__init__()
+        self.stem = ConvNorm(3, stem_channels, 7, stride=2)
+        # ops.max_pool2d is as fast, but its gradient takes minutes on the CPU.
+        self.pool = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
+        stages, in_channels = [], stem_channels
+        for level, depth in enumerate(depths):
+            channels = stem_channels * 2**level
+            stages.append(Stage(in_channels, channels, depth, stride=1 if level == 0 else 2))
+            in_channels = EXPANSION * channels
+        self.stages = nn.CellList(stages)
+
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        x = self.pool(ops.relu(self.stem(images)))
+        maps = ()
+        for stage in self.stages:
+            x = stage(x)
+            maps += (x,)
+        return maps
+
+
+def stage_channels(depths: Sequence[int], stem_channels: int = STEM_CHANNELS) -> tuple[int, ...]:
+    """Channels of the maps that a ResNet of these depths gives."""
+    return tuple(EXPANSION * stem_channels * 2**level for level in range(len(depths)))

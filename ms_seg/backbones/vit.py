@@ -1,0 +1,116 @@
+"""Vision Transformer (arXiv:2010.11929), and the pyramid of maps that DPT reads off it (arXiv:2103.13413, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import Normal, TruncatedNormal, initializer
+
+from ms_seg.cells.activation import gelu
+from ms_seg.cells.conv import Conv2d, ConvTranspose2d, fan_in_uniform
+from ms_seg.cells.dense import Dense
+from ms_seg.cells.patch_embed import PatchEmbed
+from ms_seg.cells.resize import Resize
+from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+from ms_seg.cells.transformer import TransformerBlock
+
+NORM_EPS = 1e-6  # timm's
+STRIDES = (4, 8, 16, 32)
+PATCHES = (16, 32)
+
+
+class VisionTransformer(nn.Cell):
+    """Images (N, 3, H, W) -> tokens (N, 1 + H W / patch^2, channels) after each of some blocks, the class token first.
+
+    channels, depth, heads: width, number of blocks, attention heads. patch: pixels of a token's side. grid: tokens of a
+    side of the images that the position table was made for; for others it is resized, bilinearly, as lang-seg does.
+    taps: the numbers of the blocks whose output is given. There is no final norm: nothing is read after it.
+    """
+
+    def __init__(self, channels: int, depth: int, heads: int, patch: int, grid: int, taps: Sequence[int]):
+        super().__init__()
+        self.grid, self.taps = (grid, grid), tuple(taps)
+        self.cls_token = Parameter(initializer(Normal(1e-6), (1, 1, channels)))
+        self.pos_embed = Parameter(initializer(TruncatedNormal(0.02), (1, 1 + grid * grid, channels)))
+        self.patch_embed = PatchEmbed(3, channels, patch)
+        self.blocks = nn.CellList([TransformerBlock(channels, heads, gelu(), NORM_EPS) for _ in range(depth)])
+        self.resize = Resize()
+
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        x, grid = self.patch_embed(images)
+        table = tokens_to_map(self.pos_embed[:, 1:], self.grid)
+        x = x + map_to_tokens(self.resize(table, grid))
+        first = self.cls_token + self.pos_embed[:, :1]
+        x = ops.concat((ops.broadcast_to(first, (x.shape[0], 1, x.shape[2])), x), 1)  # (N, 1 + L, C)
+        features = ()
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in self.taps:
+                features += (x,)
+        return features
+
+
+class ViTPyramid(nn.Cell):
+    """Images (N, 3, H, W) -> four maps (N, map_channels[i], H / s, W / s) with strides s = 4, 8, 16, 32.
+
+    H and W are multiples of 32. The maps are read after each quarter of the blocks; the arguments are those of
+    VisionTransformer. Raises ValueError for a number of blocks that has no quarters and a patch that is not 16 or 32.
+    """
+
+    def __init__(self, channels: int, depth: int, heads: int, patch: int, grid: int, map_channels: Sequence[int]):
+        super().__init__()
+        levels = len(STRIDES)
+        if depth < levels or depth % levels:
+            raise ValueError(f"the transformer has {depth} blocks: features are read after each quarter of them")
+        if patch not in PATCHES:
+            raise ValueError(f"patch is {patch}: it is one of {', '.join(map(str, PATCHES))}")
+        taps = [depth * (level + 1) // levels - 1 for level in range(levels)]
+        self.vit = VisionTransformer(channels, depth, heads, patch, grid, taps)
+        self.readout = nn.CellList([Readout(channels) for _ in STRIDES])
+        self.reassemble = nn.CellList(
+            [Reassemble(channels, width, patch, stride) for width, stride in zip(map_channels, STRIDES, strict=True)]
+        )
+        self.patch = patch
+
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        height, width = images.shape[2:]
+        grid = (height // self.patch, width // self.patch)
+        maps = ()
+        for level, tokens in enumerate(self.vit(images)):
+            maps += (self.reassemble[level](self.readout[level](tokens), grid),)
+        return maps
+
+
+class Readout(nn.Cell):
+    """Tells every token what the class token knows: (N, 1 + L, channels) -> (N, L, channels). DPT's "project".
+
+    The reference's linear layer takes the token and the class token behind it. Its weight has two parts here, so that
+    the second product is done once for an image and not for every token.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.token = Dense(channels, channels)
+        self.image = Dense(channels, channels, bias=False)
+        self.gelu = gelu()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.gelu(self.token(x[:, 1:]) + self.image(x[:, :1]))
+
+
+class Reassemble(nn.Cell):
+    """Tokens (N, H W / patch^2, in_channels) -> the map (N, channels, H / stride, W / stride)."""
+
+    def __init__(self, in_channels: int, channels: int, patch: int, stride: int):
+        super().__init__()
+        self.project = Conv2d(in_channels, channels, 1, weight_init=fan_in_uniform())
+        self.resample: nn.Cell | None = None
+        if patch > stride:
+            self.resample = ConvTranspose2d(channels, channels, patch // stride)
+        elif patch < stride:
+            self.resample = Conv2d(channels, channels, 3, stride=2, padding=1, weight_init=fan_in_uniform())
+
+    def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        x = self.project(tokens_to_map(x, grid))
+        return x if self.resample is None else self.resample(x)

@@ -1,0 +1,69 @@
+"""The fusing decoder of DPT (arXiv:2103.13413, section 3), ending in one vector for each pixel, as in lang-seg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindspore import Tensor, nn, ops
+
+from ms_seg.cells.conv import Conv2d, fan_in_uniform
+from ms_seg.cells.norm import BatchNorm2d
+from ms_seg.cells.resize import Resize
+
+
+class ResidualUnit(nn.Cell):
+    """Twice ReLU, 3x3 convolution and batch norm, around a residual connection: (N, features, H, W) -> the same."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.conv1, self.norm1 = _conv3x3(features, features), BatchNorm2d(features)
+        self.conv2, self.norm2 = _conv3x3(features, features), BatchNorm2d(features)
+
+    def construct(self, x: Tensor) -> Tensor:
+        y = self.norm1(self.conv1(ops.relu(x)))
+        return x + self.norm2(self.conv2(ops.relu(y)))
+
+
+class Fusion(nn.Cell):
+    """Adds a level to what comes from the coarser ones, and doubles the size: (N, features, H, W) -> (..., 2H, 2W).
+
+    The coarsest level has nothing to be added to. The reference's block has the unit for it there too, never used.
+    """
+
+    def __init__(self, features: int, coarsest: bool):
+        super().__init__()
+        self.skip_unit = None if coarsest else ResidualUnit(features)
+        self.unit = ResidualUnit(features)
+        self.out_conv = Conv2d(features, features, 1, weight_init=fan_in_uniform())
+        self.resize = Resize(align_corners=True)  # the reference's, at every doubling
+
+    def construct(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        if self.skip_unit is not None:
+            x = x + self.skip_unit(skip)
+        # The reference resizes first. A 1x1 convolution commutes with it, and costs a quarter before.
+        x = self.out_conv(self.unit(x))
+        return self.resize(x, (2 * x.shape[2], 2 * x.shape[3]))
+
+
+class DPTDecoder(nn.Cell):
+    """Four maps of strides 4 to 32, of in_channels[i] -> features of pixels (N, embed_dim, H / 2, W / 2).
+
+    Each map is twice as large as the next: H and W are multiples of 32. features: width of the decoder.
+    """
+
+    def __init__(self, in_channels: Sequence[int], features: int, embed_dim: int):
+        super().__init__()
+        levels = len(in_channels)
+        self.project = nn.CellList([_conv3x3(channels, features) for channels in in_channels])
+        self.fuse = nn.CellList([Fusion(features, coarsest=level == levels - 1) for level in range(levels)])
+        self.head = Conv2d(features, embed_dim, 1, weight_init=fan_in_uniform())
+
+    def construct(self, maps: tuple[Tensor, ...]) -> Tensor:
+        x = self.fuse[3](self.project[3](maps[3]))
+        for level in (2, 1, 0):
+            x = self.fuse[level](x, self.project[level](maps[level]))
+        return self.head(x)
+
+
+def _conv3x3(in_channels: int, channels: int) -> Conv2d:
+    return Conv2d(in_channels, channels, 3, padding=1, bias=False, weight_init=fan_in_uniform())

@@ -1,0 +1,81 @@
+"""A model that takes words: LSeg, run in parts, so that a picture and a set of words are each looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from mindspore import Tensor, nn
+
+from ms_seg.data.labels import LabelSet, check_names, numbered_labels
+from ms_seg.inference.execution import runner
+from ms_seg.text import Tokenizer
+
+OTHERS = "others"  # what a single label is told from; lang-seg's few-shot files and ModelScope write it so
+
+_SETS_KEPT = 16
+
+
+class WordModel:
+    """LSeg's three parts, each compiled for itself: features of pixels, features of words, their comparison.
+
+    model: an `LSeg` of `create_model`. mode: see `execution.runner`. `pixels` holds the features (1, D, h, w) of the
+    images that were seen last.
+    """
+
+    def __init__(self, model: nn.Cell, tokenizer: Tokenizer, mode: str = "graph"):
+        self._tokenizer = tokenizer
+        self._see = runner(_Pixels(model), mode)
+        self._read = runner(model.text, mode)
+        self._compare = runner(model.word_pixel, mode)
+        self.words = lru_cache(_SETS_KEPT)(self._words)
+        self.pixels: Tensor | None = None
+
+    def __call__(self, images: Tensor, labels: tuple[str, ...]) -> Tensor:
+        """Images (1, 3, h, w) and K labels -> logits (1, K, h, w)."""
+        words = self.words(labels)
+        self.pixels = self._see(images)
+        return self._compare(self.pixels, words)
+
+    def _words(self, labels: tuple[str, ...]) -> Tensor:
+        """Features (K, D) float32 of these labels, computed once for the latest lists.
+
+        Raises ValueError for a label that is too long for the model, and for two that are the same to it.
+        """
+        tokens = self._tokenizer(labels)
+        first: dict[bytes, str] = {}
+        for label, row in zip(labels, tokens, strict=True):
+            other = first.setdefault(row.tobytes(), label)
+            if other != label:
+                raise ValueError(f"the labels {other!r} and {label!r} are the same words to the model: leave one out")
+        return self._read(Tensor(tokens))
+
+
+def check_words(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels that a person gave, without the spaces around them; one alone is told from OTHERS, the first then.
+
+    Raises ValueError for none, an empty one, one that stands twice, control characters, and over 200 characters.
+    """
+    if isinstance(labels, str):
+        raise ValueError(f"labels is the text {labels!r}: pass a list of names")
+    names = tuple(str(label).strip() for label in labels)
+    if not names:
+        raise ValueError("labels is empty: pass at least one name")
+    check_names(names, "the list of labels")
+    return (OTHERS, *names) if len(names) == 1 and names[0] != OTHERS else names
+
+
+def word_labels(words: tuple[str, ...]) -> LabelSet:
+    """The label set of these words, in colours that neighbours do not share."""
+    return LabelSet(words, numbered_labels(len(words)).palette)
+
+
+class _Pixels(nn.Cell):
+    """Images (N, 3, H, W) -> features (N, D, H / 2, W / 2)."""
+
+    def __init__(self, model: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.model = model
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.model.decoder(self.model.backbone(images))

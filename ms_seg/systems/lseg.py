@@ -1,0 +1,72 @@
+"""LSeg: Language-driven Semantic Segmentation (arXiv:2201.03546)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindspore import Tensor, nn
+
+from ms_seg.backbones.resnet import ResNet, stage_channels
+from ms_seg.backbones.vit import ViTPyramid
+from ms_seg.decoders.dpt import DPTDecoder
+from ms_seg.decoders.word_pixel import WordPixel
+from ms_seg.text.transformer import TextTransformer
+
+
+class LSeg(nn.Cell):
+    """Normalised images (N, 3, H, W) float32, H and W multiples of 32, and tokens (K, 77) int32 -> logits (N, K, H, W).
+
+    The backbone is a ViTPyramid of the six arguments from `channels` to `map_channels`, or, given `resnet_depths`
+    instead of them, a ResNet. features and embed_dim are DPTDecoder's; head_block, block_depth and activation are
+    WordPixel's; text_width, text_layers, text_heads and vocabulary are TextTransformer's. `presets` holds their
+    published values. Raises ValueError for arguments of neither backbone or of both.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        embed_dim: int,
+        head_block: str,
+        block_depth: int,
+        activation: str,
+        text_width: int,
+        text_layers: int,
+        text_heads: int,
+        vocabulary: int,
+        channels: int | None = None,
+        depth: int | None = None,
+        heads: int | None = None,
+        patch: int | None = None,
+        grid: int | None = None,
+        map_channels: Sequence[int] | None = None,
+        resnet_depths: Sequence[int] | None = None,
+    ):
+        super().__init__()
+        transformer = (channels, depth, heads, patch, grid, map_channels)
+        if any(argument is None for argument in transformer) == (resnet_depths is None):
+            raise ValueError("LSeg takes channels, depth, heads, patch, grid and map_channels, or resnet_depths alone")
+        if resnet_depths is None:
+            self.backbone = ViTPyramid(*transformer)
+        else:
+            self.backbone = ResNet(resnet_depths)
+            map_channels = stage_channels(resnet_depths)
+        self.decoder = DPTDecoder(map_channels, features, embed_dim)
+        self.text = TextTransformer(text_width, text_heads, text_layers, embed_dim, vocabulary)
+        self.word_pixel = WordPixel(head_block, block_depth, activation)
+
+    def construct(self, images: Tensor, tokens: Tensor) -> Tensor:
+        return self.word_pixel(self.decoder(self.backbone(images)), self.text(tokens))
+
+
+class GivenWords(nn.Cell):
+    """An LSeg whose words have been read: images (N, 3, H, W), words (K, D) or (N, K, D) -> logits (N, K, H, W).
+
+    words: what `lseg.text(tokens)` gives; each image may have words of its own.
+    """
+
+    def __init__(self, lseg: LSeg):
+        super().__init__(auto_prefix=False)
+        self.lseg = lseg
+
+    def construct(self, images: Tensor, words: Tensor) -> Tensor:
+        return self.lseg.word_pixel(self.lseg.decoder(self.lseg.backbone(images)), words)

@@ -1,0 +1,93 @@
+"""A model that takes words, on datasets that each have their own: what the trainer needs to know of both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from mindspore import nn
+
+from ms_seg.data.labels import LabelSet
+from ms_seg.data.mixture import MixedSamples
+from ms_seg.data.semantic import SemanticDataset
+from ms_seg.distributed import World
+from ms_seg.inference.answer import Answer
+from ms_seg.inference.segmenter import Segmenter
+from ms_seg.inference.words import WordModel
+from ms_seg.systems.lseg import GivenWords
+from ms_seg.text import Tokenizer
+from ms_seg.text.vocabulary import find_vocabulary
+from ms_seg.training.feeding import batches
+from ms_seg.training.losses import WordLoss
+from ms_seg.training.recipe import Recipe
+from ms_seg.training.semantic import Validation
+from ms_seg.training.step import Batch, Shared
+from ms_seg.training.trainer import Trainer
+
+
+def train_on_words(
+    model: nn.Cell,
+    datasets: Sequence[SemanticDataset],
+    validation: SemanticDataset,
+    recipe: Recipe,
+    run: Path,
+    world: World,
+    vocab: str | os.PathLike[str] | None = None,
+    workers: int = 0,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> None:
+    """Train an LSeg by its recipe; see `Trainer` for what the run folder holds.
+
+    The text transformer is left as it is, and the names of the datasets' classes go through it once. Each step's batch
+    comes from one of the datasets and is compared with its names; for each number of names the step is compiled once.
+
+    vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, and names the model cannot take.
+    """
+    for dataset in datasets:
+        if len(dataset.label_set) < 2:
+            raise ValueError(f"a dataset has the class {dataset.label_set.names[0]!r} alone: there is nothing to tell")
+    for parameter in model.text.get_parameters():
+        parameter.requires_grad = False
+    rule, vocabulary = model.preset.preprocessing, find_vocabulary(vocab, model.checkpoint)
+    samples = MixedSamples(datasets, recipe, rule.mean, rule.std)
+    trainer = Trainer(model, WordLoss(GivenWords(model)), recipe, run, world, tensorboard)
+    if resume:
+        trainer.resume()
+    reader = WordModel(model, Tokenizer(vocabulary))  # after resuming: a run may have begun with a text tower of chance
+    words = [reader.words(dataset.label_set.names).asnumpy() for dataset in datasets]
+    sharing = {"batch_size": recipe.batch_size, "rank": world.rank, "ranks": world.size, "workers": workers}
+    segment = by_names(Segmenter(model, vocab=vocabulary), validation.label_set)
+    trainer.train(partial(batches_with_words, samples, words, **sharing), Validation(segment, validation, world))
+
+
+def batches_with_words(
+    samples: MixedSamples, words: Sequence[np.ndarray], start_step: int, stop_step: int, **sharing: int
+) -> Generator[Batch, None, None]:
+    """What `batches` yields, and as a third the words (K, D) float32 of the labels of the step's dataset.
+
+    words: of each dataset. sharing: the other arguments of `batches`.
+    """
+    with closing(batches(samples, start_step, stop_step, **sharing)) as feed:
+        for step, (images, labels) in enumerate(feed, start_step):
+            yield images, labels, Shared(words[samples.dataset_of(step)])
+
+
+def by_names(segmenter: Segmenter, labels: LabelSet) -> Callable[[np.ndarray], Answer]:
+    """Segments by the names of a label set, in which one may stand twice, as lang-seg's list has "screen".
+
+    To the model such classes are the same; the first of them is the answer.
+    """
+    names = tuple(dict.fromkeys(labels.names))
+    classes = np.array([labels.names.index(name) for name in names], np.int32)
+
+    def segment(picture: np.ndarray) -> Answer:
+        answer = segmenter(picture, labels=names)
+        return replace(answer, label_map=classes[answer.label_map], label_set=labels)
+
+    return segment
