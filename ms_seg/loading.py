@@ -132,7 +132,9 @@ def _labels(source: Source, metadata: Mapping[str, str]) -> str | LabelSet | Non
 
 
 def _hint(source: Source, preset: Preset) -> str:
-    """What a person may have meant who named a model of other classes than the file's."""
+    """What a person may have meant who named a model of other classes than the file's, or no spatial block for one."""
+    if preset.arguments.get("head_block") == "none" and "word_pixel.block.conv.weight" in source.plan(None).shapes:
+        return '\nThe file has a spatial block and does not tell which: pass head_block="bottleneck" or "depthwise"'
     has, wants = (arguments.get("num_classes") for arguments in (source.arguments, preset.arguments))
     if None in (has, wants) or has == wants:
         return ""

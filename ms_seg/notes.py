@@ -1,7 +1,7 @@
 """What a checkpoint says of itself beside its tensors: texts that `describe` writes and the `noted_*` functions read.
 
     model          the preset's name
-    arithmetic     epsilons, which shapes cannot tell: {"norm_eps": 1e-06, ...}
+    arithmetic     what shapes cannot tell: epsilons, {"norm_eps": 1e-06, ...}, and the spatial block of an LSeg
     preprocessing  the fields of `Preprocessing`
     labels         a published label set's name, or [name, "#rrggbb"] for each output, or null
 
@@ -26,12 +26,15 @@ from ms_seg.presets import RESIZES, Preprocessing, Preset
 _LONGEST = 1 << 20  # characters of one text: 254 names of 200 characters take 60,000
 _LARGEST = 3e38  # of float32
 _EPSILON = "_eps"  # how the names of such arguments end
+_BLOCK = ("head_block", "activation")  # words; and a number:
+_DEPTH, _DEEPEST = "block_depth", 100
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def describe(preset: Preset, part: str = "") -> dict[str, str]:
     """What a file of this model says of itself; that of a part, such as a backbone, nothing of pictures and classes."""
-    arithmetic = {key: value for key, value in preset.arguments.items() if key.endswith(_EPSILON)}
+    kept = () if preset.arguments.get("head_block") == "none" else (*_BLOCK, _DEPTH)
+    arithmetic = {key: value for key, value in preset.arguments.items() if key.endswith(_EPSILON) or key in kept}
     notes = {"model": preset.name, "arithmetic": json.dumps(arithmetic)}
     if not part:
         notes["preprocessing"] = json.dumps(asdict(preset.preprocessing))
@@ -39,13 +42,19 @@ def describe(preset: Preset, part: str = "") -> dict[str, str]:
     return notes
 
 
-def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, float]:
+def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Constructor arguments that came with the weights; none where nothing is noted."""
     values = _read(metadata, "arithmetic", {})
     if not isinstance(values, dict):
         raise _wrong("arithmetic", "it is no table")
     for key, value in values.items():
-        if not key.endswith(_EPSILON) or not _is_number(value) or not 0 < value < 1:
+        if key in _BLOCK:
+            if type(value) is not str:
+                raise _wrong("arithmetic", f"{shown(key)} is no name")
+        elif key == _DEPTH:
+            if type(value) is not int or not 1 <= value <= _DEEPEST:
+                raise _wrong("arithmetic", f"{shown(key)} is no number from 1 to {_DEEPEST}")
+        elif not key.endswith(_EPSILON) or not _is_number(value) or not 0 < value < 1:
             raise _wrong("arithmetic", f"{shown(key)} is no epsilon between 0 and 1")
     return values
 

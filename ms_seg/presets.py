@@ -216,7 +216,72 @@ def _segformer_rows() -> list[Preset]:
     return rows
 
 
-PRESETS: dict[str, Preset] = {row.name: row for row in _segformer_rows()}
+# -------------------------------------------------------------------------------------------------------------- LSeg
+
+# timm's vit_large_patch16_384 and vit_base_patch32_384, and the channels that DPT makes of their tokens.
+_VIT_L16 = {"channels": 1024, "depth": 24, "heads": 16, "patch": 16, "grid": 24}
+_VIT_L16 |= {"map_channels": (256, 512, 1024, 1024)}
+_VIT_B32 = {"channels": 768, "depth": 12, "heads": 12, "patch": 32, "grid": 12, "map_channels": (96, 192, 384, 768)}
+_RESNET101 = {"resnet_depths": (3, 4, 23, 3)}
+
+# CLIP's text towers beside its ViT-B/32 and its RN50x16; words and pixels meet in the same number of dimensions.
+_CLIP_B32 = {"embed_dim": 512, "text_width": 512, "text_layers": 12, "text_heads": 8, "vocabulary": 49_408}
+_CLIP_RN50X16 = {"embed_dim": 768, "text_width": 768, "text_layers": 12, "text_heads": 12, "vocabulary": 49_408}
+
+_LANG_SEG = Preprocessing("round_up", short_side=480, long_side=480, mean=(127.5,) * 3, std=(127.5,) * 3)
+_ZERO_SHOT = replace(_LANG_SEG, resize="squash")
+_CLIP_MEAN = (0.48145466 * 255, 0.4578275 * 255, 0.40821073 * 255)
+_CLIP_STD = (0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255)
+
+
+def _lseg(
+    name: str,
+    backbone: Mapping[str, Any],
+    text: Mapping[str, Any],
+    preprocessing: Preprocessing,
+    upstream: str,
+    score: str = "",
+    licence: str = "MIT",
+) -> Preset:
+    # block_depth and activation are those of a head_block, which no published file has.
+    head = {"features": 256, "head_block": "none", "block_depth": 1, "activation": "lrelu"}
+    return Preset(name, "lseg", {**backbone, **text, **head}, preprocessing, None, licence, (upstream,), score)
+
+
+def _lseg_rows() -> list[Preset]:
+    return [
+        _lseg(
+            "lseg_vitl16_ade20k",
+            _VIT_L16,
+            _CLIP_B32,
+            _LANG_SEG,
+            "lang-seg: demo_e200.ckpt (clip_vitl16_384)",
+            "pixAcc 80.78, mIoU 32.07 (ADE20K)",
+        ),
+        _lseg("lseg_vitb32_ade20k", _VIT_B32, _CLIP_B32, _LANG_SEG, "lang-seg: clip_vitb32_384"),
+        _lseg("lseg_rn50x16_vitl16_ade20k", _VIT_L16, _CLIP_RN50X16, _LANG_SEG, "lang-seg: clipRN50x16_vitl16_384"),
+        _lseg("lseg_zs_vitl16", _VIT_L16, _CLIP_B32, _ZERO_SHOT, "lang-seg: fss_l16.ckpt", "IoU 87.8 (FSS-1000)"),
+        _lseg(
+            "lseg_zs_resnet101",
+            _RESNET101,
+            _CLIP_B32,
+            replace(_ZERO_SHOT, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+            "lang-seg: fss_rn101.ckpt, pascal_fold0.ckpt to 3, coco_fold0.ckpt to 3",
+            "IoU 84.7 (FSS-1000), 52.8/53.8/44.4/38.5 (PASCAL-5i), 22.1/25.1/24.9/21.5 (COCO-20i)",
+        ),
+        _lseg(
+            "lseg_vitl16_text_driven",
+            _VIT_L16,
+            _CLIP_B32,
+            Preprocessing("fit", 640, 640, pad_multiple=640, mean=_CLIP_MEAN, std=_CLIP_STD, resize_mask=True),
+            "damo/cv_vitl16_segmentation_text-driven-seg",
+            "IoU 85.14 (FSS-1000)",
+            licence="Apache-2.0",
+        ),
+    ]
+
+
+PRESETS: dict[str, Preset] = {row.name: row for row in (*_segformer_rows(), *_lseg_rows())}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -239,7 +304,8 @@ def preset_for(system: str, arguments: Mapping[str, Any], name: str | None = Non
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
     Of several (they differ in what they were trained on) it is the one of that name, else the one whose number of
-    classes is nearest. Raises ValueError when none has this structure.
+    classes is nearest, else the first of the table: of LSeg's, lang-seg's own. Raises ValueError when none has this
+    structure.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
     rows = [row for row in PRESETS.values() if row.system == system and structure.items() <= row.arguments.items()]
@@ -247,8 +313,8 @@ def preset_for(system: str, arguments: Mapping[str, Any], name: str | None = Non
         has = ", ".join(f"{key}={value}" for key, value in arguments.items())
         raise ValueError(f"no published {system} has {has}")
     classes = arguments.get("num_classes", 0)
-    nearest = min(rows, key=lambda row: (row.name != name, abs(row.arguments["num_classes"] - classes)))
-    if classes in (0, nearest.arguments["num_classes"]):
+    nearest = min(rows, key=lambda row: (row.name != name, abs(row.arguments.get("num_classes", 0) - classes)))
+    if classes in (0, nearest.arguments.get("num_classes")):
         return nearest
     return nearest.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))
 

@@ -28,9 +28,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 
+import drawn  # noqa: E402
 from measure_metrics import measure_metrics  # noqa: E402
 
 from ms_seg.presets import find_preset  # noqa: E402
+
+Inputs = tuple[np.ndarray, ...]  # of a network
 
 
 def main() -> int:
@@ -50,7 +53,8 @@ def main() -> int:
 
 def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, train: bool) -> dict:
     """One row of the table, printed as well: seconds and bytes of both implementations on one input shape."""
-    find_preset(name)
+    if find_preset(name).takes_words and train:
+        raise SystemExit(f"benchmark: {name} takes words: its training is not timed")
     starts = (_train_ours, _train_theirs) if train else (_start_ours, _start_theirs)
     ours, theirs = (_Worker(start, name, shape, threads) for start in starts)
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
@@ -105,7 +109,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, start: Callable, name: str, shape: tuple[int, ...], threads: int) -> None:
-    run = start(name, np.random.default_rng(0).standard_normal(shape).astype(np.float32), threads)
+    run = start(name, drawn.inputs(find_preset(name), shape, seed=0), threads)
     connection.send(_seconds(run))
     _seconds(run)  # a second warm-up: the first call's compilation is reported apart
     while connection.recv() == "run":
@@ -119,27 +123,27 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _start_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+def _start_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
     os.environ.setdefault("GLOG_v", "3")
     import mindspore as ms
 
     import ms_seg
     from ms_seg.inference.execution import runner
 
-    network, images = runner(ms_seg.create_model(name), "graph"), ms.Tensor(images)
-    return lambda: network(images).asnumpy()
+    network, tensors = runner(ms_seg.create_model(name), "graph"), [ms.Tensor(array) for array in inputs]
+    return lambda: network(*tensors).asnumpy()
 
 
-def _start_theirs(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+def _start_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
     import references
     import torch
 
     torch.set_num_threads(threads)
     model = references.build_reference(find_preset(name))
-    return lambda: references.forward(model, images)
+    return lambda: references.forward(model, *inputs)
 
 
-def _train_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
     os.environ.setdefault("GLOG_v", "3")
     import ms_seg
     from ms_seg.distributed import World
@@ -147,20 +151,21 @@ def _train_ours(name: str, images: np.ndarray, threads: int) -> Callable[[], obj
     from ms_seg.training.recipe import recipe_for
     from ms_seg.training.step import TrainStep
 
-    model = ms_seg.create_model(name)
+    (images,), model = inputs, ms_seg.create_model(name)
     recipe = replace(recipe_for(model.preset), batch_size=len(images))
     step = TrainStep(SemanticLoss(model), recipe, World(0, 1, []))
     labels = _labels(name, images)
     return lambda: step(0, (images, labels))
 
 
-def _train_theirs(name: str, images: np.ndarray, threads: int) -> Callable[[], object]:
+def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
     import references
     import torch
 
     torch.set_num_threads(threads)
     model = references.build_reference(find_preset(name)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-5, weight_decay=0.01)
+    (images,) = inputs
     x, labels = torch.from_numpy(images), torch.from_numpy(_labels(name, images)).long()
 
     def step() -> float:

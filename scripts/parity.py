@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
-import itertools
 import json
 import multiprocessing
 import os
@@ -27,9 +26,9 @@ os.environ.setdefault("GLOG_v", "3")
 
 from comparison import Comparison, compare  # noqa: E402
 
-from ms_seg.presets import list_models  # noqa: E402
+from ms_seg.presets import find_preset, list_models  # noqa: E402
 
-SIZES = ((512, 512), (512, 683))
+SIZES = {"segformer": ((512, 512), (512, 683)), "lseg": ((480, 480), (640, 640))}
 
 
 def main() -> int:
@@ -42,7 +41,7 @@ def main() -> int:
     # MindSpore keeps the memory of every graph it compiled, so each comparison has a process of its own.
     alone = {"max_workers": 1, "max_tasks_per_child": 1, "mp_context": multiprocessing.get_context("spawn")}
     with ProcessPoolExecutor(**alone) as pool:
-        for name, (height, width) in itertools.product(names, options.sizes):
+        for name, (height, width) in _pairs(names, options.sizes):
             start = time.perf_counter()
             shape = (options.batch, 3, height, width)
             result = pool.submit(compare, name, shape, options.seed, options.float64).result()
@@ -54,6 +53,11 @@ def main() -> int:
         options.json.write_text(json.dumps({**_environment(), "results": rows}, indent=1) + "\n")
     print("\n".join(diverged) or f"{len(rows)} comparisons, none diverges")
     return 1 if diverged else 0
+
+
+def _pairs(names: list[str], sizes: list[tuple[int, int]] | None) -> list[tuple[str, tuple[int, int]]]:
+    """Each model with each size, or with those of its system."""
+    return [(name, size) for name in names for size in sizes or SIZES[find_preset(name).system]]
 
 
 def _row(result: Comparison, seconds: float) -> dict:
@@ -102,7 +106,7 @@ def _size(text: str) -> tuple[int, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["segformer_*"], metavar="PATTERN")
-    parser.add_argument("--sizes", nargs="+", type=_size, default=SIZES, metavar="HxW")
+    parser.add_argument("--sizes", nargs="+", type=_size, metavar="HxW", help="default: its system's")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the drawn weights and input")
     parser.add_argument("--float64", action="store_true", help="measure against PyTorch in float64 too")

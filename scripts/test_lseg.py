@@ -24,7 +24,7 @@ import ms_seg  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
-from ms_seg.data.labels import LabelSet, read_labels  # noqa: E402
+from ms_seg.data.labels import LabelSet  # noqa: E402
 from ms_seg.data.picture import read_picture  # noqa: E402
 from ms_seg.data.semantic import SemanticDataset, open_dataset  # noqa: E402
 from ms_seg.distributed import World  # noqa: E402
@@ -79,9 +79,8 @@ def run(options: argparse.Namespace) -> int:
     if options.label_src != WORDS_OF_A_DATASET:
         pictures = find_pictures(options.pictures)
         return draw(_segment(options, options.label_src.split(",")), pictures)
-    dataset = open_dataset(options.dataset, options.data_path, "validation")
-    words = read_labels("ade20k_lang_seg" if options.dataset == "ade20k" else options.dataset).names
-    segment = _segment(options, words)
+    dataset = open_dataset(options.dataset, options.data_path, "validation", words=True)
+    segment = _segment(options, dataset.label_set.names)
     return score(segment, dataset, options) if options.eval else draw_all(segment, dataset)
 
 
@@ -140,18 +139,22 @@ def _segment(options: argparse.Namespace, labels: Sequence[str]) -> Segment:
         MODELS[options.backbone],
         options.weights,
         head_block=HEAD_BLOCKS[options.arch_option],
-        block_depth=options.block_depth,
+        block_depth=max(options.block_depth, 1),  # the original's 0 is once, too
         activation=options.activation,
     )
     segmenter = ms_seg.Segmenter(model, options.mode, vocab=options.vocab)
-    words = segmenter.check_labels(labels)
+    if options.label_src == WORDS_OF_A_DATASET:  # in lang-seg's list for ADE20K "screen" stands twice
+        words, names = segmenter.check_labels(tuple(dict.fromkeys(labels))), tuple(labels)
+    else:
+        words = names = segmenter.check_labels(labels)
+    of_name = [words.index(name) for name in names]
     citys = options.dataset == "citys"
     look = MultiEval(2048, 768, CITYSCAPES_SCALES) if citys else MultiEval()
-    label_set = LabelSet(words, palette(len(words)))
+    label_set = LabelSet(names, palette(len(names)))
 
     def segment(picture: np.ndarray) -> Answer:
         image = ((picture.astype(np.float32) / 255 - 0.5) / 0.5).transpose(2, 0, 1)
-        total = look(np.ascontiguousarray(image), partial(segmenter.run, words=words))
+        total = look(np.ascontiguousarray(image), partial(segmenter.run, words=words))[of_name]
         labels = total.argmax(axis=0).astype(np.int32)
         return Answer(picture, labels, label_set, _probabilities(total, labels), model.preset.name)
 

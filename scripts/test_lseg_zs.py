@@ -73,8 +73,9 @@ def run(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace, figures: FewShotIoU) -> None:
     """The lines that the original prints and logs at the end."""
+    between = " \t "
     print(f"\n*** Test [@Epoch 00] Avg L: {0:6.5f}  {figures_text(figures, '   ')}   ***\n")
-    line = f"Fold {options.fold}, {options.nshot}-shot ==> {figures_text(figures, ' 	 ')}"
+    line = f"Fold {options.fold}, {options.nshot}-shot ==> {figures_text(figures, between)}"
     print(line)
     print("==================== Finished Testing ====================")
     log = LOGS / f"log_fewshot-test_nshot{options.nshot}_{options.dataset}.txt"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
 from ms_seg.data import labels  # noqa: E402
 from ms_seg.data.semantic import DATASETS, DRAWN, open_dataset  # noqa: E402
+from ms_seg.presets import find_preset  # noqa: E402
+from ms_seg.training.recipe import recipe_for  # noqa: E402
 
 MODELS = {
     "clip_vitl16_384": "lseg_vitl16_ade20k",
@@ -30,8 +33,8 @@ MODELS = {
 }
 HEAD_BLOCKS = ("none", "bottleneck", "depthwise")  # by --arch_option
 RATE_OF = 16  # pictures at a time that --base_lr is meant for
-RUNS = Path("checkpoints")
-BASE_SIZE, CROP_SIZE, FEATURES = 520, 480, 256
+RUNS, DRY_RUN = Path("checkpoints"), "dry_run"
+FEATURES = 256
 
 # The original takes these too, and they change nothing of what it trains.
 _SWITCHES = ("--no-scaleinv", "--no-batchnorm", "--widehead", "--widehead_hr")
@@ -66,15 +69,17 @@ def translate(options: argparse.Namespace) -> list[str]:
         raise ValueError("--finetune_weights is a whole model: leave out --vit-weights and --clip-weights")
     processes = int(os.environ.get("MS_WORKER_NUM", "1"))
     pictures = [len(open_dataset(options.dataset, options.data_path, split)) for split in ("training", "validation")]
-    at_a_time = options.batch_size * options.accumulate_grad_batches * processes
-    epoch = 1 if options.dry_run else -(-pictures[0] // at_a_time)
+    of_a_step = options.batch_size * options.accumulate_grad_batches * processes
+    if of_a_step < 1:
+        raise ValueError("--batch_size and --accumulate_grad_batches are 1 or more")
+    epoch = 1 if options.dry_run else -(-pictures[0] // of_a_step)
     run, resumed = _run_folder(options)
     if os.environ.get("MS_NODE_ID", "0") == "0":
         _announce(options, pictures, run if resumed else None)
     numbers = {
-        "batch-size": at_a_time, "accumulate": options.accumulate_grad_batches, "crop-size": CROP_SIZE,
-        "long-side": BASE_SIZE, "steps": 1 if options.dry_run else epoch * options.max_epochs, "decay-every": epoch,
-        "validate-every": epoch, "optimizer": "adam" if options.midasproto else "sgd", "momentum": options.momentum,
+        "batch-size": of_a_step, "accumulate": options.accumulate_grad_batches,
+        "steps": 1 if options.dry_run else epoch * options.max_epochs, "decay-every": epoch, "validate-every": epoch,
+        "optimizer": "adam" if options.midasproto else "sgd", "momentum": options.momentum,
         "learning-rate": options.base_lr / RATE_OF * options.batch_size, "weight-decay": options.weight_decay,
     }  # fmt: skip
     words = ["train", "--model", MODELS[options.backbone], "--dataset", options.dataset, "--output", str(run)]
@@ -83,7 +88,7 @@ def translate(options: argparse.Namespace) -> list[str]:
     words += [part for override in _overrides(options) for part in ("--override", override)]
     for checkpoint in (options.finetune_weights, options.vit_weights, options.clip_weights):
         words += ["--checkpoint", checkpoint] if checkpoint else []
-    words += ["--pictures", str(at_a_time)] if options.dry_run else []
+    words += ["--pictures", str(of_a_step)] if options.dry_run else []
     words += ["--resume"] if resumed else []
     words += ["--vocab", options.vocab] if options.vocab else []
     return [*words, "--device", options.device, *options.train]
@@ -100,7 +105,10 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 def _run_folder(options: argparse.Namespace) -> tuple[Path, bool]:
     """Where the run is kept, and whether it is there already: the newest version, or with --no_resume the one after."""
-    versions = [int(path.name.split("_")[1]) for path in (RUNS / options.exp_name).glob("version_*") if path.is_dir()]
+    if options.dry_run:
+        shutil.rmtree(RUNS / options.exp_name / DRY_RUN, ignore_errors=True)  # the last one's
+        return RUNS / options.exp_name / DRY_RUN, False
+    versions = [int(path.name[8:]) for path in (RUNS / options.exp_name).glob("version_*") if path.name[8:].isdecimal()]
     newest = max(versions, default=None)
     resumed = newest is not None and not options.no_resume
     if options.resume and not resumed:
@@ -111,8 +119,11 @@ def _run_folder(options: argparse.Namespace) -> tuple[Path, bool]:
 
 def _announce(options: argparse.Namespace, pictures: Sequence[int], resumed: Path | None) -> None:
     """The original's first lines."""
-    half, sizes = [0.5] * 3, {"base_size": BASE_SIZE, "crop_size": CROP_SIZE}
-    print(f"** Use norm {half}, {half} as the mean and std **")
+    preset = find_preset(MODELS[options.backbone])
+    rule, recipe = preset.preprocessing, recipe_for(preset)
+    mean, std = ([round(value / 255, 3) for value in part] for part in (rule.mean, rule.std))
+    sizes = {"base_size": recipe.long_side, "crop_size": recipe.crop_size}
+    print(f"** Use norm {mean}, {std} as the mean and std **")
     print(sizes)
     for mode, count in zip(("train", "val"), pictures, strict=True):
         print(mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import mindspore as ms
 import numpy as np
@@ -133,12 +134,41 @@ class TestFineTuning:
         ]
 
 
-@pytest.mark.parametrize("name", list({row.system: row.name for row in PRESETS.values()}.values()))
+WITH_CLASSES = {row.system: row.name for row in PRESETS.values() if not row.takes_words}
+
+
+@pytest.mark.parametrize("name", WITH_CLASSES.values())
 def test_every_system_has_a_classifier_that_depends_on_the_number_of_classes(name: str):
     shapes, classifier = classifier_of(find_preset(name), 7)
     assert classifier and classifier < shapes.keys()
     for parameter in classifier:
         assert sum(size in (7, 8) for size in shapes[parameter]) == 1, "the classes, or they and none"
+
+
+class TestSpatialBlock:
+    """A file of LSeg may have one, and only a note in it says of which kind."""
+
+    SMALL: ClassVar = {"channels": 32, "depth": 4, "heads": 2, "grid": 3, "map_channels": (8, 8, 8, 8), "features": 8}
+    SMALL |= {"embed_dim": 16, "text_width": 16, "text_layers": 1, "text_heads": 2, "vocabulary": 300}
+
+    def saved(self, path: Path, noted: bool) -> Path:
+        block = {"head_block": "depthwise", "block_depth": 2, "activation": "tanh"}
+        model = ms_seg.create_model("lseg_vitl16_ade20k", **self.SMALL, **block)
+        entries = {name: ArrayEntry(array) for name, array in arrays(model).items()}
+        write_checkpoint(path, entries, metadata=describe(model.preset) if noted else {})
+        return path
+
+    def test_its_kind_is_read_from_the_note(self, tmp_path: Path):
+        model = ms_seg.create_model("lseg_vitl16_ade20k", self.saved(tmp_path / "own.ckpt", noted=True), **self.SMALL)
+        assert model.preset.arguments["head_block"] == "depthwise"
+        assert model.preset.arguments["block_depth"] == 2
+
+    def test_without_a_note_the_sentence_says_what_to_pass(self, tmp_path: Path):
+        path = self.saved(tmp_path / "other.ckpt", noted=False)
+        with pytest.raises(CheckpointError, match='pass head_block="bottleneck" or "depthwise"'):
+            ms_seg.create_model("lseg_vitl16_ade20k", path, **self.SMALL)
+        model = ms_seg.create_model("lseg_vitl16_ade20k", path, head_block="bottleneck", **self.SMALL)
+        assert model.preset.arguments["head_block"] == "bottleneck"
 
 
 class TestNotes:

@@ -31,6 +31,13 @@ def test_what_is_described_is_read_again():
     assert np.array_equal(labels.palette, OWN.palette) and labels.palette.dtype == np.uint8
 
 
+def test_a_spatial_block_is_described_where_there_is_one():
+    plain = find_preset("lseg_vitl16_ade20k")
+    block = {"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}
+    assert noted_arithmetic(describe(plain)) == {}
+    assert noted_arithmetic(describe(plain.override(**block))) == block
+
+
 def test_a_published_label_set_is_described_by_its_name():
     notes = describe(find_preset("segformer_b0_cocostuff164k"))
     assert notes["labels"] == '"cocostuff164k"'
@@ -75,6 +82,11 @@ NO_TABLE = ["", "{", "[" * 100_000, "3", "[]", '"text"', "9" * 5000]
         '{"norm_eps": -1e-5}',
         '{"norm_eps": [1e-5]}',
         '{"num_classes": 0.5}',
+        '{"head_block": 3}',
+        '{"activation": null}',
+        '{"block_depth": 0}',
+        '{"block_depth": 2.0}',
+        '{"block_depth": 1000000}',
     ],
     ids=lambda text: text[:20],
 )

@@ -57,6 +57,7 @@ class _FirstLetter(nn.Cell):
     def __init__(self, ids: list[int]):
         super().__init__()
         self.ids = Tensor([ids])  # (1, 3)
+        self.token_embedding = ops.zeros((514, 1))  # of bytes, bytes that end a word, and two marks
 
     def construct(self, tokens: Tensor) -> Tensor:
         own = (tokens[:, 1:2] == self.ids).astype(ms.float32)  # (K, 3)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from convert.layouts import segformer
+from convert.layouts import clip, lseg, segformer
 from convert.layouts.row import Layout
 
-LAYOUTS: tuple[Layout, ...] = segformer.LAYOUTS
+LAYOUTS: tuple[Layout, ...] = segformer.LAYOUTS + lseg.LAYOUTS + clip.LAYOUTS
 
 # system -> what the shapes of our tensors say of its constructor arguments
-ARGUMENTS_FROM_SHAPES = {"segformer": segformer.arguments_from_shapes}
+ARGUMENTS_FROM_SHAPES = {"lseg": lseg.arguments_from_shapes, "segformer": segformer.arguments_from_shapes}

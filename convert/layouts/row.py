@@ -67,17 +67,18 @@ class Layout:
 # ---------------------------------------------------------------------------------------------------------- operations
 
 
-def blocks(*parts: int) -> Operation:
-    """Several tensors stacked along the first axis, in sizes of these proportions."""
+def blocks(*parts: int, axis: int = 0) -> Operation:
+    """Several tensors stacked along an axis, in sizes of these proportions."""
 
     def split(arrays: Arrays) -> Arrays:
         (whole,) = arrays
-        unit, rest = divmod(whole.shape[0], sum(parts))
+        unit, rest = divmod(whole.shape[axis], sum(parts))
         if rest:
-            raise ValueError(f"{whole.shape[0]} rows cannot be split as {':'.join(map(str, parts))}")
-        return np.split(whole, np.cumsum(parts)[:-1] * unit)
+            kind = "rows" if axis == 0 else "columns"
+            raise ValueError(f"{whole.shape[axis]} {kind} cannot be split as {':'.join(map(str, parts))}")
+        return np.split(whole, np.cumsum(parts)[:-1] * unit, axis)
 
-    return Operation("stack", lambda arrays: [np.concatenate(arrays)], split)
+    return Operation("stack", lambda arrays: [np.concatenate(arrays, axis)], split)
 
 
 POINTWISE = Operation(

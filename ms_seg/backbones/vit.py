@@ -1,4 +1,4 @@
-"""Vision Transformer (arXiv:2010.11929), and the pyramid of maps that DPT reads off it (arXiv:2103.13413, section 3)."""
+"""Vision Transformer (arXiv:2010.11929), and the pyramid of maps that DPT reads off it (arXiv:2103.13413, sec. 3)."""
 
 from __future__ import annotations
 

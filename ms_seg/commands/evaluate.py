@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ms_seg.inference import Segmenter
     from ms_seg.inference.sliding_window import Window
 
-_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab")  # options that --predictions does without
+# Options that --predictions does without.
+_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=int, metavar="N", help="how far a window moves (default: two thirds of it)")
     parser.add_argument("--save-predictions", metavar="DIR", help="write the class index of each pixel as PNG files")
     parser.add_argument("--predictions", metavar="DIR", help="score such files, without a model")
-    parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or a folder of it")
+    parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     add_device(parser)
     add_mode(parser)
 

@@ -29,8 +29,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
-    classes = f"{preset.arguments['num_classes']} {preset.label_set or ''}".rstrip()
-    return preset.name, _input(preset.preprocessing), classes, preset.licence, preset.score
+    return preset.name, _input(preset.preprocessing), _classes(preset), preset.licence, preset.score
+
+
+def _classes(preset: Preset) -> str:
+    if preset.takes_words:
+        return "any words"
+    return f"{preset.arguments['num_classes']} {preset.label_set or ''}".rstrip()
 
 
 def _input(rule: Preprocessing) -> str:
@@ -38,4 +43,6 @@ def _input(rule: Preprocessing) -> str:
         return f"short side up to {rule.short_side}"
     if rule.resize == "squash":
         return f"{rule.short_side}x{rule.short_side}"
+    if rule.short_side >= rule.long_side:
+        return f"long side {rule.long_side}"
     return f"short side {rule.short_side}"

@@ -21,6 +21,7 @@ from ms_seg.data.preflight import preflight
 from ms_seg.data.semantic import DATASETS, DRAWN, SemanticDataset, first_pictures, open_dataset
 from ms_seg.distributed import World, start
 from ms_seg.presets import Preset, find_preset
+from ms_seg.text.vocabulary import find_vocabulary
 from ms_seg.training.recipe import Recipe, recipe_for
 
 OPTIONS = "options.json"
@@ -93,12 +94,14 @@ def run(options: argparse.Namespace) -> int:
     world = start(options.device)
     preset = find_preset(options.model)
     sources = _sources(options, preset)
+    first, *others = options.checkpoint or [None]
+    if preset.takes_words:
+        find_vocabulary(options.vocab, first)  # for what it raises, before large files are read
     training = [_open(options, source, "training", preset) for source in sources]
     validation = _open(options, sources[0], "validation", preset)
     recipe = _recipe(options, preset)
     ms.set_seed(recipe.seed)
     logging.disable(logging.WARNING if world.rank or options.resume else logging.NOTSET)  # what is fresh is said once
-    first, *others = options.checkpoint or [None]
     model = ms_seg.create_model(
         options.model, first, fine_tune=True, **_changes(options, preset, recipe, training[0].label_set)
     )
@@ -160,10 +163,10 @@ def _look_at(
 
 def _changes(options: argparse.Namespace, preset: Preset, recipe: Recipe, labels: LabelSet) -> dict[str, Any]:
     """What the model has otherwise than its preset. Raises ValueError for an override of what follows from the data."""
-    # Pictures are validated at the scale they are trained at.
-    changes = {"long_side": recipe.long_side}
+    changes = {}
     if not preset.takes_words:
-        changes |= {"short_side": recipe.short_side, **_classes(preset, labels)}
+        # Pictures are validated at the scale they are trained at.
+        changes = {"short_side": recipe.short_side, "long_side": recipe.long_side, **_classes(preset, labels)}
     for field, value in options.override:
         if field in changes:
             raise ValueError(f"{field} cannot be overridden: it follows from the dataset and the recipe")

@@ -207,7 +207,7 @@ def _open_fss(root: Path, listed: Path, shots: int) -> FewShotFold:
             raise ValueError(f"the folder {folder} holds no .jpg file to test on")
         queries += [Query(picture, picture.with_suffix(".png"), label) for picture in pictures]
     # Of the published test masks, those of crt_screen 6, rocking_chair 9, rubber_eraser 8, ruler 10, screw 8 and
-    # shower_curtain 3 are larger than their pictures (HKUSTCV/FSS-1000, issue 8); the original stretches them too.
+    # shower_curtain 3 are larger than their pictures, as users of FSS-1000 report; the original stretches them too.
     return FewShotFold(tuple(names), tuple(queries), _read_ink, same_size=False)
 
 

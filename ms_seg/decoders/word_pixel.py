@@ -6,13 +6,14 @@ from functools import partial
 
 from mindspore import Tensor, nn, ops
 
+from ms_seg.cells.activation import tanh
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
 from ms_seg.cells.precision import product
 from ms_seg.cells.resize import Resize
 
 TEMPERATURE = 0.07
 HEAD_BLOCKS = ("none", "bottleneck", "depthwise")
-ACTIVATIONS = {"lrelu": partial(nn.LeakyReLU, 0.01), "tanh": nn.Tanh, "relu": nn.ReLU}
+ACTIVATIONS = {"lrelu": partial(nn.LeakyReLU, 0.01), "tanh": tanh, "relu": nn.ReLU}
 
 
 class WordPixel(nn.Cell):
@@ -59,7 +60,7 @@ class WordPixel(nn.Cell):
 class SpatialBlock(nn.Cell):
     """One 3x3 convolution that all label maps share: (N, K, H, W) -> the same.
 
-    with_largest: add the largest of the labels' values at each pixel, lang-seg's "bottleneck"; its "depthwise" does not.
+    with_largest: add the largest of the labels' values at each pixel, as lang-seg's "bottleneck"; "depthwise" does not.
     """
 
     def __init__(self, with_largest: bool):

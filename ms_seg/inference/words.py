@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 from mindspore import Tensor, nn
 
 from ms_seg.data.labels import LabelSet, check_names, numbered_labels
@@ -14,16 +15,20 @@ from ms_seg.text import Tokenizer
 OTHERS = "others"  # what a single label is told from; lang-seg's few-shot files and ModelScope write it so
 
 _SETS_KEPT = 16
+_WIDTH = 8  # tokens: texts are padded to a multiple
 
 
 class WordModel:
     """LSeg's three parts, each compiled for itself: features of pixels, features of words, their comparison.
 
     model: an `LSeg` of `create_model`. mode: see `execution.runner`. `pixels` holds the features (1, D, h, w) of the
-    images that were seen last.
+    images that were seen last. Raises ValueError for a tokenizer of another model.
     """
 
     def __init__(self, model: nn.Cell, tokenizer: Tokenizer, mode: str = "graph"):
+        known = model.text.token_embedding.shape[0]
+        if len(tokenizer) != known:
+            raise ValueError(f"the vocabulary has {len(tokenizer)} symbols, and the model knows {known}: another's")
         self._tokenizer = tokenizer
         self._see = runner(_Pixels(model), mode)
         self._read = runner(model.text, mode)
@@ -43,6 +48,9 @@ class WordModel:
         Raises ValueError for a label that is too long for the model, and for two that are the same to it.
         """
         tokens = self._tokenizer(labels)
+        # What comes after the last end mark changes nothing, and costs time; few widths, for each is compiled.
+        width = int(tokens.argmax(axis=1).max()) + 1
+        tokens = np.ascontiguousarray(tokens[:, : -(-width // _WIDTH) * _WIDTH])
         first: dict[bytes, str] = {}
         for label, row in zip(labels, tokens, strict=True):
             other = first.setdefault(row.tobytes(), label)

@@ -12,6 +12,8 @@ from ms_seg.decoders.dpt import DPTDecoder
 from ms_seg.decoders.word_pixel import WordPixel
 from ms_seg.text.transformer import TextTransformer
 
+COARSEST = 32  # the stride of the coarsest map
+
 
 class LSeg(nn.Cell):
     """Normalised images (N, 3, H, W) float32, H and W multiples of 32, and tokens (K, 77) int32 -> logits (N, K, H, W).
@@ -19,7 +21,7 @@ class LSeg(nn.Cell):
     The backbone is a ViTPyramid of the six arguments from `channels` to `map_channels`, or, given `resnet_depths`
     instead of them, a ResNet. features and embed_dim are DPTDecoder's; head_block, block_depth and activation are
     WordPixel's; text_width, text_layers, text_heads and vocabulary are TextTransformer's. `presets` holds their
-    published values. Raises ValueError for arguments of neither backbone or of both.
+    published values. Raises ValueError for arguments of neither backbone or of both, and for images of another size.
     """
 
     def __init__(
@@ -55,7 +57,14 @@ class LSeg(nn.Cell):
         self.word_pixel = WordPixel(head_block, block_depth, activation)
 
     def construct(self, images: Tensor, tokens: Tensor) -> Tensor:
-        return self.word_pixel(self.decoder(self.backbone(images)), self.text(tokens))
+        return self.word_pixel(self.pixels(images), self.text(tokens))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) -> features of their pixels (N, embed_dim, H / 2, W / 2), not normalised."""
+        height, width = images.shape[2:]
+        if height % COARSEST or width % COARSEST:
+            raise ValueError(f"the images are {height}x{width}: LSeg needs sides that are multiples of {COARSEST}")
+        return self.decoder(self.backbone(images))
 
 
 class GivenWords(nn.Cell):
@@ -69,4 +78,4 @@ class GivenWords(nn.Cell):
         self.lseg = lseg
 
     def construct(self, images: Tensor, words: Tensor) -> Tensor:
-        return self.lseg.word_pixel(self.lseg.decoder(self.lseg.backbone(images)), words)
+        return self.lseg.word_pixel(self.lseg.pixels(images), words)

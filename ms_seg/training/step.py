@@ -60,7 +60,8 @@ class TrainStep:
         self.noise = give_noise(loss, self.share // recipe.accumulate)
         synchronise(loss, world.size)
         self.precision = getattr(ms, recipe.precision)
-        reduce = nn.DistributedGradReducer(self.trained, degree=world.size) if world.size > 1 else None
+        # Without `mean` the gradients are summed up.
+        reduce = nn.DistributedGradReducer(self.trained, True, world.size) if world.size > 1 else None
         self.scale = LossScale() if self.precision == ms.float16 else None
         self._statistics = []
         if self.scale is None:
@@ -151,17 +152,34 @@ class _Scaled(nn.Cell):
         return loss * scale, loss
 
 
+# Of one gradient, for HyperMap: a comprehension over those of a ViT-L takes half a minute to compile, this half a second.
+_times = ops.MultitypeFuncGraph("times")
+_squared = ops.MultitypeFuncGraph("squared")
+
+
+@_times.register("Number", "Tensor")
+@_times.register("Tensor", "Tensor")
+def _times_one(factor: float | Tensor, gradient: Tensor) -> Tensor:
+    return gradient * factor
+
+
+@_squared.register("Tensor")
+def _squared_one(gradient: Tensor) -> Tensor:
+    return ops.reduce_sum(ops.square(gradient))
+
+
 class _Unscale(nn.Cell):
     """Gradients of a scaled loss -> whether all are finite, in every process, and those of the loss itself."""
 
     def __init__(self, reduce: nn.Cell | None):
         super().__init__(auto_prefix=False)
         self.reduce = reduce
+        self.of_each = ops.HyperMap()
 
     def construct(self, scale: Tensor, *gradients: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.reduce is not None:
             gradients = self.reduce(gradients)
-        return amp.all_finite(gradients), tuple([gradient / scale for gradient in gradients])
+        return amp.all_finite(gradients), self.of_each(ops.partial(_times, 1 / scale), gradients)
 
 
 class _Update(nn.Cell):
@@ -171,7 +189,7 @@ class _Update(nn.Cell):
         super().__init__(auto_prefix=False)
         self.optimizer, self.averages, self.count = optimizer, averages, len(optimizer.trained)
         self.parts, self.clip_norm, self.keep = recipe.accumulate, recipe.clip_norm, recipe.ema
-        self.reduce = reduce
+        self.reduce, self.of_each = reduce, ops.HyperMap()
 
     def construct(self, rate: Tensor, *rest: Tensor) -> Tensor:
         """rest: the optimiser's corrections of the step, scalars; then the gradients."""
@@ -180,10 +198,10 @@ class _Update(nn.Cell):
             gradients = self.reduce(gradients)
         share = 1.0 / self.parts
         if self.clip_norm > 0:  # as torch.nn.utils.clip_grad_norm_
-            norm = ops.sqrt(ops.addn([ops.reduce_sum(ops.square(gradient)) for gradient in gradients])) * share
+            norm = ops.sqrt(ops.addn(self.of_each(_squared, gradients))) * share
             share = share * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if self.clip_norm > 0 or self.parts > 1:
-            gradients = tuple([gradient * share for gradient in gradients])
+            gradients = self.of_each(ops.partial(_times, share), gradients)
         self.optimizer(gradients, rate, *corrections)
         for i in range(len(self.averages)):
             average, trained = self.averages[i], self.optimizer.trained[i]

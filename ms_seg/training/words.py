@@ -29,6 +29,8 @@ from ms_seg.training.semantic import Validation
 from ms_seg.training.step import Batch, Shared
 from ms_seg.training.trainer import Trainer
 
+_MULTIPLE = 32  # pixels, of LSeg's coarsest map
+
 
 def train_on_words(
     model: nn.Cell,
@@ -47,8 +49,13 @@ def train_on_words(
     The text transformer is left as it is, and the names of the datasets' classes go through it once. Each step's batch
     comes from one of the datasets and is compared with its names; for each number of names the step is compiled once.
 
-    vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, and names the model cannot take.
+    vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, names that the model cannot take,
+    and crops that it cannot.
     """
+    if recipe.crop_size % _MULTIPLE:
+        raise ValueError(f"crop_size is {recipe.crop_size}: {model.preset.name} takes multiples of {_MULTIPLE}")
+    if recipe.crop_size == _MULTIPLE and recipe.batch_size == recipe.accumulate:
+        raise ValueError(f"crops of {_MULTIPLE} leave batch norm one value of each picture: take two, or a larger crop")
     for dataset in datasets:
         if len(dataset.label_set) < 2:
             raise ValueError(f"a dataset has the class {dataset.label_set.names[0]!r} alone: there is nothing to tell")
@@ -81,9 +88,10 @@ def batches_with_words(
 def by_names(segmenter: Segmenter, labels: LabelSet) -> Callable[[np.ndarray], Answer]:
     """Segments by the names of a label set, in which one may stand twice, as lang-seg's list has "screen".
 
-    To the model such classes are the same; the first of them is the answer.
+    To the model such classes are the same; the first of them is the answer. Raises ValueError for names that the model
+    cannot take.
     """
-    names = tuple(dict.fromkeys(labels.names))
+    names = segmenter.check_labels(tuple(dict.fromkeys(labels.names)))
     classes = np.array([labels.names.index(name) for name in names], np.int32)
 
     def segment(picture: np.ndarray) -> Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,7 @@ def test_the_truth_is_brought_to_the_answers_size(tmp_path):
 
 def test_pascals_borders_are_left_out_of_the_loop_too(tmp_path):
     fold = open_few_shot("pascal", write_pascal(tmp_path))
+    fold = replace(fold, queries=fold.queries[:7])
     calls = iter(range(len(fold)))
     figures = evaluate_few_shot(fold, lambda picture, label: fold[next(calls)][1] > 0)  # 255 is called the thing
     assert (figures.miou, figures.fb_iou) == (1, 1)

@@ -144,6 +144,13 @@ def test_a_resized_mask_is_that_of_modelscopes_pipeline(vocab):
         segmenter(picture, labels=["red", "green", "blue"])
 
 
+def test_the_vocabulary_of_another_model_is_refused(vocab, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("#version: other\na b\n")
+    with pytest.raises(ValueError, match="the vocabulary has 515 symbols, and the model knows 514"):
+        Segmenter(ColourWords(Tokenizer(vocab)), vocab=other)
+
+
 def test_only_the_latest_lists_are_kept(segmenter):
     for number in range(words_module._SETS_KEPT + 3):
         segmenter.check_labels([f"a{number}", "b"])

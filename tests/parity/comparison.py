@@ -54,17 +54,17 @@ def compare(name: str, shape: tuple[int, ...], seed: int = 0, float64: bool = Fa
     """shape: of the input, (N, 3, H, W). Stages are taken in PyNative mode, the logits in graph mode."""
     preset = find_preset(name).override(**overrides)
     reference = references.build_reference(preset, seed)
-    images = drawn.images(shape, seed + 1)
+    inputs = drawn.inputs(preset, shape, seed + 1)
     names = references.stages(preset)
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = references.save_checkpoint(reference, Path(folder, "reference.pth"))
         model = ms_seg.create_model(name, checkpoint, **overrides)
-    ours = _recorded(model, list(names), images)
-    ours["logits"] = runner(model, "graph")(ms.Tensor(images)).asnumpy()
+    ours = _recorded(model, list(names), inputs)
+    ours["logits"] = runner(model, "graph")(*map(ms.Tensor, inputs)).asnumpy()
 
-    theirs = references.outputs(reference, names, images)
-    exact = references.outputs(reference.double(), names, images) if float64 else None
+    theirs = references.outputs(reference, names, *inputs)
+    exact = references.outputs(reference.double(), names, *inputs) if float64 else None
     labels_differ = float((ours["logits"].argmax(1) != theirs["logits"].argmax(1)).mean())
     return Comparison(preset, shape, tuple(_stage(name, ours, theirs, exact) for name in ours), labels_differ)
 
@@ -80,7 +80,7 @@ def _stage(name: str, ours: Outputs, theirs: Outputs, exact: Outputs | None) -> 
     )
 
 
-def _recorded(model: nn.Cell, names: list[str], images: np.ndarray) -> Outputs:
+def _recorded(model: nn.Cell, names: list[str], inputs: tuple[np.ndarray, ...]) -> Outputs:
     """Outputs of the named cells in a forward pass."""
     cells, kept = dict(model.cells_and_names()), {}
 
@@ -91,7 +91,7 @@ def _recorded(model: nn.Cell, names: list[str], images: np.ndarray) -> Outputs:
         return hook
 
     handles = [cells[name].register_forward_hook(keep(name)) for name in names]
-    model(ms.Tensor(images))
+    model(*map(ms.Tensor, inputs))
     for handle in handles:
         handle.remove()
     return kept

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ms_seg.presets import Preset
+
+LABELS = 5  # how many words a network that takes words is given
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
@@ -18,6 +24,8 @@ def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.nd
     for name, shape in shapes.items():
         if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
             values = generator.uniform(0.6, 1.5, shape)
+        elif name.endswith(("pos_embed", "cls_token")):  # added to tokens of order one, not multiplied
+            values = generator.normal(0, 0.5, shape)
         elif len(shape) <= 1:
             values = generator.normal(0, 0.2, shape)
         else:
@@ -26,6 +34,21 @@ def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.nd
     return arrays
 
 
+def inputs(preset: Preset, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, ...]:
+    """What the network that a preset names takes: images of that shape, (N, 3, H, W), and where it asks, tokens."""
+    pictures = images(shape, seed)
+    return (pictures, tokens(LABELS, preset.arguments["vocabulary"], seed)) if preset.takes_words else (pictures,)
+
+
 def images(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """A normalised input, (N, 3, H, W) float32."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def tokens(number: int, vocabulary: int, seed: int) -> np.ndarray:
+    """Texts of one to six drawn words as CLIP numbers them, (number, 77) int32: start mark, words, end mark, zeros."""
+    generator, rows = np.random.default_rng(seed), np.zeros((number, 77), np.int32)
+    for row in rows:
+        words = generator.integers(0, vocabulary - 2, generator.integers(1, 7))
+        row[: len(words) + 2] = (vocabulary - 2, *words, vocabulary - 1)
+    return rows

@@ -1,20 +1,18 @@
 """The PyTorch references, from their published packages, on the CPU, with weights drawn so that all branches count.
 
-SegFormer comes from transformers and from mmsegmentation 0.30. The latter needs mmcv 1.7.2, which no longer installs
-with current tools; its Python source is fetched once into a cache folder, and its compiled operators, which none of
-these networks calls, are left out.
+SegFormer comes from transformers and from mmsegmentation 0.30; LSeg has a file of its own. mmsegmentation needs mmcv
+1.7.2, which no longer installs with current tools; its Python source is fetched once into a cache folder, and its
+compiled operators, which none of these networks calls, are left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.machinery
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-import types
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,24 +20,30 @@ from pathlib import Path
 import drawn
 import numpy as np
 import torch
+import wheels
 
 from ms_seg.presets import Preset
 
 MMCV = "1.7.2"
-CACHE = Path(os.environ.get("MS_SEG_CACHE", Path.home() / ".cache" / "ms_seg"))
 REDUCTIONS = [8, 4, 2, 1]
 
 
 def build_reference(preset: Preset, seed: int = 0) -> torch.nn.Module:
-    """The network that a SegFormer preset names, in the reference whose arithmetic the preset follows, in eval mode."""
+    """The network that a preset names, in the reference whose arithmetic the preset follows, in eval mode."""
+    if preset.system == "lseg":
+        import lseg_reference  # imported late: it needs two wheels that SegFormer does not
+
+        return draw_weights(lseg_reference.build(preset), seed).eval()
     build = _build_mmseg if preset.arguments["level_norm"] else _build_transformers
     return draw_weights(build(preset), seed).eval()
 
 
-def forward(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
-    """Logits (N, C, H/4, W/4) before any resizing, in the model's own precision."""
+def forward(model: torch.nn.Module, images: np.ndarray, *words: np.ndarray) -> np.ndarray:
+    """Logits before any resizing, in the model's own precision: (N, C, H/4, W/4), or of words (N, K, H, W)."""
     with torch.no_grad():
         x = torch.from_numpy(images).to(next(model.parameters()).dtype)
+        if words:
+            return model(x, *map(torch.from_numpy, words)).numpy()
         if hasattr(model, "backbone"):
             return model.decode_head(model.backbone(x)).numpy()
         return model(pixel_values=x).logits.numpy()
@@ -61,7 +65,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> Path:
     return path
 
 
-def outputs(model: torch.nn.Module, names: Mapping[str, str], images: np.ndarray) -> dict[str, np.ndarray]:
+def outputs(model: torch.nn.Module, names: Mapping[str, str], *inputs: np.ndarray) -> dict[str, np.ndarray]:
     """A forward pass: the outputs of submodules (our name -> theirs), under our names, and the logits."""
     modules, kept = dict(model.named_modules()), {}
 
@@ -73,7 +77,7 @@ def outputs(model: torch.nn.Module, names: Mapping[str, str], images: np.ndarray
         return hook
 
     handles = [modules[theirs].register_forward_hook(keep(ours)) for ours, theirs in names.items()]
-    kept["logits"] = forward(model, images)
+    kept["logits"] = forward(model, *inputs)
     for handle in handles:
         handle.remove()
     return kept
@@ -158,7 +162,11 @@ STAGES = {
 
 
 def stages(preset: Preset) -> dict[str, str]:
-    """Names of a SegFormer's stages, ours -> the reference's, in the order of the forward pass."""
+    """Names of a network's stages, ours -> the reference's, in the order of the forward pass."""
+    if preset.system == "lseg":
+        import lseg_reference
+
+        return lseg_reference.stages(preset)
     table = STAGES["mmseg" if preset.arguments["level_norm"] else "hf"]
     names: dict[str, str] = {}
     for i, depth in enumerate(preset.arguments["depths"]):
@@ -180,37 +188,16 @@ def import_mmseg() -> None:
         return
     sys.path.insert(0, str(_mmcv_source()))
     warnings.filterwarnings("ignore", module="mmcv|mmseg")  # of releases that came and went
-    for name in ("torchvision", "mmcv._ext"):
-        if name not in sys.modules:
-            sys.modules[name] = _Absent(name)
+    wheels.leave_out("torchvision", "mmcv._ext")
     import mmseg  # noqa: F401
-
-
-class _Absent(types.ModuleType):
-    """A module that can be imported and whose functions cannot be called."""
-
-    __version__ = "0.15.2"
-
-    def __init__(self, name: str):
-        super().__init__(name)
-        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
-
-    def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def absent(*_args, **_keywords):
-            raise RuntimeError(f"{self.__name__}.{name} is not available")
-
-        return absent
 
 
 def _mmcv_source() -> Path:
     """The folder that holds mmcv's Python package, downloaded once."""
-    folder = CACHE / f"mmcv-{MMCV}"
+    folder = wheels.CACHE / f"mmcv-{MMCV}"
     if not folder.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        wheels.CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=wheels.CACHE) as scratch:
             constraint = Path(scratch, "constraint.txt")
             constraint.write_text("setuptools<70\n")  # its setup.py imports pkg_resources
             subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import importlib.util
 import os
 import subprocess
@@ -37,3 +38,36 @@ def module(path: Path) -> types.ModuleType:
     made = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(made)
     return made
+
+
+def package(name: str, folder: Path) -> None:
+    """Let the modules of a folder be imported as those of a package `name`, without what its __init__ imports."""
+    if name not in sys.modules:
+        made = types.ModuleType(name)
+        made.__path__ = [str(folder)]
+        sys.modules[name] = made
+
+
+def leave_out(*names: str) -> None:
+    """Let modules be imported that are not here, and whose functions are never called."""
+    for name in names:
+        sys.modules.setdefault(name, _Absent(name))
+
+
+class _Absent(types.ModuleType):
+    """A module that can be imported and whose functions cannot be called."""
+
+    __version__ = "0.15.2"
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def absent(*_args, **_keywords):
+            raise RuntimeError(f"{self.__name__}.{name} is not available")
+
+        return absent

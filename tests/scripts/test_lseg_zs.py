@@ -33,7 +33,9 @@ class Words(nn.Cell):
 
     def __init__(self, vocab: Path):
         super().__init__()
-        self.others, self.bright = (Tokenizer(vocab).encode(word)[0] for word in ("others", "wheel"))
+        tokenizer = Tokenizer(vocab)
+        self.others, self.bright = (tokenizer.encode(word)[0] for word in ("others", "wheel"))
+        self.token_embedding = ops.zeros((len(tokenizer), 1))
 
     def construct(self, tokens: Tensor) -> Tensor:
         letter = tokens[:, 1]

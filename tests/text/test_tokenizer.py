@@ -96,6 +96,7 @@ def test_a_small_vocabularys_marks_follow_its_merges(tmp_path: Path):
         ("no?! (yes)", ["no", "?!", "(", "yes", ")"]),
         ("The\tCAT \n sat ", ["the", "cat", "sat"]),
         ("fish &amp;amp; chips &lt;b&gt;", ["fish", "&", "chips", "<", "b", ">"]),
+        ("<b> &amp;lt;", ["<", "b", ">", "<"]),  # ftfy leaves entities be beside a tag
         ("\u2018curly\u2019 \uff37\uff29\uff24\uff25", ["'", "curly", "'", "wide"]),
         ("\x00be\x07ll\x1b[0m", ["bell"]),
     ],

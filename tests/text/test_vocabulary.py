@@ -239,6 +239,7 @@ HOSTILE = {
     "three columns": ("bad.txt", b"#version\na b c\n", "line 2: 'a b c' is not a pair"),
     "an empty line": ("bad.txt", b"#version\na b\n\na c\n", "line 3: '' is not a pair"),
     "symbols nobody made": ("bad.txt", b"#version\nan apple\n", "line 2: 'an apple' is not a pair"),
+    "a symbol nobody made": ("bad.txt", b"#version\na b\nab cd\n", "line 3: 'ab cd' is not a pair"),
     "a long line": ("bad.txt", b"#version\n" + b"a" * 100_000, f"line 2: '{'a' * 40}' is not a pair"),
 }
 
