@@ -73,8 +73,9 @@ def translate(options: argparse.Namespace) -> list[str]:
     if of_a_step < 1:
         raise ValueError("--batch_size and --accumulate_grad_batches are 1 or more")
     epoch = 1 if options.dry_run else -(-pictures[0] // of_a_step)
-    run, resumed = _run_folder(options)
-    if os.environ.get("MS_NODE_ID", "0") == "0":
+    first = os.environ.get("MS_NODE_ID", "0") == "0" and os.environ.get("MS_ROLE") != "MS_SCHED"  # of msrun's processes
+    run, resumed = _run_folder(options, first)
+    if first:
         _announce(options, pictures, run if resumed else None)
     numbers = {
         "batch-size": of_a_step, "accumulate": options.accumulate_grad_batches,
@@ -103,11 +104,13 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     return [f"{name}={value}" for name, value in fields.items()]
 
 
-def _run_folder(options: argparse.Namespace) -> tuple[Path, bool]:
+def _run_folder(options: argparse.Namespace, first: bool) -> tuple[Path, bool]:
     """Where the run is kept, and whether it is there already: the newest version, or with --no_resume the one after."""
     if options.dry_run:
-        shutil.rmtree(RUNS / options.exp_name / DRY_RUN, ignore_errors=True)  # the last one's
-        return RUNS / options.exp_name / DRY_RUN, False
+        folder = RUNS / options.exp_name / DRY_RUN
+        if first:
+            shutil.rmtree(folder, ignore_errors=True)  # the last one's
+        return folder, False
     versions = [int(path.name[8:]) for path in (RUNS / options.exp_name).glob("version_*") if path.name[8:].isdecimal()]
     newest = max(versions, default=None)
     resumed = newest is not None and not options.no_resume

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +65,15 @@ def run(options: argparse.Namespace) -> int:
     cell = ms_seg.create_model(model, checkpoint)
     check_labels(cell.preset, dataset)
     segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab)
-    # The classes are the words of a model that takes words.
-    words = segmenter.check_labels(dataset.label_set.names if cell.preset.takes_words else None)
+    segment = segmenter
+    if cell.preset.takes_words:
+        from ms_seg.inference.words import by_names
+
+        dataset = open_dataset(options.dataset, options.data, options.split, words=True)
+        segment = by_names(segmenter, dataset.label_set)
     about = _about(options, segmenter)
     folder = Path(options.save_predictions) if options.save_predictions else None
-    predictions = Remembered(ModelPredictions(partial(segmenter, labels=words), dataset, folder))
+    predictions = Remembered(ModelPredictions(segment, dataset, folder))
     kept = TallyFiles(output, {**about, **_identity(options, cell, dataset)}, _stamps(dataset))
     tally = evaluate(dataset, predictions, world, kept)
     _report(output, tally, dataset, predictions, about, world)

@@ -65,9 +65,9 @@ def worst_pictures(tally: Tally, count: int) -> list[int]:
 
 
 def check_labels(preset: Preset, dataset: SemanticDataset) -> None:
-    """Raise ValueError unless a model's outputs mean the dataset's classes.
+    """Raise ValueError unless a model's outputs mean the dataset's classes, or it takes them as words.
 
-    A model may have outputs that no class has, as EasyCV's 172nd, or take the classes as words. One without names of its own must have as many
+    A model may have outputs that no class has, as EasyCV's 172nd. One without names of its own must have as many
     outputs as there are classes.
     """
     if preset.takes_words:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mindspore import Tensor, nn
@@ -11,6 +13,10 @@ from mindspore import Tensor, nn
 from ms_seg.data.labels import LabelSet, check_names, numbered_labels
 from ms_seg.inference.execution import runner
 from ms_seg.text import Tokenizer
+
+if TYPE_CHECKING:
+    from ms_seg.inference.answer import Answer
+    from ms_seg.inference.segmenter import Segmenter
 
 OTHERS = "others"  # what a single label is told from; lang-seg's few-shot files and ModelScope write it so
 
@@ -76,6 +82,22 @@ def check_words(labels: Sequence[str]) -> tuple[str, ...]:
 def word_labels(words: tuple[str, ...]) -> LabelSet:
     """The label set of these words, in colours that neighbours do not share."""
     return LabelSet(words, numbered_labels(len(words)).palette)
+
+
+def by_names(segmenter: Segmenter, labels: LabelSet) -> Callable[[np.ndarray], Answer]:
+    """Segments by the names of a label set, in which one may stand twice, as lang-seg's list has "screen".
+
+    To the model such classes are the same; the first of them is the answer. Raises ValueError for names that the model
+    cannot take.
+    """
+    names = segmenter.check_labels(tuple(dict.fromkeys(labels.names)))
+    classes = np.array([labels.names.index(name) for name in names], np.int32)
+
+    def segment(picture: np.ndarray) -> Answer:
+        answer = segmenter(picture, labels=names)
+        return replace(answer, label_map=classes[answer.label_map], label_set=labels)
+
+    return segment
 
 
 class _Pixels(nn.Cell):

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from mindspore import nn
 
-from ms_seg.data.labels import LabelSet
 from ms_seg.data.mixture import MixedSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
-from ms_seg.inference.answer import Answer
 from ms_seg.inference.segmenter import Segmenter
-from ms_seg.inference.words import WordModel
+from ms_seg.inference.words import WordModel, by_names
 from ms_seg.systems.lseg import GivenWords
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary
@@ -83,19 +80,3 @@ def batches_with_words(
     with closing(batches(samples, start_step, stop_step, **sharing)) as feed:
         for step, (images, labels) in enumerate(feed, start_step):
             yield images, labels, Shared(words[samples.dataset_of(step)])
-
-
-def by_names(segmenter: Segmenter, labels: LabelSet) -> Callable[[np.ndarray], Answer]:
-    """Segments by the names of a label set, in which one may stand twice, as lang-seg's list has "screen".
-
-    To the model such classes are the same; the first of them is the answer. Raises ValueError for names that the model
-    cannot take.
-    """
-    names = segmenter.check_labels(tuple(dict.fromkeys(labels.names)))
-    classes = np.array([labels.names.index(name) for name in names], np.int32)
-
-    def segment(picture: np.ndarray) -> Answer:
-        answer = segmenter(picture, labels=names)
-        return replace(answer, label_map=classes[answer.label_map], label_set=labels)
-
-    return segment

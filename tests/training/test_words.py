@@ -14,9 +14,10 @@ from ms_seg.data.labels import LabelSet
 from ms_seg.data.mixture import MixedSamples
 from ms_seg.distributed import World
 from ms_seg.inference.segmenter import Segmenter
+from ms_seg.inference.words import by_names
 from ms_seg.training.recipe import Recipe
 from ms_seg.training.step import Shared, TrainStep
-from ms_seg.training.words import batches_with_words, by_names, train_on_words
+from ms_seg.training.words import batches_with_words, train_on_words
 from tests.training.words_and_colours import Flags, SmallLSeg, colours, letters, warmth
 
 RECIPE = Recipe(

@@ -39,7 +39,10 @@ class SmallLSeg(nn.Cell):
         self.word_pixel = WordPixel("depthwise", 1, "lrelu")
 
     def construct(self, images: Tensor, tokens: Tensor) -> Tensor:
-        return self.word_pixel(self.decoder(self.backbone(images)), self.text(tokens))
+        return self.word_pixel(self.pixels(images), self.text(tokens))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        return self.decoder(self.backbone(images))
 
 
 class _Decoder(nn.Cell):
