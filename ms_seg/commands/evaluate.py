@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
     parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
     parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose layout --data has")
-    parser.add_argument("--data", metavar="DIR", help="where the dataset lies; shapes is drawn and needs none")
+    parser.add_argument("--data", metavar="DIR", help="where the dataset lies; what is drawn needs none")
     parser.add_argument("--split", choices=SPLITS, default="validation", help="(default: %(default)s)")
     parser.add_argument("--output", metavar="DIR", default="evaluation", help="where to write (default: %(default)s)")
     parser.add_argument("--tta", action="store_true", help="average over six scales and mirror images")

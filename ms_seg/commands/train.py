@@ -49,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--data", metavar="DIR", action="append", default=[],
-        help="where the dataset lies, in the order of those that do; shapes is drawn and needs none",
+        help="where the dataset lies, in the order of those that do; what is drawn needs none",
     )  # fmt: skip
     parser.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
     parser.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
@@ -134,7 +134,7 @@ def _sources(options: argparse.Namespace, preset: Preset) -> list[Source]:
         given = "--vocab" if options.vocab else f"{len(options.dataset)} datasets"
         raise ValueError(f"{preset.name} has classes of its own: {given} are for a model that takes words, as lseg_*")
     folders = list(options.data)
-    sources = [(name, folders.pop(0) if folders and name != DRAWN else None) for name in options.dataset]
+    sources = [(name, folders.pop(0) if folders and name not in DRAWN else None) for name in options.dataset]
     if folders:
         raise ValueError(f"no --dataset lies in {folders[0]}: name one for each --data")
     return sources

@@ -14,12 +14,15 @@ import numpy as np
 
 from ms_seg.data.labels import LabelSet, check_names, numbered_labels, read_labels
 from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
+from ms_seg.data.phrases import Phrases
 from ms_seg.data.picture import picture_size, read_picture
 from ms_seg.data.shapes import SHAPES_LABELS, Scene, draw_scene
 
 SPLITS = ("training", "validation")
-DRAWN = "shapes"  # lies in no folder
-DATASETS = ("ade20k", "cocostuff164k", "folder", DRAWN)
+# The drawn world lies in no folder; its shapes are classes by their form, or by a phrase of a word and their form.
+_PHRASES = {"shapes": None, "shapes_coloured": "colour", "shapes_patterned": "pattern"}
+DRAWN = tuple(_PHRASES)
+DATASETS = ("ade20k", "cocostuff164k", "folder", *DRAWN)
 
 _WORDS = {"ade20k": "ade20k_lang_seg"}  # of datasets whose classes lang-seg calls otherwise, its label set
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -53,9 +56,10 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str, w
 
     Args:
         name: one of DATASETS; "folder" is a person's own (see `open_folder`).
-        folder: where it lies; "shapes" is drawn and needs none.
+        folder: where it lies; what is DRAWN needs none.
         split: "training" or "validation".
-        words: whether the classes' names are for a model that takes words. LSeg has seen other ones of ADE20K.
+        words: whether the classes' names are for a model that takes words. LSeg has seen other ones of ADE20K; and of
+            the drawn phrases, some are kept from its training.
 
     Raises: ValueError for an unknown name or split; for a missing or empty folder; for a picture without a label file
         or the other way round, naming it.
@@ -64,8 +68,9 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str, w
         raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
     if name not in DATASETS:
         raise ValueError(f"there is no dataset {name!r}: choose from {', '.join(DATASETS)}")
-    if name == DRAWN:
-        return DrawnWorld(split)
+    if name in DRAWN:
+        kind = _PHRASES[name]
+        return DrawnWorld(split, phrases=Phrases(kind, seen_alone=words and split == "training") if kind else None)
     if folder is None:
         raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
     root = Path(folder)
@@ -169,12 +174,12 @@ class DrawnWorld:
 
     Args:
         size: (height, width) of the pictures.
+        phrases: what its classes are, instead of the forms alone.
     """
 
-    label_set = SHAPES_LABELS
-
-    def __init__(self, split: str, size: tuple[int, int] = (160, 160)):
-        self.size = size
+    def __init__(self, split: str, size: tuple[int, int] = (160, 160), phrases: Phrases | None = None):
+        self.size, self.phrases = size, phrases
+        self.label_set = phrases.label_set if phrases else SHAPES_LABELS
         self._first, self._count = _FIRST_SEED[split], _SCENES[split]
         self._row = 4 * size[0] * size[1]  # picture, label map
         self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
@@ -199,7 +204,8 @@ class DrawnWorld:
         planes, checksum = self._drawn[index][: self._row], self._drawn[index][self._row :].view(np.uint32)
         if zlib.crc32(planes) != checksum:  # not drawn yet, or another process is about to finish it
             scene = self.scene(index)
-            planes[:] = np.concatenate((scene.picture.ravel(), scene.label_map.ravel()))
+            label_map = self.phrases.label_map(scene) if self.phrases else scene.label_map
+            planes[:] = np.concatenate((scene.picture.ravel(), label_map.ravel()))
             checksum[:] = zlib.crc32(planes)
         return planes.copy()
 

@@ -82,6 +82,10 @@ class Segmenter:
         self._network.words(words)  # whatever is wrong with them is not the picture's fault
         return words
 
+    def forget_words(self) -> None:
+        """Let the words be read anew: a text transformer that is being trained reads them otherwise now."""
+        self._network.words.cache_clear()
+
     def predict(
         self, pixels: np.ndarray, view: View | None = None, words: tuple[str, ...] | None = None
     ) -> tuple[np.ndarray, Geometry]:

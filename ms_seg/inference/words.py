@@ -48,21 +48,24 @@ class WordModel:
         self.pixels = self._see(images)
         return self._compare(self.pixels, words)
 
-    def _words(self, labels: tuple[str, ...]) -> Tensor:
-        """Features (K, D) float32 of these labels, computed once for the latest lists.
+    def tokens(self, labels: tuple[str, ...]) -> np.ndarray:
+        """What the text transformer reads of these labels: (K, L) int32.
 
         Raises ValueError for a label that is too long for the model, and for two that are the same to it.
         """
         tokens = self._tokenizer(labels)
-        # What comes after the last end mark changes nothing, and costs time; few widths, for each is compiled.
-        width = int(tokens.argmax(axis=1).max()) + 1
-        tokens = np.ascontiguousarray(tokens[:, : -(-width // _WIDTH) * _WIDTH])
         first: dict[bytes, str] = {}
         for label, row in zip(labels, tokens, strict=True):
             other = first.setdefault(row.tobytes(), label)
             if other != label:
                 raise ValueError(f"the labels {other!r} and {label!r} are the same words to the model: leave one out")
-        return self._read(Tensor(tokens))
+        # What comes after the last end mark changes nothing, and costs time; few widths, for each is compiled.
+        width = int(tokens.argmax(axis=1).max()) + 1
+        return np.ascontiguousarray(tokens[:, : -(-width // _WIDTH) * _WIDTH])
+
+    def _words(self, labels: tuple[str, ...]) -> Tensor:
+        """Features (K, D) float32 of these labels, computed once for the latest lists. Raises as `tokens` does."""
+        return self._read(Tensor(self.tokens(labels)))
 
 
 def check_words(labels: Sequence[str]) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ class Recipe:
     warmup_ratio: Annotated[float, "the share of the learning rate that the warm-up begins with"] = 1e-6
     power: Annotated[float, "of the polynomial in which the learning rate falls to zero at the last step"] = 1.0
     decay_every: Annotated[int, "steps between two values of that polynomial, such as those of an epoch"] = 1
-    head_multiplier: Annotated[float, "how many times the learning rate the decoder gets"] = 10.0
+    head_multiplier: Annotated[float, "how many times the learning rate the decoder and what follows it get"] = 10.0
+    train_text: Annotated[bool, "of a model that takes words, whether its text transformer learns too"] = False
     undecayed: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is cut to this; 0 leaves it"] = 0.0
     ema: Annotated[float, "the share of its old value that the average of the weights keeps; 0 keeps no average"] = 0.0

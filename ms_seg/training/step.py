@@ -152,7 +152,8 @@ class _Scaled(nn.Cell):
         return loss * scale, loss
 
 
-# Of one gradient, for HyperMap: a comprehension over those of a ViT-L takes half a minute to compile, this half a second.
+# Of one gradient, for HyperMap: a comprehension over those of a ViT-L takes half a minute to compile, this half a
+# second.
 _times = ops.MultitypeFuncGraph("times")
 _squared = ops.MultitypeFuncGraph("squared")
 

@@ -24,7 +24,7 @@ from ms_seg.training.losses import WordLoss
 from ms_seg.training.recipe import Recipe
 from ms_seg.training.semantic import Validation
 from ms_seg.training.step import Batch, Shared
-from ms_seg.training.trainer import Trainer
+from ms_seg.training.trainer import Scores, Trainer
 
 _MULTIPLE = 32  # pixels, of LSeg's coarsest map
 
@@ -43,8 +43,9 @@ def train_on_words(
 ) -> None:
     """Train an LSeg by its recipe; see `Trainer` for what the run folder holds.
 
-    The text transformer is left as it is, and the names of the datasets' classes go through it once. Each step's batch
-    comes from one of the datasets and is compared with its names; for each number of names the step is compiled once.
+    Each step's batch comes from one of the datasets and is compared with the names of its classes; for each number of
+    names the step is compiled once. The text transformer is left as it is, and they go through it once, unless the
+    recipe trains it: then they are read in every step.
 
     vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, names that the model cannot take,
     and crops that it cannot.
@@ -57,17 +58,25 @@ def train_on_words(
         if len(dataset.label_set) < 2:
             raise ValueError(f"a dataset has the class {dataset.label_set.names[0]!r} alone: there is nothing to tell")
     for parameter in model.text.get_parameters():
-        parameter.requires_grad = False
+        parameter.requires_grad = recipe.train_text
     rule, vocabulary = model.preset.preprocessing, find_vocabulary(vocab, model.checkpoint)
     samples = MixedSamples(datasets, recipe, rule.mean, rule.std)
-    trainer = Trainer(model, WordLoss(GivenWords(model)), recipe, run, world, tensorboard)
+    loss = WordLoss(model if recipe.train_text else GivenWords(model))
+    trainer = Trainer(model, loss, recipe, run, world, tensorboard)
     if resume:
         trainer.resume()
     reader = WordModel(model, Tokenizer(vocabulary))  # after resuming: a run may have begun with a text tower of chance
-    words = [reader.words(dataset.label_set.names).asnumpy() for dataset in datasets]
+    read = reader.tokens if recipe.train_text else lambda names: reader.words(names).asnumpy()
+    words = [read(dataset.label_set.names) for dataset in datasets]
     sharing = {"batch_size": recipe.batch_size, "rank": world.rank, "ranks": world.size, "workers": workers}
-    segment = by_names(Segmenter(model, vocab=vocabulary), validation.label_set)
-    trainer.train(partial(batches_with_words, samples, words, **sharing), Validation(segment, validation, world))
+    segmenter = Segmenter(model, vocab=vocabulary)
+    score = Validation(by_names(segmenter, validation.label_set), validation, world)
+
+    def validate(cell: nn.Cell) -> Scores:
+        segmenter.forget_words()
+        return score(cell)
+
+    trainer.train(partial(batches_with_words, samples, words, **sharing), validate)
 
 
 def batches_with_words(
@@ -75,7 +84,7 @@ def batches_with_words(
 ) -> Generator[Batch, None, None]:
     """What `batches` yields, and as a third the words (K, D) float32 of the labels of the step's dataset.
 
-    words: of each dataset. sharing: the other arguments of `batches`.
+    words: of each dataset, or their tokens (K, L) int32. sharing: the other arguments of `batches`.
     """
     with closing(batches(samples, start_step, stop_step, **sharing)) as feed:
         for step, (images, labels) in enumerate(feed, start_step):

@@ -283,3 +283,15 @@ def test_the_room_imports_no_mindspore():
     modules = "semantic, ms_seg.data.preflight, ms_seg.data.order, ms_seg.data.archives"
     code = f"import sys, ms_seg.data.{modules}; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+@pytest.mark.parametrize(("name", "every", "seen"), [("shapes_coloured", 57, 46), ("shapes_patterned", 27, 21)])
+def test_the_drawn_world_by_phrases_keeps_some_of_them_from_models_that_take_words(name, every, seen):
+    scene = open_dataset("shapes", None, "training").scene(3)
+    for words, count in ((False, every), (True, seen)):
+        dataset = open_dataset(name, None, "training", words)
+        labels = dataset.labels(3)
+        assert len(dataset.label_set) == count == len(set(dataset.label_set.names))
+        assert np.array_equal(dataset.picture(3), scene.picture)
+        assert np.array_equal(labels, dataset.phrases.label_map(scene)) and np.array_equal(labels, dataset.labels(3))
+    assert len(open_dataset(name, None, "validation", words=True).label_set) == every

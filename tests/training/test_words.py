@@ -13,6 +13,7 @@ import pytest
 from ms_seg.data.labels import LabelSet
 from ms_seg.data.mixture import MixedSamples
 from ms_seg.distributed import World
+from ms_seg.evaluation.semantic import ConfusionMatrix
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.inference.words import by_names
 from ms_seg.training.recipe import Recipe
@@ -87,6 +88,19 @@ def test_the_text_transformer_stays_as_it_is_and_everything_else_moves(whole):
     for parameter in model.get_parameters():
         stays = np.array_equal(parameter.asnumpy(), start[parameter.name])
         assert stays == parameter.name.startswith("text."), parameter.name
+
+
+def test_a_text_transformer_that_learns_too_is_read_anew_at_every_validation(vocab, tmp_path):
+    recipe = replace(RECIPE, train_text=True, steps=40, validate_every=20)
+    model = train(SmallLSeg(), tmp_path, recipe, vocab)
+    start = {parameter.name: parameter.asnumpy() for parameter in SmallLSeg().get_parameters()}
+    assert all(not np.array_equal(p.asnumpy(), start[p.name]) for p in model.text.trainable_params())
+    flags, matrix = colours(6, seed=1), ConfusionMatrix(3)
+    answer = by_names(Segmenter(model, vocab=vocab), flags.label_set)
+    for index in range(len(flags)):
+        matrix.update(answer(flags.picture(index)).label_map, flags.labels(index))
+    first, last = (line["mIoU"] for line in lines(tmp_path) if "mIoU" in line)
+    assert last == pytest.approx(matrix.miou, abs=1e-6) and last != first
 
 
 def test_a_batch_carries_the_words_of_the_dataset_that_it_is_from():
