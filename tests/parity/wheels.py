@@ -45,6 +45,7 @@ def package(name: str, folder: Path) -> None:
     if name not in sys.modules:
         made = types.ModuleType(name)
         made.__path__ = [str(folder)]
+        made.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)  # others ask whether it is here
         sys.modules[name] = made
 
 
