@@ -118,11 +118,11 @@ def open_folder(root: Path, split: str) -> LabelledFolder:
 
 
 def first_pictures(dataset: SemanticDataset, count: int) -> SemanticDataset:
-    """The first pictures of a dataset alone. Raises ValueError for none, and for a dataset that lies in no folder."""
-    if not isinstance(dataset, LabelledFolder):
-        raise ValueError("the drawn world is whole or not at all: its first pictures cannot be taken alone")
+    """The first pictures of a dataset alone. Raises ValueError for none."""
     if count < 1:
         raise ValueError("the first 0 pictures are no dataset: take at least 1")
+    if isinstance(dataset, DrawnWorld):
+        return DrawnWorld(dataset.split, dataset.size, dataset.phrases, count)
     return replace(dataset, files=dataset.files[:count])
 
 
@@ -175,12 +175,15 @@ class DrawnWorld:
     Args:
         size: (height, width) of the pictures.
         phrases: what its classes are, instead of the forms alone.
+        most: how many pictures it has at most.
     """
 
-    def __init__(self, split: str, size: tuple[int, int] = (160, 160), phrases: Phrases | None = None):
-        self.size, self.phrases = size, phrases
+    def __init__(
+        self, split: str, size: tuple[int, int] = (160, 160), phrases: Phrases | None = None, most: int | None = None
+    ):
+        self.split, self.size, self.phrases = split, size, phrases
         self.label_set = phrases.label_set if phrases else SHAPES_LABELS
-        self._first, self._count = _FIRST_SEED[split], _SCENES[split]
+        self._first, self._count = _FIRST_SEED[split], min(_SCENES[split], most or _SCENES[split])
         self._row = 4 * size[0] * size[1]  # picture, label map
         self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ms_seg.data.labels import read_labels
 from ms_seg.data.numbering import coco_stuff
-from ms_seg.data.semantic import DATASETS, DrawnWorld, open_dataset
+from ms_seg.data.semantic import DATASETS, DrawnWorld, first_pictures, open_dataset
 from ms_seg.data.shapes import draw_scene
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
 
@@ -295,3 +295,13 @@ def test_the_drawn_world_by_phrases_keeps_some_of_them_from_models_that_take_wor
         assert np.array_equal(dataset.picture(3), scene.picture)
         assert np.array_equal(labels, dataset.phrases.label_map(scene)) and np.array_equal(labels, dataset.labels(3))
     assert len(open_dataset(name, None, "validation", words=True).label_set) == every
+
+
+def test_the_first_pictures_of_a_dataset_are_a_dataset():
+    world = first_pictures(open_dataset("shapes_coloured", None, "training", words=True), 5)
+    whole = open_dataset("shapes_coloured", None, "training", words=True)
+    assert len(world) == 5 and world.name(4) == whole.name(4)
+    assert np.array_equal(world.labels(4), whole.labels(4)) and world.label_set.names == whole.label_set.names
+    assert len(first_pictures(open_dataset("shapes", None, "validation"), 10_000)) == 200
+    with pytest.raises(ValueError, match="the first 0 pictures are no dataset"):
+        first_pictures(world, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BAR = 0.37  # ground without an error, and every shape taken for the same one, comes to 0.356
-NUMBERS = ["--steps", "600", "--validate-every", "600", "--keep-every", "600"]
+NUMBERS = ["--steps", "600", "--validate-every", "600", "--keep-every", "600", "--pictures", "1000"]
 
 
 def test_in_two_minutes_a_model_tells_shapes_apart_that_it_has_never_seen(tmp_path: Path):
