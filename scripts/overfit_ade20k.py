@@ -22,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path, metavar="PICTURES")
     parser.add_argument("--output", type=Path, default=Path("overfit"), metavar="RUN")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1000)
     options = parser.parse_args()
 
     data = options.output / "data"
@@ -30,12 +30,13 @@ def main() -> int:
         for split in ("training", "validation"):
             shutil.copytree(options.pictures / kind / "validation", data / kind / split, dirs_exist_ok=True)
     numbers = {
-        "steps": options.steps, "batch-size": 3, "crop-size": 256, "short-side": 256, "long-side": 1024,
+        "steps": options.steps, "batch-size": 3, "crop-size": 512, "short-side": 512, "long-side": 2048,
         "scale-min": 1.0, "scale-max": 1.0, "cat-max-ratio": 1.0, "flip": 0.0, "photometric": "false",
         "learning-rate": 1e-3, "head-multiplier": 1.0, "warmup-steps": 20, "weight-decay": 0.0,
         "validate-every": 100, "keep-every": 100,
     }  # fmt: skip
     command = [sys.executable, "-m", "ms_seg", "train", "--model", "segformer_b0_ade20k_mmseg", "--dataset", "ade20k"]
+    command += ["--override", "drop_path_rate=0", "--override", "dropout_rate=0"]
     command += ["--data", str(data.resolve()), "--output", str((options.output / "run").resolve()), "--workers", "0"]
     command += [part for key, value in numbers.items() for part in (f"--{key}", str(value))]
     if subprocess.run(command, cwd=ROOT).returncode:

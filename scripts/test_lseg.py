@@ -9,7 +9,6 @@ scores the validation split of ADE20K in --data-path. Without --eval its predict
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,12 +17,15 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from lang_seg import MODELS, add_head, add_unused, ending, find_model, head_fields  # noqa: E402
 
 import ms_seg  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
+from ms_seg.data.augmentation_lang_seg import normalise  # noqa: E402
 from ms_seg.data.labels import LabelSet  # noqa: E402
 from ms_seg.data.picture import read_picture  # noqa: E402
 from ms_seg.data.semantic import SemanticDataset, open_dataset  # noqa: E402
@@ -33,18 +35,13 @@ from ms_seg.evaluation.predictions import ModelPredictions, Remembered  # noqa: 
 from ms_seg.evaluation.semantic import ConfusionMatrix  # noqa: E402
 from ms_seg.inference import Answer  # noqa: E402
 from ms_seg.inference.multi_eval import CITYSCAPES_SCALES, MultiEval  # noqa: E402
+from ms_seg.inference.postprocessing import Logits, label_pixels  # noqa: E402
+from ms_seg.inference.preprocessing import Geometry  # noqa: E402
 
-MODELS = {
-    "clip_vitl16_384": "lseg_vitl16_ade20k",
-    "clip_vitb32_384": "lseg_vitb32_ade20k",
-    "clipRN50x16_vitl16_384": "lseg_rn50x16_vitl16_ade20k",
-}
-HEAD_BLOCKS = ("none", "bottleneck", "depthwise")  # by --arch_option
 WORDS_OF_A_DATASET = "default"  # of --label_src
 OUTPUT = Path("outdir_ours")  # where the original writes
 LOGS = Path("logs")
 
-# The original takes these too; what they say does not reach its figures.
 _SWITCHES = (
     "--aux", "--se-loss", "--no-cuda", "--test-val", "--no-val", "--no-scaleinv", "--widehead", "--widehead_hr",
     "--no-strict",
@@ -58,43 +55,39 @@ Segment = Callable[[np.ndarray], Answer]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
-    try:
-        return run(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"test_lseg: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return ending("test_lseg", "stopped", run, _parser().parse_args(arguments))
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Load the model, then do what the options ask for."""
     if options.weights is None:
         raise ValueError("there are no weights to test: pass their file as --weights")
-    if options.backbone not in MODELS:
-        raise ValueError(f"no LSeg model has the backbone {options.backbone!r}: choose from {', '.join(MODELS)}")
+    name = find_model(options.backbone)
     if options.label_src != WORDS_OF_A_DATASET:
         pictures = find_pictures(options.pictures)
-        return draw(_segment(options, options.label_src.split(",")), pictures)
+        multi = _load(name, options)
+        draw(partial(multi, labels=multi.check_labels(options.label_src.split(","))), pictures)
+        return
     dataset = open_dataset(options.dataset, options.data_path, "validation", words=True)
-    segment = _segment(options, dataset.label_set.names)
-    return score(segment, dataset, options) if options.eval else draw_all(segment, dataset)
+    from ms_seg.inference.words import by_names
+
+    segment = by_names(_load(name, options), dataset.label_set)
+    if options.eval:
+        score(segment, dataset, options)
+    else:
+        draw_all(segment, dataset)
 
 
-def draw(segment: Segment, pictures: Sequence[Path]) -> int:
+def draw(segment: Segment, pictures: Sequence[Path]) -> None:
     """Every picture under the colours of its words with a legend, its label map and its segments."""
     with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
         for path, stem in output_stems(pictures).items():
             overlay, *_ = segment(read_picture(path)).save(OUTPUT, stem)
             bar.note(f"{path} -> {overlay}")
             bar()
-    return 0
 
 
-def score(segment: Segment, dataset: SemanticDataset, options: argparse.Namespace) -> int:
+def score(segment: Segment, dataset: SemanticDataset, options: argparse.Namespace) -> None:
     """Print pixAcc and mIoU, and log them with each class's IoU."""
     matrix = evaluate(dataset, Remembered(ModelPredictions(segment, dataset)), World(0, 1, [])).matrix
     accuracy, ious = figures(matrix)
@@ -104,7 +97,6 @@ def score(segment: Segment, dataset: SemanticDataset, options: argparse.Namespac
     with (LOGS / f"log_test_{options.jobname}_{options.dataset}.txt").open("a") as log:
         log.write(f"dataset {options.dataset} ==> pixAcc: {accuracy:.4f}, mIoU: {ious.mean():.4f}\n")
         log.write("".join(f"{iou:.4f}, " for iou in ious) + "\n")
-    return 0
 
 
 def figures(matrix: ConfusionMatrix) -> tuple[float, np.ndarray]:
@@ -112,7 +104,7 @@ def figures(matrix: ConfusionMatrix) -> tuple[float, np.ndarray]:
     return matrix.aacc, np.nan_to_num(matrix.per_class_iou)
 
 
-def draw_all(segment: Segment, dataset: SemanticDataset) -> int:
+def draw_all(segment: Segment, dataset: SemanticDataset) -> None:
     """The label map of each picture of a dataset, as `python -m ms_seg evaluate --predictions` reads them."""
     predictions = ModelPredictions(segment, dataset, OUTPUT)
     with progress_bar(len(dataset), "segmenting", log="ms_seg") as bar:
@@ -120,7 +112,6 @@ def draw_all(segment: Segment, dataset: SemanticDataset) -> int:
             predictions.label_map(index)
             bar()
     print(f"{len(dataset)} label maps in {OUTPUT}")
-    return 0
 
 
 def palette(count: int) -> np.ndarray:
@@ -133,41 +124,27 @@ def palette(count: int) -> np.ndarray:
     return colours
 
 
-def _segment(options: argparse.Namespace, labels: Sequence[str]) -> Segment:
+class MultiSegmenter:
+    """Segments as a `Segmenter` does, but with what `look` makes of many views."""
+
+    def __init__(self, segmenter: ms_seg.Segmenter, look: MultiEval):
+        self.segmenter, self.look, self.check_labels = segmenter, look, segmenter.check_labels
+
+    def __call__(self, picture: np.ndarray, labels: tuple[str, ...]) -> Answer:
+        rule, size = self.segmenter.preset.preprocessing, picture.shape[:2]
+        image = normalise(picture, rule.mean, rule.std)
+        total = self.look(image, partial(self.segmenter.run, words=labels))
+        logits = Logits(total, Geometry(size, size, size), via_input=False)
+        label_set = LabelSet(labels, palette(len(labels)))
+        label_map, scores = label_pixels(logits)
+        return Answer(picture, label_map, label_set, scores, self.segmenter.preset.name, logits=logits)
+
+
+def _load(name: str, options: argparse.Namespace) -> MultiSegmenter:
     set_up_device(options.device)
-    model = ms_seg.create_model(
-        MODELS[options.backbone],
-        options.weights,
-        head_block=HEAD_BLOCKS[options.arch_option],
-        block_depth=max(options.block_depth, 1),  # the original's 0 is once, too
-        activation=options.activation,
-    )
-    segmenter = ms_seg.Segmenter(model, options.mode, vocab=options.vocab)
-    if options.label_src == WORDS_OF_A_DATASET:  # in lang-seg's list for ADE20K "screen" stands twice
-        words, names = segmenter.check_labels(tuple(dict.fromkeys(labels))), tuple(labels)
-    else:
-        words = names = segmenter.check_labels(labels)
-    of_name = [words.index(name) for name in names]
-    citys = options.dataset == "citys"
-    look = MultiEval(2048, 768, CITYSCAPES_SCALES) if citys else MultiEval()
-    label_set = LabelSet(names, palette(len(names)))
-
-    def segment(picture: np.ndarray) -> Answer:
-        image = ((picture.astype(np.float32) / 255 - 0.5) / 0.5).transpose(2, 0, 1)
-        total = look(np.ascontiguousarray(image), partial(segmenter.run, words=words))[of_name]
-        labels = total.argmax(axis=0).astype(np.int32)
-        return Answer(picture, labels, label_set, _probabilities(total, labels), model.preset.name)
-
-    return segment
-
-
-def _probabilities(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(K,) of 0..1: the mean softmax of each label over the pixels it was chosen for, of logits summed over scales."""
-    sums, areas = np.zeros(len(logits)), np.bincount(labels.ravel(), minlength=len(logits))
-    for row, chosen in zip(logits.transpose(1, 2, 0), labels, strict=True):  # (W, K), (W,)
-        probabilities = 1 / np.exp(row - np.take_along_axis(row, chosen[:, None], 1)).sum(axis=1)
-        sums += np.bincount(chosen, probabilities, len(logits))
-    return sums / np.maximum(areas, 1)
+    model = ms_seg.create_model(name, options.weights, **head_fields(options))
+    look = MultiEval(2048, 768, CITYSCAPES_SCALES) if options.dataset == "citys" else MultiEval()
+    return MultiSegmenter(ms_seg.Segmenter(model, options.mode, vocab=options.vocab), look)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,17 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--label_src", default=WORDS_OF_A_DATASET, metavar="A,B,C", help="words to segment --pictures by")
     add("--pictures", nargs="+", default=["inputs/cat1.jpeg"], metavar="FILE", help="(default: the original's)")
     add("--jobname", default="default", help="a name for the log (default: %(default)s)")
-    add("--arch_option", type=int, choices=range(3), default=0, help="spatial regularisation: 0 none, 1 bottleneck, 2")
-    add("--block_depth", type=int, default=0, metavar="N", help="how often it is applied")
-    add("--activation", choices=("lrelu", "tanh", "relu"), default="lrelu", help="between two of its blocks")
+    add_head(parser, ("lrelu", "tanh", "relu"))
     add("--vocab", metavar="FILE", help="CLIP's vocabulary, where it is not found by itself")
     add_device(parser)
     add_mode(parser)
-    unused = parser.add_argument_group("taken as the original takes them; the figures do not depend on them")
-    for name in _SWITCHES:
-        unused.add_argument(name, action="store_true")
-    for name in _VALUES:
-        unused.add_argument(name, metavar="X")
+    add_unused(parser, "the figures do", _SWITCHES, _VALUES)
     return parser
 
 

@@ -9,13 +9,14 @@ are added to logs/fewshot/log_fewshot-test_nshotN_DATASET.txt.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from lang_seg import add_unused, ending  # noqa: E402
 
 import ms_seg  # noqa: E402
 from convert.atomic import whole_file  # noqa: E402
@@ -43,17 +44,7 @@ _VALUES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
-    try:
-        run(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"test_lseg_zs: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return ending("test_lseg_zs", "stopped: the same command continues", run, _parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -124,11 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vocab", metavar="FILE", help="CLIP's vocabulary, where it is not found by itself")
     add_device(parser)
     add_mode(parser)
-    unused = parser.add_argument_group("taken as the original takes them; the figures do not depend on them")
-    for name in _SWITCHES:
-        unused.add_argument(name, action="store_true")
-    for name in _VALUES:
-        unused.add_argument(name, metavar="X")
+    add_unused(parser, "the figures do", _SWITCHES, _VALUES)
     return parser
 
 

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
 from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
@@ -26,12 +28,6 @@ from ms_seg.data.semantic import DATASETS, open_dataset  # noqa: E402
 from ms_seg.presets import find_preset  # noqa: E402
 from ms_seg.training.recipe import recipe_for  # noqa: E402
 
-MODELS = {
-    "clip_vitl16_384": "lseg_vitl16_ade20k",
-    "clip_vitb32_384": "lseg_vitb32_ade20k",
-    "clipRN50x16_vitl16_384": "lseg_rn50x16_vitl16_ade20k",
-}
-HEAD_BLOCKS = ("none", "bottleneck", "depthwise")  # by --arch_option
 RATE_OF = 16  # pictures at a time that --base_lr is meant for
 RUNS, DRY_RUN = Path("checkpoints"), "dry_run"
 FEATURES = 256
@@ -63,8 +59,7 @@ def translate(options: argparse.Namespace) -> list[str]:
     for name in _BROKEN:
         if getattr(options, name.strip("-").replace("-", "_")):
             raise ValueError(f"{name} does not work in the original, and is not made to work here")
-    if options.backbone not in MODELS:
-        raise ValueError(f"no LSeg model has the backbone {options.backbone!r}: choose from {', '.join(MODELS)}")
+    model = find_model(options.backbone)
     if options.finetune_weights and (options.vit_weights or options.clip_weights):
         raise ValueError("--finetune_weights is a whole model: leave out --vit-weights and --clip-weights")
     processes = int(os.environ.get("MS_WORKER_NUM", "1"))
@@ -83,7 +78,7 @@ def translate(options: argparse.Namespace) -> list[str]:
         "optimizer": "adam" if options.midasproto else "sgd", "momentum": options.momentum,
         "learning-rate": options.base_lr / RATE_OF * options.batch_size, "weight-decay": options.weight_decay,
     }  # fmt: skip
-    words = ["train", "--model", MODELS[options.backbone], "--dataset", options.dataset, "--output", str(run)]
+    words = ["train", "--model", model, "--dataset", options.dataset, "--output", str(run)]
     words += [] if options.data_path is None else ["--data", options.data_path]
     words += [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
     words += [part for override in _overrides(options) for part in ("--override", override)]
@@ -96,12 +91,9 @@ def translate(options: argparse.Namespace) -> list[str]:
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:
-    """Fields of the model that are to be otherwise. The original's block is applied once with --block_depth 0 too."""
+    """Fields of the model that are to be otherwise."""
     fields = {} if options.num_features == FEATURES else {"features": options.num_features}
-    if options.arch_option:
-        fields |= {"head_block": HEAD_BLOCKS[options.arch_option], "block_depth": max(options.block_depth, 1)}
-        fields |= {"activation": options.activation}
-    return [f"{name}={value}" for name, value in fields.items()]
+    return [f"{name}={value}" for name, value in {**fields, **head_fields(options)}.items()]
 
 
 def _run_folder(options: argparse.Namespace, first: bool) -> tuple[Path, bool]:
@@ -165,9 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weight_decay", type=float, default=1e-4, help="(default: %(default)s)")
     add("--midasproto", action="store_true", help="Adam, not SGD")
     add("--num_features", type=int, default=FEATURES, metavar="N", help="the decoder's width (default: %(default)s)")
-    add("--arch_option", type=int, choices=(0, 1, 2), default=0, help=f"the head's block: {', '.join(HEAD_BLOCKS)}")
-    add("--block_depth", type=int, default=0, metavar="N", help="how often that block is applied")
-    add("--activation", choices=("lrelu", "tanh"), default="lrelu", help="between those times")
+    add_head(parser, ("lrelu", "tanh"))
     add("--vit-weights", metavar="FILE", help="of timm's image transformer, to begin with")
     add("--clip-weights", metavar="FILE", help="OpenAI's archive, for the text transformer")
     add("--finetune_weights", metavar="FILE", help="a whole LSeg, to begin with")
@@ -177,13 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="one step, on the first pictures alone")
     add("--train", nargs=argparse.REMAINDER, default=[], metavar="OPTION", help="last: options of ms_seg train")
     add_device(parser)
-    unused = parser.add_argument_group("taken as the original takes them; nothing of the training depends on them")
-    for name in _SWITCHES:
-        unused.add_argument(name, action="store_true")
-    for name in _VALUES:
-        unused.add_argument(name, metavar="X")
+    add_unused(parser, "what is trained does", _SWITCHES, _VALUES)
     for name in _BROKEN:
-        unused.add_argument(name, action="store_true", help="refused: it does not work in the original")
+        add(name, action="store_true", help="refused: it does not work in the original")
     return parser
 
 

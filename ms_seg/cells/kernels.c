@@ -72,7 +72,7 @@ typedef struct {
 } Shape;
 
 static Shape shape_of_first(const int *ranks, int64_t **shapes) {
-    int64_t *copy = malloc(ranks[0] * sizeof *copy + 1);
+    int64_t *copy = malloc(ranks[0] * sizeof *copy + 1); /* a scalar has none, and malloc may give nothing for it */
     if (copy)
         memcpy(copy, shapes[0], ranks[0] * sizeof *copy);
     int64_t *end = copy ? copy + ranks[0] : copy;

@@ -31,9 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--labels", metavar="A,B,C", help="words to tell apart, for a model that takes words")
     words.add_argument("--text", metavar="WORD", help="one word, to be told from everything else")
-    parser.add_argument(
-        "--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or a folder of it"
-    )
+    parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_device(parser)

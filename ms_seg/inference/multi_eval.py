@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms_seg.data.augmentation_lang_seg import resized_size
 from ms_seg.inference.resizing import resize
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -36,16 +37,9 @@ class MultiEval:
         """A normalised image (3, H, W) float32 -> the sum of its logits over all scales, (K, H, W) float32."""
         size, total = image.shape[1:], 0
         for scale in self.scales:
-            scaled = resize(image, self._scaled(size, scale), align_corners=True)
+            scaled = resize(image, resized_size(size, math.ceil(self.base_size * scale)), align_corners=True)
             total = total + resize(self._look(scaled, run), size, align_corners=True)
         return total
-
-    def _scaled(self, size: tuple[int, int], scale: float) -> tuple[int, int]:
-        height, width = size
-        long_side = math.ceil(self.base_size * scale)
-        if height > width:
-            return long_side, max(1, int(width * long_side / height + 0.5))
-        return max(1, int(height * long_side / width + 0.5)), long_side
 
     def _look(self, image: np.ndarray, run: Run) -> np.ndarray:
         """The logits of an image (3, h, w), averaged where windows overlap: (K, h, w)."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import types
+import importlib
 
 import numpy as np
 import pytest
@@ -18,21 +16,13 @@ CLASSES, BASE, CROP = 5, 52, 48
 
 @pytest.fixture(scope="module")
 def original():
-    """encoding/models/sseg/base.py, with what it imports for other purposes left empty."""
-    path = wheels.unpacked("torch-encoding", "1.2.1") / "encoding" / "models" / "sseg" / "base.py"
-    package = "original_encoding"
-    for name in (package, f"{package}.models", f"{package}.models.sseg"):
-        sys.modules[name] = types.ModuleType(name)
-        sys.modules[name].__path__ = []
-    sys.modules[f"{package}.models.backbone"] = types.ModuleType("backbone")
-    sys.modules[f"{package}.utils"] = types.ModuleType("utils")
-    sys.modules[f"{package}.utils"].batch_pix_accuracy = sys.modules[f"{package}.utils"].batch_intersection_union = None
-    specification = importlib.util.spec_from_file_location(f"{package}.models.sseg.base", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    yield module
-    for name in [name for name in sys.modules if name.startswith(package)]:
-        del sys.modules[name]
+    """encoding/models/sseg/base.py, without what it imports for other purposes."""
+    folder = wheels.unpacked("torch-encoding", "1.2.1") / "encoding"
+    wheels.package("encoding", folder)
+    wheels.package("encoding.models", folder / "models")
+    wheels.package("encoding.models.sseg", folder / "models" / "sseg")
+    wheels.leave_out("encoding.models.backbone", "encoding.utils")
+    return importlib.import_module("encoding.models.sseg.base")
 
 
 class Network(torch.nn.Module):
