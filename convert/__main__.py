@@ -15,6 +15,7 @@ from convert.atomic import whole_file
 from convert.plan import Plan, Source, find_layout, recognise
 from convert.progress import progress_bar
 from convert.writing import write_checkpoint
+from ms_seg.commands.override import add_override
 
 MINDSPORE_ENDINGS = (".ckpt", ".safetensors")
 TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
@@ -42,7 +43,7 @@ def convert(options: argparse.Namespace) -> int:
             model, metadata = f"{source.layout.system} for {options.to}", {}
             plan = source.plan_back(find_layout(options.to, source.layout.system))
         else:
-            model, metadata, plan = _plan_forward(source, tensors.metadata, options.model)
+            model, metadata, plan = _plan_forward(source, tensors.metadata, options)
         report = _report(options.source, tensors.container, model, source, plan)
         print(_summary(report))
         if options.report:
@@ -67,13 +68,15 @@ def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
         raise ValueError(f"{target} is the source itself: choose another name")
 
 
-def _plan_forward(source: Source, metadata: dict[str, str], name: str | None) -> tuple[str, dict[str, str], Plan]:
+def _plan_forward(
+    source: Source, metadata: dict[str, str], options: argparse.Namespace
+) -> tuple[str, dict[str, str], Plan]:
     """What the file becomes, what the written file says of itself, and the plan."""
-    from ms_seg.loading import identify, outline, shapes_of
+    from ms_seg.loading import identify, outline, plan_for, shapes_of
     from ms_seg.notes import describe
 
-    preset = identify(source, metadata, name or "auto")
-    plan = source.plan(shapes_of(outline(preset)))
+    preset = identify(source, metadata, options.model or "auto", dict(options.override))
+    plan = plan_for(source, preset, shapes_of(outline(preset)))
     part = source.layout.covers.rstrip(".")
     return f"{part} of {preset.name}" if part else preset.name, describe(preset, part), plan
 
@@ -126,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", metavar="TARGET", help=".ckpt or .safetensors; with --to also .pth", type=Path)
     parser.add_argument("--model", metavar="NAME", help="what it becomes (default: inferred from keys and shapes)")
+    add_override(parser)
     parser.add_argument("--to", metavar="LAYOUT", help="write a MindSpore checkpoint back in this layout: hf, mmseg")
     parser.add_argument("--dry-run", action="store_true", help="make the plan and report it, write no checkpoint")
     parser.add_argument("--report", metavar="FILE.json", help="write where every tensor went", type=Path)

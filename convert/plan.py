@@ -36,7 +36,7 @@ class Plan:
     """steps carry tensors over; dropped says why a key of the source is not needed; restored are written as zeros.
 
     What keeps a plan from being applied: unused keys of the source, unfilled names of the target, and clashes of shape
-    (name, shape in the source, shape in the target).
+    (name, shape in the source, shape in the target). hint: what a person may have meant then.
     """
 
     layout: Layout
@@ -47,6 +47,7 @@ class Plan:
     unused: tuple[str, ...] = ()
     unfilled: tuple[str, ...] = ()
     clashes: tuple[tuple[str, Shape, Shape | None], ...] = ()
+    hint: str = ""
 
     @property
     def complete(self) -> bool:
@@ -77,7 +78,7 @@ class Plan:
             + (f"{list(wants)} in the model" if wants is not None else "which the model does not have")
             for name, has, wants in self.clashes
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, self.hint] if self.hint else lines)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Source:
         """
         names = {name.removeprefix(self.prefix): name for name in self.tensors}
         if target is not None:
-            target = {name: shape for name, shape in target.items() if name.startswith(self.layout.covers)}
+            covers, lacks = self.layout.covers, self.layout.lacks
+            target = {n: shape for n, shape in target.items() if n.startswith(covers) and not n.startswith(lacks)}
         return _plan(self.layout, self.layout.rows, names, self.tensors, target)
 
     def plan_back(self, layout: Layout) -> Plan:

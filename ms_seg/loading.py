@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
-from convert.plan import Source, recognise
+from convert.plan import Plan, Source, recognise
 from ms_seg.data.labels import labels_of
 from ms_seg.notes import noted_arithmetic, noted_labels, noted_preprocessing
 from ms_seg.presets import Preset, find_preset, preset_for
@@ -40,9 +41,9 @@ def load_model(
         if other_classes:
             shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        plan = source.plan(shapes)
+        plan = plan_for(source, preset, shapes)
         if not plan.complete:
-            raise CheckpointError(f"{checkpoint}: {plan.explain()}{_hint(source, preset)}")
+            raise CheckpointError(f"{checkpoint}: {plan.explain()}")
         for target, entry in plan.apply(tensors).items():
             if target not in fresh:
                 parameters[target].set_data(Tensor(entry.numpy()))
@@ -102,7 +103,8 @@ def identify(
     """
     arithmetic = source.layout.arithmetic or noted_arithmetic(metadata)
     if name == "auto":
-        preset = preset_for(source.layout.system, source.arguments, metadata.get("model"))
+        system = None if source.layout.covers else source.layout.system
+        preset = preset_for(system, source.arguments, metadata.get("model"))
     else:
         preset = find_preset(name)
     noted = {key: value for key, value in arithmetic.items() if key in preset.arguments}
@@ -113,6 +115,12 @@ def identify(
     if labels is None or "label_set" in overrides or preset.arguments.get("num_classes") != outputs:
         return preset
     return preset.override(label_set=labels)
+
+
+def plan_for(source: Source, preset: Preset, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+    """The plan that carries a checkpoint to the model of this preset, which has these parameters."""
+    plan = source.plan(shapes)
+    return plan if plan.complete else replace(plan, hint=_hint(source, preset))
 
 
 def classifier_of(preset: Preset, num_classes: int) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
@@ -134,11 +142,11 @@ def _labels(source: Source, metadata: Mapping[str, str]) -> str | LabelSet | Non
 def _hint(source: Source, preset: Preset) -> str:
     """What a person may have meant who named a model of other classes than the file's, or no spatial block for one."""
     if preset.arguments.get("head_block") == "none" and "word_pixel.block.conv.weight" in source.plan(None).shapes:
-        return '\nThe file has a spatial block and does not tell which: pass head_block="bottleneck" or "depthwise"'
+        return "The file has a spatial block and does not tell which: pass head_block=bottleneck or depthwise"
     has, wants = (arguments.get("num_classes") for arguments in (source.arguments, preset.arguments))
     if None in (has, wants) or has == wants:
         return ""
-    return f"\nThe file has {has} classes and {preset.name} {wants}: without a name the model is the file's own"
+    return f"The file has {has} classes and {preset.name} {wants}: without a name the model is the file's own"
 
 
 def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset) -> str:

@@ -11,6 +11,7 @@ import fnmatch
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
     from ms_seg.data.labels import LabelSet
 
+ASSETS = Path(__file__).parent / "assets"  # the drawn world's models and pictures
+EMBEDDED = "ms_seg/assets/"
+TINY_VOCABULARY = 594  # symbols of ms_seg/assets/merges.txt
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 RESIZES = ("keep_ratio", "round_up", "squash", "shrink", "fit")
+QUERY_RULES = ("mmdet", "detectron2", "transformers")
+TASKS = ("panoptic", "instance", "semantic")
 LONGEST_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
 
 
@@ -42,6 +49,8 @@ class Preprocessing:
         original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
     resize_mask: resize no logits at all but the mask that they give, in two classes, as a picture of 0 and 255 that is
         cut at half (ModelScope's text-driven pipeline).
+    query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
+        (ModelScope and EasyCV too), "detectron2" or "transformers", see `inference.rules`.
 
     Raises ValueError for anything else.
     """
@@ -54,10 +63,13 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
     logits_via_input: bool = True
     resize_mask: bool = False
+    query_rule: str = "mmdet"
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise ValueError(f"unknown resize rule {self.resize!r}: one of {', '.join(RESIZES)}")
+        if self.query_rule not in QUERY_RULES:
+            raise ValueError(f"unknown query_rule {self.query_rule!r}: one of {', '.join(QUERY_RULES)}")
         for key in ("short_side", "long_side", "pad_multiple"):
             if not 1 <= getattr(self, key) <= LONGEST_SIDE:
                 raise ValueError(f"{key} is {getattr(self, key)}: it can be 1 to {LONGEST_SIDE}")
@@ -115,6 +127,17 @@ class Preset:
     def takes_words(self) -> bool:
         """Whether the classes are words that come with a picture, and not the model's own."""
         return self.system == "lseg"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the model can answer, of TASKS; the first is what it is asked unless a person says otherwise."""
+        return TASKS if self.system == "mask2former" else ("semantic",)
+
+    @property
+    def embedded(self) -> Path | None:
+        """The checkpoint that comes with this package, for the models of the drawn world; None for all others."""
+        (first, *_) = self.upstream
+        return ASSETS / first.removeprefix(EMBEDDED) if first.startswith(EMBEDDED) else None
 
     def build(self) -> nn.Cell:
         """The network, freshly initialised, in inference mode.
@@ -210,7 +233,7 @@ def _segformer_rows() -> list[Preset]:
             preprocessing=Preprocessing("shrink", logits_via_input=False),
             label_set="shapes",
             licence="as this project",
-            upstream=("embedded in ms_seg/assets",),
+            upstream=(f"{EMBEDDED}segformer_tiny_shapes.pth",),
         )
     )
     return rows
@@ -278,10 +301,59 @@ def _lseg_rows() -> list[Preset]:
             "IoU 85.14 (FSS-1000)",
             licence="Apache-2.0",
         ),
+        Preset(
+            name="lseg_tiny_shapes",
+            system="lseg",
+            arguments={
+                **{"mit_channels": (24, 48, 96, 128), "mit_depths": (1, 2, 2, 1), "mit_heads": (1, 2, 4, 8)},
+                **{"features": 32, "head_block": "none", "block_depth": 1, "activation": "lrelu", "embed_dim": 64},
+                **{"text_width": 64, "text_layers": 2, "text_heads": 2, "vocabulary": TINY_VOCABULARY},
+            },
+            preprocessing=Preprocessing("shrink", pad_multiple=32),
+            label_set=None,
+            licence="as this project",
+            upstream=(f"{EMBEDDED}lseg_tiny_shapes.ckpt",),
+        ),
     ]
 
 
-PRESETS: dict[str, Preset] = {row.name: row for row in (*_segformer_rows(), *_lseg_rows())}
+# -------------------------------------------------------------------------------------------------------- Mask2Former
+
+_SWIN_L = ("damo/cv_swinL_panoptic-segmentation_cocopan", "facebook/mask2former-swin-large-coco-panoptic")
+# Stages of Swin (the paper's appendix; mmdetection's scores), queries, PQ, what the weights' publishers call it.
+_SWIN = {
+    "t": (96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 100, "53.4", ("facebook/mask2former-swin-tiny-coco-panoptic",)),
+    "s": (96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 100, "54.5", ("facebook/mask2former-swin-small-coco-panoptic",)),
+    "b": (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 100, "55.1", ("facebook/mask2former-swin-base-coco-panoptic",)),
+    "l": (192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 200, "57.6, box mAP 52.2, mask mAP 48.5", _SWIN_L),
+}
+
+
+def _mask2former(size: str, backbone: Mapping[str, Any], queries: int, score: str, upstream: tuple[str, ...]) -> Preset:
+    decoders = {"width": 256, "decoder_heads": 8, "points": 4, "pixel_layers": 6, "pixel_hidden": 1024}
+    decoders |= {"query_layers": 9, "query_hidden": 2048}
+    return Preset(
+        name=f"mask2former_{size}_coco_panoptic",
+        system="mask2former",
+        arguments={"num_classes": 133, "queries": queries, **decoders, **backbone},
+        preprocessing=Preprocessing("keep_ratio", short_side=800, long_side=1333, pad_multiple=32),
+        label_set="coco_panoptic",
+        licence="CC-BY-NC-4.0",
+        upstream=upstream,
+        score=f"PQ {score} (COCO panoptic)",
+    )
+
+
+def _mask2former_rows() -> list[Preset]:
+    rows = []
+    for size, (channels, depths, heads, window, queries, score, upstream) in _SWIN.items():
+        backbone = {"channels": channels, "depths": depths, "heads": heads, "window": window, "drop_path_rate": 0.3}
+        rows.append(_mask2former(f"swin_{size}", backbone, queries, score, upstream))
+    r50 = ("damo/cv_r50_panoptic-segmentation_cocopan", "maskformer2_R50_bs16_50ep")
+    return [*rows, _mask2former("r50", {"resnet_depths": (3, 4, 6, 3)}, 100, "51.9", r50)]
+
+
+PRESETS: dict[str, Preset] = {row.name: row for row in (*_segformer_rows(), *_lseg_rows(), *_mask2former_rows())}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -300,18 +372,22 @@ def find_preset(name: str) -> Preset:
 _LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
 
 
-def preset_for(system: str, arguments: Mapping[str, Any], name: str | None = None) -> Preset:
+def preset_for(system: str | None, arguments: Mapping[str, Any], name: str | None = None) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
-    Of several (they differ in what they were trained on) it is the one of that name, else the one whose number of
+    Without a system it may be of any: systems share backbones, and what their arguments are called. Of several (they differ in what they were trained on) it is the one of that name, else the one whose number of
     classes is nearest, else the first of the table: of LSeg's, lang-seg's own. Raises ValueError when none has this
     structure.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
-    rows = [row for row in PRESETS.values() if row.system == system and structure.items() <= row.arguments.items()]
+    rows = [
+        row
+        for row in PRESETS.values()
+        if system in (None, row.system) and structure.items() <= row.arguments.items()
+    ]
     if not rows:
         has = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise ValueError(f"no published {system} has {has}")
+        raise ValueError(f"no published {system or 'model'} has {has}")
     classes = arguments.get("num_classes", 0)
     nearest = min(rows, key=lambda row: (row.name != name, abs(row.arguments.get("num_classes", 0) - classes)))
     if classes in (0, nearest.arguments.get("num_classes")):

@@ -28,7 +28,7 @@ from comparison import Comparison, compare  # noqa: E402
 
 from ms_seg.presets import find_preset, list_models  # noqa: E402
 
-SIZES = {"segformer": ((512, 512), (512, 683)), "lseg": ((480, 480), (640, 640))}
+SIZES = {"segformer": ((512, 512), (512, 683)), "lseg": ((480, 480), (640, 640)), "mask2former": ((800, 1088),)}
 
 
 def main() -> int:

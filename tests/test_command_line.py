@@ -12,8 +12,9 @@ from PIL import Image
 
 import ms_seg
 from ms_seg.__main__ import main
-from ms_seg.commands import demo, segment
-from tests.toy_model import StrongestChannel
+from ms_seg.commands import demo
+from ms_seg.presets import ASSETS
+from tests.toy_model import ColourQueries, StrongestChannel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -119,7 +120,7 @@ class TestSegment:
 
     def test_the_embedded_model_is_the_default(self, toy, pictures, tmp_path):
         run("segment", pictures, "--output", tmp_path / "out")
-        assert toy == [("segformer_tiny_shapes", segment.ASSETS / "segformer_tiny_shapes.pth")]
+        assert toy == [("segformer_tiny_shapes", ASSETS / "segformer_tiny_shapes.pth")]
 
     def test_a_published_model_without_its_weights_is_refused(self, pictures, capsys):
         assert run("segment", pictures, "--model", "segformer_b0_ade20k") == 2
@@ -150,6 +151,37 @@ class TestSegment:
         monkeypatch.setattr(ms_seg, "create_model", stopped)
         assert run("segment", pictures, "--checkpoint", "x.pth", "--output", tmp_path / "out") == 130
         assert capsys.readouterr().err == "stopped\n"
+
+
+class TestTasks:
+    @pytest.fixture(autouse=True)
+    def queries(self, monkeypatch):
+        monkeypatch.setattr(ms_seg, "create_model", lambda name, checkpoint=None: ColourQueries())
+
+    def segments(self, pictures, output, *options) -> list[dict]:
+        assert run("segment", pictures / "b_red.png", "--checkpoint", "x.pth", "--output", output, *options) == 0
+        return json.loads((output / "b_red.segments.json").read_text())["segments"]
+
+    def test_a_model_of_queries_gives_panoptic_answers(self, pictures, tmp_path, capsys):
+        (segment,) = self.segments(pictures, tmp_path / "out")
+        assert (segment["category"], segment["isthing"], segment["area"]) == ("red", True, 64 * 48)
+        assert written(tmp_path / "out") == [f"b_red.{end}" for end in (
+            "labels.png", "overlay.png", "panoptic.json", "segments.json"
+        )]  # fmt: skip
+        assert np.array(Image.open(tmp_path / "out" / "b_red.labels.png")).tolist()[0][0] == [250, 0, 0]
+        assert "b_red.*: red\n" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("task", "scored"), [("instance", True), ("semantic", False)])
+    def test_other_tasks_are_asked_for(self, pictures, tmp_path, task, scored):
+        (segment,) = self.segments(pictures, tmp_path / "out", "--task", task)[:1]
+        assert segment["category"] == "red"
+        assert ("isthing" in segment) == scored
+        assert "b_red.panoptic.json" not in written(tmp_path / "out")
+
+    def test_a_task_that_is_not_the_models_is_refused(self, toy, pictures, tmp_path, capsys):
+        arguments = ("--checkpoint", "x.pth", "--output", tmp_path / "out", "--task", "panoptic")
+        assert run("segment", pictures, *arguments) == 2
+        assert "toy gives semantic answers and no panoptic ones" in capsys.readouterr().err
 
 
 class TestModels:

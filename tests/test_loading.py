@@ -16,11 +16,10 @@ import ms_seg
 from convert import CheckpointError, open_checkpoint
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
-from ms_seg.commands.segment import ASSETS
 from ms_seg.data.labels import LabelSet, numbered_labels, read_labels
 from ms_seg.loading import classifier_of
 from ms_seg.notes import describe
-from ms_seg.presets import PRESETS, find_preset
+from ms_seg.presets import ASSETS, PRESETS, find_preset
 
 NAME = "segformer_tiny_shapes"
 PUBLISHED = ASSETS / f"{NAME}.pth"  # transformers' layout, 9 classes
@@ -165,7 +164,7 @@ class TestSpatialBlock:
 
     def test_without_a_note_the_sentence_says_what_to_pass(self, tmp_path: Path):
         path = self.saved(tmp_path / "other.ckpt", noted=False)
-        with pytest.raises(CheckpointError, match='pass head_block="bottleneck" or "depthwise"'):
+        with pytest.raises(CheckpointError, match="pass head_block=bottleneck or depthwise"):
             ms_seg.create_model("lseg_vitl16_ade20k", path, **self.SMALL)
         model = ms_seg.create_model("lseg_vitl16_ade20k", path, head_block="bottleneck", **self.SMALL)
         assert model.preset.arguments["head_block"] == "bottleneck"

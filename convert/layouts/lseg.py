@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convert.layouts.clip import clip_text
+from convert.layouts.resnet import OWN_RESNET, resnet, torchvision_resnet
 from convert.layouts.row import NATIVE, Layout, Row, affine, batch_norm, blocks, drop, layer_norm, same
 
 LEVELS = range(4)
@@ -51,21 +52,6 @@ def _readout_and_reassemble(prefix: str) -> tuple[Row, ...]:
     return rows
 
 
-def _conv_norm(conv: str, norm: str, ours: str) -> tuple[Row, ...]:
-    return (Row((f"{conv}.weight",), (f"{ours}.conv.weight",)), *batch_norm(norm, f"{ours}.norm"))
-
-
-def _resnet(stem: tuple[str, str], stages: tuple[str, ...]) -> tuple[Row, ...]:
-    """stem: the names of its convolution and its norm."""
-    rows = _conv_norm(*stem, "backbone.stem")
-    for level, stage in enumerate(stages):
-        theirs, ours = f"{stage}.{{j}}", f"backbone.stages.{level}.blocks.{{j}}"
-        for number, part in enumerate(("reduce", "spatial", "expand"), 1):
-            rows += _conv_norm(f"{theirs}.conv{number}", f"{theirs}.bn{number}", f"{ours}.{part}")
-        rows += _conv_norm(f"{theirs}.downsample.0", f"{theirs}.downsample.1", f"{ours}.shortcut")
-    return rows
-
-
 def _residual_unit(theirs: str, ours: str) -> tuple[Row, ...]:
     return tuple(
         row
@@ -94,17 +80,15 @@ def _decoder(prefix: str) -> tuple[Row, ...]:
     )
 
 
-_LANG_SEG_RESNET = _resnet(
+_LANG_SEG_RESNET = resnet(
     ("net.pretrained.layer1.0", "net.pretrained.layer1.1"),
     ("net.pretrained.layer1.4", *(f"net.pretrained.layer{number}" for number in (2, 3, 4))),
 )
-_TORCHVISION_RESNET = _resnet(("conv1", "bn1"), tuple(f"layer{number}" for number in (1, 2, 3, 4)))
 
 _OWN_VIT = same("backbone.vit.{name}")
-_OWN_RESNET = (
-    same("backbone.stem.{name}"),
-    *(same(f"backbone.stages.{{i}}.blocks.{{j}}.{part}.{{name}}") for part in ("reduce", "spatial", "expand")),
-    same("backbone.stages.{i}.blocks.{j}.shortcut.{name}"),
+_OWN_MIT = (
+    *(same(f"backbone.stages.{{i}}.{part}.{{name}}") for part in ("patch_embed", "norm")),
+    *(same(f"backbone.stages.{{i}}.blocks.{{j}}.{part}.{{name}}") for part in ("norm1", "attn", "norm2", "mlp")),
 )
 _OWN_TEXT = tuple(same(f"text.{part}") for part in ("token_embedding", "pos_embed", "blocks.{name}", "norm.{name}"))
 _OWN_TEXT += (same("text.proj"),)
@@ -134,7 +118,7 @@ LAYOUTS = (
         name="torchvision-resnet",
         system="lseg",
         title="torchvision's ResNet, trained on ImageNet",
-        rows=(*_TORCHVISION_RESNET, drop("fc.{name}", CLASSIFIER_DROPPED)),
+        rows=(*torchvision_resnet(""), drop("fc.{name}", CLASSIFIER_DROPPED)),
         covers="backbone.",
     ),
     Layout(
@@ -145,14 +129,15 @@ LAYOUTS = (
             _OWN_VIT,
             same("backbone.readout.{name}"),
             same("backbone.reassemble.{name}"),
-            *_OWN_RESNET,
+            *OWN_RESNET,
+            *_OWN_MIT,
             *(same(f"decoder.{part}.{{name}}") for part in ("project", "fuse", "head")),
             same("word_pixel.block.{name}"),
             *_OWN_TEXT,
         ),
     ),
     Layout(name="native-vit", system="lseg", title="ms_seg's own ViT", rows=(_OWN_VIT,), covers="backbone.vit."),
-    Layout(name="native-resnet", system="lseg", title="ms_seg's own ResNet", rows=_OWN_RESNET, covers="backbone."),
+    Layout(name="native-resnet", system="lseg", title="ms_seg's own ResNet", rows=OWN_RESNET, covers="backbone."),
     Layout(name="native-text", system="lseg", title="ms_seg's own text tower", rows=_OWN_TEXT, covers="text."),
 )
 
@@ -170,6 +155,11 @@ def arguments_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
         arguments["grid"] = math.isqrt(max(math.prod(shapes.get("backbone.vit.pos_embed", ())[1:2]) - 1, 0))
     if "backbone.stem.conv.weight" in shapes:
         arguments["resnet_depths"] = tuple(_count(shapes, f"backbone.stages.{level}.blocks.") for level in LEVELS)
+    if "backbone.stages.0.patch_embed.proj.weight" in shapes:
+        stages = [f"backbone.stages.{level}" for level in LEVELS]
+        widths = (shapes.get(f"{stage}.patch_embed.proj.weight", (0,)) for stage in stages)
+        arguments["mit_channels"] = tuple(shape[0] for shape in widths)
+        arguments["mit_depths"] = tuple(_count(shapes, f"{stage}.blocks.") for stage in stages)
     if "backbone.reassemble.0.project.weight" in shapes:
         maps = (shapes.get(f"backbone.reassemble.{level}.project.weight", (0,)) for level in LEVELS)
         arguments["map_channels"] = tuple(shape[0] for shape in maps)

@@ -51,6 +51,7 @@ class Layout:
     """One published way of naming a system's tensors.
 
     covers: the part of the model, as a prefix of our names, that such a file holds; "" is all of it.
+    lacks: prefixes of our names within that part that the file does not hold: they are freshly initialised.
     prefixes: what may stand before every key, beside nothing.
     arithmetic: constructor arguments that come with these weights, where layouts of one shape differ in them.
     """
@@ -60,6 +61,7 @@ class Layout:
     title: str
     rows: tuple[Row, ...]
     covers: str = ""
+    lacks: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ("", "module.")
     arithmetic: Mapping[str, float] = field(default_factory=dict)
 
@@ -101,11 +103,17 @@ def layer_norm(theirs: str, ours: str) -> tuple[Row, ...]:
     return (Row((f"{theirs}.weight",), (f"{ours}.gamma",)), Row((f"{theirs}.bias",), (f"{ours}.beta",)))
 
 
-def batch_norm(theirs: str, ours: str) -> tuple[Row, ...]:
+def frozen_batch_norm(theirs: str, ours: str) -> tuple[Row, ...]:
     return (
         *layer_norm(theirs, ours),
         Row((f"{theirs}.running_mean",), (f"{ours}.moving_mean",)),
         Row((f"{theirs}.running_var",), (f"{ours}.moving_variance",)),
+    )
+
+
+def batch_norm(theirs: str, ours: str) -> tuple[Row, ...]:
+    return (
+        *frozen_batch_norm(theirs, ours),
         Row(
             (f"{theirs}.num_batches_tracked",),
             reason="PyTorch's count of batches: unused, since the momentum is fixed",

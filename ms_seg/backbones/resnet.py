@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.conv import Conv2d
-from ms_seg.cells.norm import BatchNorm2d
+from ms_seg.cells.norm import BatchNorm2d, FrozenBatchNorm2d
 
 STEM_CHANNELS = 64
 EXPANSION = 4  # channels that leave a bottleneck, in multiples of those inside
@@ -16,10 +16,10 @@ EXPANSION = 4  # channels that leave a bottleneck, in multiples of those inside
 class ConvNorm(nn.Cell):
     """A convolution without bias and batch norm; the convolution's padding keeps the size, divided by the stride."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int = 1):
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, frozen_norm: bool):
         super().__init__()
         self.conv = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
-        self.norm = BatchNorm2d(channels)
+        self.norm = FrozenBatchNorm2d(channels) if frozen_norm else BatchNorm2d(channels)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
@@ -28,13 +28,13 @@ class ConvNorm(nn.Cell):
 class Bottleneck(nn.Cell):
     """1x1, 3x3 and 1x1 convolution around a residual connection: (N, in_channels, H, W) -> (N, 4 channels, H', W')."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, stride: int, frozen_norms: bool):
         super().__init__()
-        self.reduce = ConvNorm(in_channels, channels, 1)
-        self.spatial = ConvNorm(channels, channels, 3, stride)
-        self.expand = ConvNorm(channels, EXPANSION * channels, 1)
+        self.reduce = ConvNorm(in_channels, channels, 1, 1, frozen_norms)
+        self.spatial = ConvNorm(channels, channels, 3, stride, frozen_norms)
+        self.expand = ConvNorm(channels, EXPANSION * channels, 1, 1, frozen_norms)
         changes = stride > 1 or in_channels != EXPANSION * channels
-        self.shortcut = ConvNorm(in_channels, EXPANSION * channels, 1, stride) if changes else None
+        self.shortcut = ConvNorm(in_channels, EXPANSION * channels, 1, stride, frozen_norms) if changes else None
 
     def construct(self, x: Tensor) -> Tensor:
         y = ops.relu(self.reduce(x))
@@ -45,10 +45,10 @@ class Bottleneck(nn.Cell):
 class Stage(nn.Cell):
     """Bottlenecks, the first of which has the stride: (N, in_channels, H, W) -> (N, 4 channels, H / s, W / s)."""
 
-    def __init__(self, in_channels: int, channels: int, depth: int, stride: int):
+    def __init__(self, in_channels: int, channels: int, depth: int, stride: int, frozen_norms: bool):
         super().__init__()
-        first = Bottleneck(in_channels, channels, stride)
-        others = [Bottleneck(EXPANSION * channels, channels, 1) for _ in range(depth - 1)]
+        first = Bottleneck(in_channels, channels, stride, frozen_norms)
+        others = [Bottleneck(EXPANSION * channels, channels, 1, frozen_norms) for _ in range(depth - 1)]
         self.blocks = nn.CellList([first, *others])
 
     def construct(self, x: Tensor) -> Tensor:
@@ -61,18 +61,19 @@ class ResNet(nn.Cell):
     """Images (N, 3, H, W) -> four maps of 256, 512, 1024, 2048 channels, with strides 4, 8, 16, 32; sizes round up.
 
     depths: bottlenecks of each stage, (3, 4, 6, 3) for ResNet-50 and (3, 4, 23, 3) for ResNet-101. stem_channels: also
-    the channels inside the first stage's bottlenecks, which each stage doubles.
+    the channels inside the first stage's bottlenecks, which each stage doubles. frozen_norms: batch norms keep the
+    statistics, scales and shifts that they were given, as detectors do whose batches are small.
     """
 
-    def __init__(self, depths: Sequence[int], stem_channels: int = STEM_CHANNELS):
+    def __init__(self, depths: Sequence[int], stem_channels: int = STEM_CHANNELS, frozen_norms: bool = False):
         super().__init__()
-        self.stem = ConvNorm(3, stem_channels, 7, stride=2)
+        self.stem = ConvNorm(3, stem_channels, 7, 2, frozen_norms)
         # ops.max_pool2d is as fast, but its gradient takes minutes on the CPU.
         self.pool = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
         stages, in_channels = [], stem_channels
         for level, depth in enumerate(depths):
             channels = stem_channels * 2**level
-            stages.append(Stage(in_channels, channels, depth, stride=1 if level == 0 else 2))
+            stages.append(Stage(in_channels, channels, depth, 1 if level == 0 else 2, frozen_norms))
             in_channels = EXPANSION * channels
         self.stages = nn.CellList(stages)
 

@@ -35,7 +35,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 class SelfAttention(nn.Cell):
     """Every token asks all of them: (N, L, C) -> the same. arXiv:1706.03762, section 3.2.2.
 
-    Queries, keys and values come from one product, in this order.
+    Queries, keys and values come from one product, in this order. position: (L, C), added to what queries and keys are
+    made of.
     """
 
     def __init__(self, channels: int, heads: int):
@@ -44,6 +45,26 @@ class SelfAttention(nn.Cell):
         self.qkv = Dense(channels, 3 * channels)
         self.proj = Dense(channels, channels)
 
-    def construct(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        query, key, value = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, axis=-1))
+    def construct(self, x: Tensor, bias: Tensor | None = None, position: Tensor | None = None) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, axis=-1)
+        if position is not None:
+            query, key, _ = self.qkv(x + position).chunk(3, axis=-1)
+        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
+        return self.proj(merge_heads(attend(query, key, value, bias)))
+
+
+class CrossAttention(nn.Cell):
+    """Tokens ask others: queries (N, Lq, C), keys and values (N, Lk, C) -> (N, Lq, C).
+
+    bias: (..., Lq, Lk), such as a mask of 0 and -inf; broadcast over what comes before, which is (N, heads).
+    """
+
+    def __init__(self, channels: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v = Dense(channels, channels), Dense(channels, channels), Dense(channels, channels)
+        self.proj = Dense(channels, channels)
+
+    def construct(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        query, key, value = (split_heads(part, self.heads) for part in (self.q(query), self.k(key), self.v(value)))
         return self.proj(merge_heads(attend(query, key, value, bias)))

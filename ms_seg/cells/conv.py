@@ -27,7 +27,8 @@ def fan_in_uniform() -> Initializer:
 class Conv2d(nn.Conv2d):
     """A 2-D convolution padded by zeros on both sides, `padding` wide, as PyTorch counts it.
 
-    (N, in_channels, H, W) -> (N, out_channels, (H + 2 padding - kernel) // stride + 1, likewise for W).
+    (N, in_channels, H, W) -> (N, out_channels, (H + 2 padding - kernel) // stride + 1, likewise for W). Sides that
+    differ are padded by four numbers: top, bottom, left, right.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Conv2d(nn.Conv2d):
         out_channels: int,
         kernel: int,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | tuple[int, int, int, int] = 0,
         groups: int = 1,
         bias: bool = True,
         weight_init: Initializer | None = None,

@@ -1,4 +1,4 @@
-"""Operators of kernels.c, compiled by the machine's own C compiler when a process first needs one.
+"""Operators of kernels.c and deformable.c, compiled by the machine's own C compiler when a process first needs one.
 
 On the CPU a network is made of many small passes over memory, which MindSpore's kernels take slowly. Forward and
 backward on two cores: LayerNorm of 16384 x 64, 1.5 ms; GELU of 8 x 96 x 32 x 32, 0.6 ms instead of 8; a depthwise
@@ -22,7 +22,8 @@ from mindspore.ops import CustomRegOp, DataType
 
 from ms_seg.cells.device import on_cpu
 
-_SOURCE = Path(__file__).with_name("kernels.c")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "deformable.c"))
+_HEADER = Path(__file__).with_name("threads.h")
 # Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
 _FLAGS = ("-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
 _FLAGS += ("-fassociative-math", "-fPIC", "-shared", "-pthread")
@@ -37,7 +38,7 @@ def available() -> bool:
 
 
 def operator(name: str, inputs: int) -> ops.Custom:
-    """An operator of kernels.c, of and to float32, whose output has the shape of its first input, whatever that is."""
+    """An operator of the C files, of and to float32, whose output has the shape that it infers from its inputs'."""
     # MindSpore asks the library for the shape only if it is told of the inputs.
     registration = CustomRegOp(name).target("CPU").output(0, "out")
     for position in range(inputs):
@@ -48,7 +49,7 @@ def operator(name: str, inputs: int) -> ops.Custom:
 
 
 def gradient(name: str, of: int) -> ops.Custom:
-    """An operator of kernels.c for the gradients of the first `of` inputs, in their shapes, which must be fixed."""
+    """An operator of the C files for the gradients of the first `of` inputs, in their shapes, which must be fixed."""
 
     def of_first(*inputs):
         return inputs[0] if of == 1 else inputs[:of]
@@ -61,21 +62,22 @@ def _library() -> Path | None:
     """The compiled file: kept for this user, source, compiler and processor. None if it cannot be made."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
-        _log.info("there is no C compiler: the operators of %s are done without", _SOURCE.name)
+        _log.info("there is no C compiler: the operators in C are done without")
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
-    made_of = (_SOURCE.read_bytes(), compiler.encode(), _processor(), *(flag.encode() for flag in _FLAGS))
+    read = [source.read_bytes() for source in (*_SOURCES, _HEADER)]
+    made_of = (*read, compiler.encode(), _processor(), *(flag.encode() for flag in _FLAGS))
     library = folder / f"kernels-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
     try:
         if not library.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as drafts:
                 draft = Path(drafts) / library.name
-                command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(draft), "-lm"]
+                command = [compiler, *_FLAGS, *map(str, _SOURCES), "-o", str(draft), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
                 os.replace(draft, library)
     except (OSError, subprocess.SubprocessError) as error:
-        _log.info("%s could not be compiled and is done without: %s", _SOURCE.name, error)
+        _log.info("the operators in C could not be compiled and are done without: %s", error)
         return None
     return library
 

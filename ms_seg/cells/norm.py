@@ -63,6 +63,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         ops.assign(self.moving_variance, self.moving_variance * 0.9 + variance * 0.1)
 
 
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """(N, channels, H, W), epsilon 1e-5, by its stored statistics while training too; none of its parameters learns."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=1e-5, use_batch_statistics=False)
+        self.gamma.requires_grad = self.beta.requires_grad = False
+
+
 def running_statistics(model: nn.Cell) -> list[Parameter]:
     """What the BatchNorm2d of a model change in a training pass, without a gradient."""
     norms = [cell for _, cell in model.cells_and_names() if isinstance(cell, BatchNorm2d)]

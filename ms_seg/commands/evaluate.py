@@ -1,4 +1,7 @@
-"""`evaluate`: aAcc, mIoU and mAcc of a model, or of label maps in a folder, on a dataset."""
+"""`evaluate`: the figures of a model, or of predictions in a folder, on a dataset.
+
+Label maps get aAcc, mIoU and mAcc; panoptic maps PQ, SQ and RQ; instances box and mask AP.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,13 @@ import numpy as np
 import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.segment import choose_model
-from ms_seg.data.semantic import DATASETS, SPLITS, LabelledFolder, SemanticDataset, open_dataset
+from ms_seg.data.semantic import SPLITS
+from ms_seg.data.tasks import DATASETS, open_for_task, task_of
 from ms_seg.distributed import World, start
 from ms_seg.evaluation.evaluator import check_labels, evaluate, most_outputs
-from ms_seg.evaluation.predictions import ModelPredictions, Predictions, Remembered, SavedPredictions
-from ms_seg.evaluation.report import table, write_report
+from ms_seg.evaluation.kinds import KINDS
+from ms_seg.evaluation.predictions import Remembered
+from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.tally import Tally, TallyFiles, file_stamp
 from ms_seg.presets import Preset
 
@@ -43,8 +48,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slide", action="store_true", help="run the network on overlapping windows of its input")
     parser.add_argument("--crop", type=int, metavar="N", help="side of a window (default: the model's short side)")
     parser.add_argument("--stride", type=int, metavar="N", help="how far a window moves (default: two thirds of it)")
-    parser.add_argument("--save-predictions", metavar="DIR", help="write the class index of each pixel as PNG files")
-    parser.add_argument("--predictions", metavar="DIR", help="score such files, without a model")
+    parser.add_argument("--save-predictions", metavar="DIR", help="write them: PNG files, of panoptic maps JSON too")
+    parser.add_argument(
+        "--predictions", metavar="PATH",
+        help="score such files, without a model: a folder; of panoptic maps and instances, COCO's JSON file",
+    )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     add_device(parser)
     add_mode(parser)
@@ -53,33 +61,44 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Count, then print and write the figures; under msrun, each process counts its share and rank 0 reports."""
     _check(options)
-    dataset = open_dataset(options.dataset, options.data, options.split)
+    task = task_of(options.dataset)
+    kind = KINDS[task]
+    dataset = _open(options, with_pictures=not options.predictions)
     output = Path(options.output)
     if options.predictions:
-        predictions, world = _saved(options, dataset), start(options.device)
-        _report(output, evaluate(dataset, predictions, world), dataset, predictions, _about(options, None), world)
+        outputs = most_outputs(options.dataset, dataset.label_set)
+        predictions = Remembered(kind.saved(Path(options.predictions), dataset, outputs))
+        world = start(options.device)
+        tally = evaluate(dataset, predictions, world, tally=kind.tally(dataset))
+        _report(output, tally, dataset, predictions, _about(options, None), world)
         return 0
     model, checkpoint = choose_model(options.model, options.checkpoint)
     set_up_device(options.device)
     world = start(options.device)
     cell = ms_seg.create_model(model, checkpoint)
-    check_labels(cell.preset, dataset)
-    segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab)
+    check_labels(cell.preset, dataset, task)
+    segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
     segment = segmenter
     if cell.preset.takes_words:
         from ms_seg.inference.words import by_names
 
-        dataset = open_dataset(options.dataset, options.data, options.split, words=True)
+        dataset = _open(options, words=True)
         segment = by_names(segmenter, dataset.label_set)
     about = _about(options, segmenter)
     folder = Path(options.save_predictions) if options.save_predictions else None
-    predictions = Remembered(ModelPredictions(segment, dataset, folder))
+    made = kind.made(segment, dataset, folder)
+    predictions = Remembered(made)
     kept = TallyFiles(output, {**about, **_identity(options, cell, dataset)}, _stamps(dataset))
-    tally = evaluate(dataset, predictions, world, kept)
+    tally = evaluate(dataset, predictions, world, kept, kind.tally(dataset))
     _report(output, tally, dataset, predictions, about, world)
     if world.rank == 0:
+        made.finish(tally)
         kept.finish()
     return 0
+
+
+def _open(options: argparse.Namespace, words: bool = False, with_pictures: bool = True) -> Any:
+    return open_for_task(options.dataset, options.data, options.split, words, with_pictures)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -90,11 +109,6 @@ def _check(options: argparse.Namespace) -> None:
                 raise ValueError(f"--predictions scores files without a model: leave out --{name.replace('_', '-')}")
     if not options.slide and (options.crop or options.stride):
         raise ValueError("--crop and --stride belong to --slide: add it, or leave them out")
-
-
-def _saved(options: argparse.Namespace, dataset: SemanticDataset) -> Remembered:
-    outputs = most_outputs(options.dataset, dataset.label_set)
-    return Remembered(SavedPredictions(Path(options.predictions), dataset, outputs))
 
 
 def _window(options: argparse.Namespace, preset: Preset) -> Window | None:
@@ -117,7 +131,7 @@ def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str
     return {**made_by, **about, "tta": options.tta, "slide": window}
 
 
-def _identity(options: argparse.Namespace, cell: nn.Cell, dataset: SemanticDataset) -> dict[str, Any]:
+def _identity(options: argparse.Namespace, cell: nn.Cell, dataset: Any) -> dict[str, Any]:
     """What else an interrupted evaluation must share with the one that goes on: the weights and the pictures."""
     names = "\n".join(dataset.name(index) for index in range(len(dataset)))
     return {
@@ -142,19 +156,15 @@ def _digest(cell: nn.Cell) -> str:
     return digest.hexdigest()
 
 
-def _stamps(dataset: SemanticDataset) -> np.ndarray:
-    """(N,) uint64, see `TallyFiles`; what is drawn from a seed does not change."""
-    if not isinstance(dataset, LabelledFolder):
-        return np.zeros(len(dataset), np.uint64)
-    files = ((dataset.pictures / dataset.files[index], dataset.label_file(index)) for index in range(len(dataset)))
-    return np.array([file_stamp(*pair) for pair in files], np.uint64)
+def _stamps(dataset: Any) -> np.ndarray:
+    """(N,) uint64, see `TallyFiles`; what is drawn from a seed has no files, and does not change."""
+    return np.array([file_stamp(*dataset.paths(index)) for index in range(len(dataset))], np.uint64)
 
 
 def _report(
-    output: Path, tally: Tally, dataset: SemanticDataset, predictions: Predictions, about: dict[str, Any], world: World
+    output: Path, tally: Tally, dataset: Any, predictions: Remembered, about: dict[str, Any], world: World
 ) -> None:
     if world.rank:
         return
-    write_report(output, tally, dataset, predictions, about)
-    print(table(tally.matrix, dataset.label_set.names))
+    print(write_report(output, tally, dataset, predictions, about).table)
     print(f"{len(dataset)} pictures of {about['dataset']} ({about['split']}): metrics.json and more in {output}")

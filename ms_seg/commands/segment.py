@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.commands.device import add_device, add_mode, set_up_device
-from ms_seg.presets import find_preset
+from ms_seg.inference.segments_answer import SegmentsAnswer
+from ms_seg.presets import TASKS, find_preset
 
 if TYPE_CHECKING:
-    from ms_seg.inference import Answer
+    from ms_seg.inference.answer import Answer
 
-ASSETS = Path(ms_seg.__file__).parent / "assets"
 DEFAULT_MODEL = "segformer_tiny_shapes"
 
 _PICTURE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -32,6 +33,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     words.add_argument("--labels", metavar="A,B,C", help="words to tell apart, for a model that takes words")
     words.add_argument("--text", metavar="WORD", help="one word, to be told from everything else")
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
+    parser.add_argument(
+        "--task", choices=TASKS, help="what to answer, of a model that can do several (default: panoptic)"
+    )
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_device(parser)
@@ -45,7 +49,9 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device)
-    segmenter = ms_seg.Segmenter(ms_seg.create_model(model, checkpoint), options.mode, vocab=options.vocab)
+    segmenter = ms_seg.Segmenter(
+        ms_seg.create_model(model, checkpoint), options.mode, vocab=options.vocab, task=options.task
+    )
     if options.save_embeddings and not segmenter.preset.takes_words:
         raise ValueError(f"{segmenter.preset.name} has no embeddings to save: that is for models that take words")
     labels = segmenter.check_labels(_words(options))
@@ -71,11 +77,10 @@ def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | P
     if checkpoint is not None:
         return name or "auto", checkpoint
     preset = find_preset(name or DEFAULT_MODEL)
-    embedded = ASSETS / f"{preset.name}.pth"
-    if not embedded.is_file():
+    if preset.embedded is None:
         source = " or ".join(preset.upstream)
         raise ValueError(f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint")
-    return preset.name, embedded
+    return preset.name, preset.embedded
 
 
 def find_pictures(arguments: Iterable[str]) -> list[Path]:
@@ -113,7 +118,11 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _segment_all(
-    segment: Callable[[Path], Answer], stems: dict[Path, str], folder: Path, bar: ProgressBar, embeddings: bool
+    segment: Callable[[Path], Answer | SegmentsAnswer],
+    stems: dict[Path, str],
+    folder: Path,
+    bar: ProgressBar,
+    embeddings: bool,
 ) -> int:
     """Segment and save one picture after the other; returns how many failed, each with a sentence on stderr."""
     failed = 0
@@ -132,7 +141,12 @@ def _segment_all(
     return failed
 
 
-def _in_brief(answer: Answer) -> str:
-    shares = [segment["area"] / answer.label_map.size for segment in answer.segments[:3]]
-    named = [f"{label} {share:.0%}" for label, share in zip(answer.labels, shares, strict=False)]
-    return ", ".join(named) + (", ..." if len(answer.labels) > 3 else "")
+def _in_brief(answer: Answer | SegmentsAnswer) -> str:
+    """The three largest classes, or the classes of the first segments and how many there are of each."""
+    if isinstance(answer, SegmentsAnswer):
+        counts = Counter(answer.labels_in_sight)
+        named = [f"{count} {label}" if count > 1 else label for label, count in counts.items()]
+    else:
+        shares = [segment["area"] / answer.label_map.size for segment in answer.segments]
+        named = [f"{label} {share:.0%}" for label, share in zip(answer.labels, shares, strict=True)]
+    return ", ".join(named[:3]) + (", ..." if len(named) > 3 else "") or "nothing"

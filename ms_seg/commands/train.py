@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 import ms_seg
 from convert.atomic import whole_file
 from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.override import add_override
 from ms_seg.data.labels import LabelSet, labels_of
 from ms_seg.data.preflight import preflight
 from ms_seg.data.semantic import DATASETS, DRAWN, SemanticDataset, first_pictures, open_dataset
@@ -34,10 +35,7 @@ _MOST_WORKERS = 8
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--model", metavar="NAME", required=True, help="see `models`")
-    parser.add_argument(
-        "--override", metavar="FIELD=VALUE", type=_override, action="append", default=[],
-        help="a field of the model that is to be otherwise, such as block_depth=2",
-    )  # fmt: skip
+    add_override(parser)
     parser.add_argument(
         "--checkpoint", metavar="FILE", action="append", default=[],
         help="weights to begin with, of any classes or a backbone's; several files, if each holds a part",
@@ -96,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     sources = _sources(options, preset)
     first, *others = options.checkpoint or [None]
     if preset.takes_words:
-        find_vocabulary(options.vocab, first)  # for what it raises, before large files are read
+        find_vocabulary(options.vocab, first, preset.embedded)  # for what it raises, before large files are read
     training = [_open(options, source, "training", preset) for source in sources]
     validation = _open(options, sources[0], "validation", preset)
     recipe = _recipe(options, preset)
@@ -170,7 +168,7 @@ def _changes(options: argparse.Namespace, preset: Preset, recipe: Recipe, labels
     for field, value in options.override:
         if field in changes:
             raise ValueError(f"{field} cannot be overridden: it follows from the dataset and the recipe")
-        changes[field] = tuple(value) if isinstance(value, list) else value
+        changes[field] = value
     return changes
 
 
@@ -189,7 +187,7 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
     """
     chosen = {"model": options.model, "overrides": dict(options.override), "pictures": options.pictures}
     chosen |= {key: _one_or_all(getattr(options, key)) for key in ("checkpoint", "dataset", "data")}
-    recorded = {**chosen, "recipe": asdict(recipe)}
+    recorded = json.dumps({**chosen, "recipe": asdict(recipe)}, indent=1)
     path = options.output / OPTIONS
     begun = path.is_file()
     world.barrier()  # nobody writes before all have looked
@@ -197,17 +195,20 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
         before = json.loads(path.read_text())
         if not options.resume:
             raise ValueError(f"{options.output} holds a run: go on with --resume, or choose another folder")
-        # What there was no option for when the run was begun is at its default.
-        defaults = {"overrides": {}, **asdict(Recipe())}
-        before, now = {**defaults, **before, **before.pop("recipe")}, {**chosen, **asdict(recipe)}
+        before, now = _all_options(before), _all_options(json.loads(recorded))
         other = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
         if other:
             raise ValueError(f"{options.output} was begun with {'; '.join(other)}")
     elif world.rank == 0:
         options.output.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as draft:
-            draft.write_text(json.dumps(recorded, indent=1) + "\n")
+            draft.write_text(recorded + "\n")
     world.barrier()
+
+
+def _all_options(record: dict[str, Any]) -> dict[str, Any]:
+    """Of a run; what there was no option for when it was begun is at its default."""
+    return {"overrides": {}, **asdict(Recipe()), **record.pop("recipe"), **record}
 
 
 @contextmanager
@@ -238,17 +239,6 @@ def _values(kind: Any) -> dict[str, Any]:
 def _one_or_all(values: list[str]) -> str | list[str] | None:
     """What an option that may stand several times is recorded as."""
     return values if len(values) > 1 else values[0] if values else None
-
-
-def _override(text: str) -> tuple[str, Any]:
-    """FIELD=VALUE, the value in JSON or else a word."""
-    field, separator, value = text.partition("=")
-    if not field or not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
-    try:
-        return field, json.loads(value)
-    except ValueError:
-        return field, value
 
 
 def _count(text: str) -> int:

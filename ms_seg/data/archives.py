@@ -12,7 +12,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,9 @@ _PIECE = 1 << 20
 # Pictures hardly shrink in an archive, so that one which would grow a lot is no dataset but a bomb.
 _MOST_GROWTH = 20
 _FREE_GROWTH = 64 << 20  # bytes that any archive may grow to
-_LARGEST_FILE = 64 << 20
+_LARGEST_PICTURE = 64 << 20
 _DRAFT = ".draft"  # what is being unpacked now; it takes its name when it is whole
+_INNER = ".archives"  # where archives that lie in archives are unpacked to, until all is done
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Part:
     """The files of one kind in an archive, such as the label maps of the validation pictures.
 
     archive: its published file name. source: the folder in the archive (how its path ends); target: in the dataset.
-    ending: of the files that count. count: how many there are.
+    ending: of the files that count. count: how many there are. inside: the path of an archive within the archive, if
+    that holds them. largest: bytes that a file of the archive may have.
     """
 
     archive: str
@@ -39,6 +41,8 @@ class Part:
     target: str
     ending: str
     count: int
+    inside: str | None = None
+    largest: int = _LARGEST_PICTURE
 
 
 @dataclass(frozen=True)
@@ -49,37 +53,50 @@ class Split:
     labels: Part
 
 
-def prepare(splits: Sequence[Split], given: Sequence[Path], folder: Path) -> str:
+def prepare(
+    splits: Sequence[Split],
+    given: Sequence[Path],
+    folder: Path,
+    others: Sequence[Part] = (),
+    check: Callable[[Path], None] | None = None,
+) -> str:
     """Unpack archives into a dataset and verify it. Returns what there is now, in a sentence.
 
     Args:
         splits: what the dataset consists of.
         given: the downloaded archives, or folders that they lie in.
         folder: where the dataset is to be. A whole dataset that is there already is left as it is.
+        others: files that belong to no single picture.
+        check: raises ValueError for a folder whose files are all there and do not fit together.
 
     Raises: ValueError if an archive is missing, cut off, damaged, hostile or another one, if files are missing, if
         `folder` holds something else, if the disk is too small; OSError if `folder` cannot be written.
     """
-    parts = [part for split in splits for part in (split.pictures, split.labels)]
+    parts = [*others, *(part for split in splits for part in (split.pictures, split.labels))]
     if folder.exists():
-        _verify(splits, folder)
+        _verify(splits, others, folder)
         return f"{folder} is there already, and whole: {_contents(splits)}"
     names = dict.fromkeys(part.archive for part in parts)
     archives = {name: _find(name, given, only=len(names) == 1) for name in names}
-    work = []
-    for name, path in archives.items():
-        work += _plan(path, [part for part in parts if part.archive == name])
     draft = folder.with_name(f".{folder.name}.part")
+    by_source: dict[tuple[str, str | None], list[Part]] = {}
+    for part in parts:
+        by_source.setdefault((part.archive, part.inside), []).append(part)
+    sources = {key: _source(archives[key[0]], key[1], draft / _INNER) for key in by_source}
+    work = [step for key, path in sources.items() for step in _plan(path, by_source[key])]
     draft.mkdir(parents=True, exist_ok=True)
     left = [(path, member, target) for path, member, target in work if not _is_whole(draft / target, member)]
     _check_space(draft, sum(member.file_size for _, member, _ in left))
     total = sum(member.file_size for _, member, _ in work)
     with progress_bar(total, f"unpacking {folder.name}") as bar:
         bar(total - sum(member.file_size for _, member, _ in left))
-        for path in archives.values():
+        for path in dict.fromkeys(sources.values()):
             _unpack(path, [(member, draft / target) for source, member, target in left if source == path], draft, bar)
     (draft / _DRAFT).unlink(missing_ok=True)
-    _verify(splits, draft)
+    _verify(splits, others, draft)
+    if check:
+        check(draft)
+    shutil.rmtree(draft / _INNER, ignore_errors=True)
     os.rename(draft, folder)
     return f"{folder} is ready: {_contents(splits)}"
 
@@ -94,12 +111,28 @@ def _find(name: str, given: Sequence[Path], only: bool) -> Path:
     raise ValueError(f"there is no {name} in {', '.join(map(str, given))}: download it first")
 
 
+def _source(path: Path, inside: str | None, folder: Path) -> Path:
+    """The archive that holds the files: the path's own, or one within it, which is unpacked into the folder."""
+    if inside is None:
+        return path
+    place, _, name = inside.rpartition("/")
+    part = Part(path.name, place, "", name, 1, largest=_MOST_GROWTH * path.stat().st_size)
+    ((_, member, _),) = _plan(path, [part])
+    target = folder / name
+    if not _is_whole(target, member):
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_space(folder, member.file_size)
+        with progress_bar(member.file_size, f"unpacking {name}") as bar:
+            _unpack(path, [(member, target)], folder, bar)
+    return target
+
+
 def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo, str]]:
     """What is to be taken out of an archive, and to where; every count is checked before anything is unpacked."""
     with _open(path) as archive:
         members = archive.infolist()
     for member in members:
-        _refuse_hostile(path, member)
+        _refuse_hostile(path, member, max(part.largest for part in parts))
     allowed = max(_FREE_GROWTH, _MOST_GROWTH * path.stat().st_size)
     size = sum(member.file_size for member in members)
     if size > allowed:
@@ -128,13 +161,13 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise ValueError(f"{path} is no zip archive, or cut off: {error}; download it again") from None
 
 
-def _refuse_hostile(path: Path, member: zipfile.ZipInfo) -> None:
+def _refuse_hostile(path: Path, member: zipfile.ZipInfo, largest: int) -> None:
     steps = member.filename.replace("\\", "/").split("/")
     if not steps[0] or ".." in steps or ":" in member.filename:
         raise ValueError(f"{path} holds {member.filename!r}, a path that leads out of the dataset: refused")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(f"{path} holds {member.filename!r}, a symbolic link: refused")
-    if member.file_size > _LARGEST_FILE:
+    if member.file_size > largest:
         raise ValueError(f"{path} holds {member.filename!r} of {member.file_size >> 20} MB: refused")
 
 
@@ -166,8 +199,16 @@ def _unpack(path: Path, work: Sequence[tuple[zipfile.ZipInfo, Path]], folder: Pa
             bar(member.file_size)
 
 
-def _verify(splits: Sequence[Split], folder: Path) -> None:
+def _verify(splits: Sequence[Split], others: Sequence[Part], folder: Path) -> None:
     """Every picture is there, and its label map. Further files, such as mmsegmentation's label maps, do no harm."""
+    for part in others:
+        place = folder / part.target
+        found = sum(file.name.endswith(part.ending) for file in place.iterdir()) if place.is_dir() else 0
+        if found != part.count:
+            raise ValueError(
+                f"{folder} is not a whole dataset: {part.target}/{part.ending} is missing; move it away and run this "
+                f"again"
+            )
     for split in splits:
         pictures, labels = (_stems(folder / part.target, part.ending) for part in (split.pictures, split.labels))
         missing = None

@@ -1,11 +1,12 @@
 """Names and colours of the classes, one table for each published label set.
 
 `label_sets/*.tsv` hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's names and colours are
-those of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset). "ade20k_lang_seg" has the words that LSeg was trained on
-for ADE20K's classes, the first of each row of lang-seg's label_files/ade20k_objectInfo150.txt. That file lost whatever
-follows a space ("chest", not "chest of drawers"), so that "screen" stands there twice. Some published colours stand
-twice (COCO-Stuff's person and bicycle, ADE20K's road and skyscraper); they are kept, and the overlay tells such classes
-apart where both are in a picture.
+those of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset). COCO panoptic's are panopticapi's
+(panoptic_coco_categories.json): 80 things, then 53 kinds of stuff, the order of mmdetection and detectron2.
+"ade20k_lang_seg" has the words that LSeg was trained on for ADE20K's classes, the first of each row of lang-seg's
+label_files/ade20k_objectInfo150.txt. That file lost whatever follows a space ("chest", not "chest of drawers"), so that
+"screen" stands there twice. Some published colours stand twice (COCO-Stuff's person and bicycle, ADE20K's road and
+skyscraper); they are kept, and the overlay tells such classes apart where both are in a picture.
 """
 
 from __future__ import annotations
@@ -28,13 +29,24 @@ _GOLDEN_RATIO = 0.618033988749895  # successive multiples spread evenly around t
 
 @dataclass(frozen=True, eq=False)
 class LabelSet:
-    """The classes of a model, in the order of its outputs: names, and an RGB palette (C, 3) uint8."""
+    """The classes of a model, in the order of its outputs: names, and an RGB palette (C, 3) uint8.
+
+    things: which classes are counted one by one, of label sets that tell things from stuff. ids: the numbers that
+    published annotations call the classes by, where these differ from the order of the outputs.
+    """
 
     names: tuple[str, ...]
     palette: np.ndarray
+    things: tuple[bool, ...] | None = None
+    ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What annotations call the classes: their `ids`, or their places from 0."""
+        return self.ids or tuple(range(len(self)))
 
 
 @cache
@@ -43,11 +55,14 @@ def read_labels(name: str) -> LabelSet:
     known = sorted(path.stem for path in _FOLDER.glob("*.tsv"))
     if name not in known:
         raise ValueError(f"there is no label set {name!r}: choose from {', '.join(known)}")
-    rows = (_FOLDER / f"{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    names, colours = zip(*(row.split("\t") for row in rows), strict=True)
-    palette = np.array([list(bytes.fromhex(colour.removeprefix("#"))) for colour in colours], np.uint8)
+    lines = (_FOLDER / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+    titles, *rows = (tuple(line.split("\t")) for line in lines)
+    columns = dict(zip(titles, zip(*rows, strict=True), strict=True))
+    palette = np.array([list(bytes.fromhex(colour.removeprefix("#"))) for colour in columns["colour"]], np.uint8)
     palette.flags.writeable = False  # every caller is given the same array
-    return LabelSet(names, palette)
+    things = tuple(mark == "1" for mark in columns["isthing"]) if "isthing" in columns else None
+    ids = tuple(map(int, columns["id"])) if "id" in columns else None
+    return LabelSet(columns["name"], palette, things, ids)
 
 
 def labels_of(label_set: str | LabelSet | None) -> LabelSet | None:

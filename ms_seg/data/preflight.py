@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ms_seg.data.labels import LabelSet
 from ms_seg.data.numbering import IGNORED, value_counts
+from ms_seg.data.panoptic import VOID, PanopticDataset
 from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
 
 _SAMPLE = 100  # pictures that are read with their label files
@@ -52,13 +54,57 @@ def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> 
     if files:
         lines += _numbering_lines(dataset, np.flatnonzero(stored))
     lines.append(f"{counts[IGNORED] / counts.sum():.1%} of the pixels are ignored")
-    missing = [name for name, count in zip(dataset.label_set.names, counts, strict=False) if not count]
-    if missing:
-        which = f": {', '.join(missing)}" if len(missing) <= _MOST_NAMED else ""
-        lines.append(f"{len(missing)} of {classes} classes were not met in this sample{which}")
-    if outputs > classes:
-        lines.append(f"the model has {outputs} outputs: no label asks for those from {classes} on")
-    return lines
+    return lines + _missing_line(dataset.label_set, counts) + _outputs_line(outputs, classes)
+
+
+def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
+    """Reads a sample of pictures and panoptic maps, evenly from the first to the last, and says what they hold.
+
+    Args and returns: as `preflight`.
+
+    Raises: ValueError if a picture or a map cannot be read, or does not fit its annotation; if a segment is of a class
+        that the model has no output for; if no map holds anything but void and crowds.
+    """
+    indices, classes = spread(range(len(dataset)), sample), len(dataset.label_set)
+    segments, crowds, void, pixels = np.zeros(classes, np.int64), 0, 0, 0
+    for index in indices:
+        dataset.picture(index)  # for what it raises
+        panoptic = dataset.panoptic(index)
+        for segment in panoptic.segments:
+            if segment.label >= outputs:
+                raise ValueError(
+                    f"{dataset.name(index)} holds class {segment.label} ({dataset.label_set.names[segment.label]}), "
+                    f"but the model has {outputs} classes"
+                )
+            segments[segment.label] += not segment.iscrowd
+            crowds += segment.iscrowd
+        void += np.count_nonzero(panoptic.ids == VOID)
+        pixels += panoptic.ids.size
+    if not segments.any():
+        raise ValueError(
+            f"{dataset.name(indices[0])} and the other {len(indices) - 1} pictures read hold nothing but void and "
+            f"crowds: there is nothing to learn from them"
+        )
+    things = sum(dataset.label_set.things)
+    return [
+        f"{len(dataset)} pictures, {things} classes of things and {classes - things} of stuff; {len(indices)} read",
+        f"{segments.sum() / len(indices):.1f} segments a picture; {void / pixels:.1%} of the pixels are void",
+        *([f"{crowds} crowds, which are no target"] if crowds else []),
+        *_missing_line(dataset.label_set, segments),
+        *_outputs_line(outputs, classes),
+    ]
+
+
+def _missing_line(labels: LabelSet, counts: np.ndarray) -> list[str]:
+    """Which classes were not met, if any."""
+    missing = [name for name, count in zip(labels.names, counts, strict=False) if not count]
+    which = f": {', '.join(missing)}" if len(missing) <= _MOST_NAMED else ""
+    return [f"{len(missing)} of {len(labels)} classes were not met in this sample{which}"] if missing else []
+
+
+def _outputs_line(outputs: int, classes: int) -> list[str]:
+    """That the model has outputs without a class, if it has."""
+    return [f"the model has {outputs} outputs: no label asks for those from {classes} on"] if outputs > classes else []
 
 
 def _numbering_lines(dataset: LabelledFolder, values: np.ndarray) -> list[str]:

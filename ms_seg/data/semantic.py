@@ -71,13 +71,18 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str, w
     if name in DRAWN:
         kind = _PHRASES[name]
         return DrawnWorld(split, phrases=Phrases(kind, seen_alone=words and split == "training") if kind else None)
-    if folder is None:
-        raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
-    root = Path(folder)
-    if not root.is_dir():
-        raise ValueError(f"there is no folder {root}")
+    root = root_of(name, folder)
     dataset = {"ade20k": open_ade20k, "cocostuff164k": open_coco_stuff, "folder": open_folder}[name](root, split)
     return replace(dataset, label_set=read_labels(_WORDS[name])) if words and name in _WORDS else dataset
+
+
+def root_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
+    """The folder of a dataset that is not drawn. Raises ValueError if none is given, or it is not there."""
+    if folder is None:
+        raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
+    if not Path(folder).is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    return Path(folder)
 
 
 def open_ade20k(root: Path, split: str) -> LabelledFolder:
@@ -122,7 +127,7 @@ def first_pictures(dataset: SemanticDataset, count: int) -> SemanticDataset:
     if count < 1:
         raise ValueError("the first 0 pictures are no dataset: take at least 1")
     if isinstance(dataset, DrawnWorld):
-        return DrawnWorld(dataset.split, dataset.size, dataset.phrases, count)
+        return dataset.first(count)
     return replace(dataset, files=dataset.files[:count])
 
 
@@ -152,9 +157,13 @@ class LabelledFolder:
     def label_file(self, index: int) -> Path:
         return self.annotations / (self.name(index) + self.ending)
 
+    def paths(self, index: int) -> tuple[Path, ...]:
+        """The files that a picture and its labels are read from."""
+        return self.pictures / self.files[index], self.label_file(index)
+
     def values(self, index: int) -> np.ndarray:
         """The label file as it is, (H, W) uint8, checked to be of the picture's size."""
-        picture, file = self.pictures / self.files[index], self.label_file(index)
+        picture, file = self.paths(index)
         values = read_values(file)
         height, width = picture_size(picture)
         if values.shape != (height, width):
@@ -170,7 +179,7 @@ class DrawnWorld:
     """Scenes of `ms_seg.data.shapes`; training and validation have seeds of their own.
 
     A scene is drawn when it is first asked for. What is drawn stays in memory that processes forked from this one
-    share, at most 4 bytes a pixel: to draw a scene takes longer than to train on it.
+    share, `depth` bytes a pixel: to draw a scene takes longer than to train on it.
 
     Args:
         size: (height, width) of the pictures.
@@ -178,39 +187,57 @@ class DrawnWorld:
         most: how many pictures it has at most.
     """
 
+    depth = 4  # bytes a pixel: picture, label map
+
     def __init__(
         self, split: str, size: tuple[int, int] = (160, 160), phrases: Phrases | None = None, most: int | None = None
     ):
         self.split, self.size, self.phrases = split, size, phrases
         self.label_set = phrases.label_set if phrases else SHAPES_LABELS
         self._first, self._count = _FIRST_SEED[split], min(_SCENES[split], most or _SCENES[split])
-        self._row = 4 * size[0] * size[1]  # picture, label map
+        self._row = self.depth * size[0] * size[1]
         self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
 
     def __len__(self) -> int:
         return self._count
 
     def name(self, index: int) -> str:
-        return f"scene_{self._first + index:07}"
+        return f"scene_{self.seed(index):07}"
+
+    def seed(self, index: int) -> int:
+        return self._first + index
 
     def scene(self, index: int) -> Scene:
         """The whole truth: instances and their words too."""
-        return draw_scene(self._first + index, self.size)
+        return draw_scene(self.seed(index), self.size)
+
+    def first(self, count: int) -> DrawnWorld:
+        """The same world with its first pictures alone."""
+        return type(self)(self.split, self.size, self.phrases, count)
 
     def picture(self, index: int) -> np.ndarray:
-        return self._planes(index)[: 3 * self._row // 4].reshape(*self.size, 3)
+        return self._bytes(index)[: 3 * self._row // self.depth].reshape(*self.size, 3)
 
     def labels(self, index: int) -> np.ndarray:
-        return self._planes(index)[3 * self._row // 4 :].reshape(self.size)
+        return self.plane(index, 3)
 
-    def _planes(self, index: int) -> np.ndarray:
-        planes, checksum = self._drawn[index][: self._row], self._drawn[index][self._row :].view(np.uint32)
-        if zlib.crc32(planes) != checksum:  # not drawn yet, or another process is about to finish it
-            scene = self.scene(index)
-            label_map = self.phrases.label_map(scene) if self.phrases else scene.label_map
-            planes[:] = np.concatenate((scene.picture.ravel(), label_map.ravel()))
-            checksum[:] = zlib.crc32(planes)
-        return planes.copy()
+    def paths(self, index: int) -> tuple[Path, ...]:
+        return ()
+
+    def plane(self, index: int, number: int) -> np.ndarray:
+        """(H, W) uint8: of the maps that stay in memory, 3 is the first one behind the picture."""
+        return self._bytes(index).reshape(self.depth, *self.size)[number]
+
+    def planes(self, scene: Scene) -> list[np.ndarray]:
+        """What of a scene stays in memory, uint8."""
+        return [scene.picture, self.phrases.label_map(scene) if self.phrases else scene.label_map]
+
+    def _bytes(self, index: int) -> np.ndarray:
+        kept, checksum = self._drawn[index][: self._row], self._drawn[index][self._row :].view(np.uint32)
+        if zlib.crc32(kept) != checksum:  # not drawn yet, or another process is about to finish it
+            kept[:] = np.concatenate([plane.ravel() for plane in self.planes(self.scene(index))])
+            checksum[:] = zlib.crc32(kept)
+        return kept.copy()
 
 
 def spread(items: Sequence, count: int) -> list:

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from convert.progress import progress_bar
+from ms_seg.data.coco_json import things_alone
 from ms_seg.data.labels import LabelSet, labels_of
-from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
-from ms_seg.evaluation.predictions import Predictions, Remembered
+from ms_seg.evaluation.predictions import Remembered
+from ms_seg.evaluation.semantic_tally import SemanticTally
 from ms_seg.evaluation.tally import Tally, TallyFiles
 from ms_seg.presets import PRESETS, Preset
 
 WORST = 6  # pictures that are drawn beside their truth
 
 
-def evaluate(dataset: SemanticDataset, predictions: Remembered, world: World, kept: TallyFiles | None = None) -> Tally:
+def evaluate(
+    dataset: Any, predictions: Remembered, world: World, kept: TallyFiles | None = None, tally: Tally | None = None
+) -> Tally:
     """Count every picture of a dataset once; the tally of all, the same on every rank.
 
-    Rank 0 shows a progress bar with the mIoU of what it has counted itself.
+    Rank 0 shows a progress bar with the figure of what it has counted itself.
 
     Args:
-        predictions: those of the WORST pictures are still remembered afterwards, of the pictures counted here.
+        dataset, predictions: of the kind that the tally counts. The predictions of the WORST pictures are still
+            remembered afterwards, of the pictures counted here.
         kept: where to go on from, and to keep what is counted; None begins anew and keeps nothing.
+        tally: an empty one; of label maps, unless another is given.
 
     Raises ValueError or RuntimeError, in one sentence that names the file or the picture.
     """
-    tally = Tally(len(dataset), len(dataset.label_set))
+    tally = tally or SemanticTally(len(dataset), len(dataset.label_set))
     done = tally.done
     if kept:
         tally, done = kept.resume(tally, world)
@@ -39,41 +45,38 @@ def evaluate(dataset: SemanticDataset, predictions: Remembered, world: World, ke
         before = int(tally.done.sum())
         with progress_bar(before + len(share), _label(world), stream, before, log="ms_seg") as bar:
             for index in share.tolist():
-                count_picture(tally, dataset, predictions, index)
+                tally.count(index, dataset, predictions)
                 predictions.forget_all_but(worst_pictures(tally, WORST))
                 if kept:
                     kept.save_now_and_then(tally, world.rank)
-                bar(text=f"mIoU {tally.matrix.miou:.4f}")
+                bar(text=tally.text)
     if kept:
         kept.save(tally, world.rank)
     return tally.over(world)
 
 
-def count_picture(tally: Tally, dataset: SemanticDataset, predictions: Predictions, index: int) -> None:
-    """Read the truth of a picture, ask for its prediction, and count. Raises as `evaluate` does."""
-    truth, prediction = dataset.labels(index), predictions.label_map(index)
-    if prediction.shape != truth.shape:
-        sizes = ["{1}x{0}".format(*labels.shape) for labels in (prediction, truth)]
-        raise ValueError(f"{predictions.source(index)} is {sizes[0]}, but the label map of the picture is {sizes[1]}")
-    tally.add(index, prediction, truth)
-
-
 def worst_pictures(tally: Tally, count: int) -> list[int]:
-    """Indices of the pictures done with the lowest mIoU, the lowest first; those with nothing to count are left out."""
-    counted = np.flatnonzero(tally.done & ~np.isnan(tally.ious))
-    return counted[np.argsort(tally.ious[counted], kind="stable")][:count].tolist()
+    """Indices of the pictures done with the lowest score, the lowest first, but those with nothing to count."""
+    scores = tally.scores
+    counted = np.flatnonzero(tally.done & ~np.isnan(scores))
+    return counted[np.argsort(scores[counted], kind="stable")][:count].tolist()
 
 
-def check_labels(preset: Preset, dataset: SemanticDataset) -> None:
-    """Raise ValueError unless a model's outputs mean the dataset's classes, or it takes them as words.
+def check_labels(preset: Preset, dataset: Any, task: str = "semantic") -> None:
+    """Raise ValueError unless a model answers the task and its outputs mean the dataset's classes, or it takes them as
+    words.
 
     A model may have outputs that no class has, as EasyCV's 172nd. One without names of its own must have as many
-    outputs as there are classes.
+    outputs as there are classes. Of instances, the classes are the model's things alone.
     """
+    if task not in preset.tasks:
+        raise ValueError(f"{preset.name} cannot be asked for {task} segmentation, which the dataset is for")
     if preset.takes_words:
         return
     outputs, labels = preset.arguments["num_classes"], dataset.label_set
     own = labels_of(preset.label_set)
+    if own is not None and task == "instance" and own.things:
+        own = things_alone(own)
     if own is None:
         if outputs != len(labels):
             raise ValueError(f"{preset.name} has {outputs} classes, and the dataset has {len(labels)}")

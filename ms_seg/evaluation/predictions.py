@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,9 @@ from ms_seg.data.numbering import read_values
 from ms_seg.data.semantic import SemanticDataset
 
 if TYPE_CHECKING:
+    from ms_seg.data.panoptic import PanopticMap
+    from ms_seg.evaluation.average_precision import Detection
+    from ms_seg.evaluation.tally import Tally
     from ms_seg.inference import Answer
 
 _BYTE = 256  # values of an 8-bit picture
@@ -57,6 +60,9 @@ class ModelPredictions:
     def source(self, index: int) -> str:
         return f"the answer to {self._dataset.name(index)}"
 
+    def finish(self, tally: Tally) -> None:
+        """Called by one process when all pictures are done; there is nothing left to write."""
+
 
 class SavedPredictions:
     """Predictions from a folder, `<name>.png` for each picture, as `write_prediction` makes them.
@@ -96,16 +102,23 @@ class SavedPredictions:
 
 
 class Remembered:
-    """Other predictions, of which some are kept, so that the worst of them need not be made again to be drawn."""
+    """Other predictions, of which some are kept, so that the worst of them need not be made again to be drawn.
 
-    def __init__(self, predictions: Predictions):
+    It has the door that the others have: `label_map`, `panoptic` or `detections`.
+    """
+
+    def __init__(self, predictions: Any):
         self._predictions = predictions
-        self._kept: dict[int, np.ndarray] = {}
+        self._kept: dict[int, Any] = {}
 
     def label_map(self, index: int) -> np.ndarray:
-        if index not in self._kept:
-            self._kept[index] = self._predictions.label_map(index)
-        return self._kept[index]
+        return self._once(self._predictions.label_map, index)
+
+    def panoptic(self, index: int) -> PanopticMap:
+        return self._once(self._predictions.panoptic, index)
+
+    def detections(self, index: int) -> Sequence[Detection]:
+        return self._once(self._predictions.detections, index)
 
     def source(self, index: int) -> str:
         return self._predictions.source(index)
@@ -113,6 +126,11 @@ class Remembered:
     def forget_all_but(self, indices: Container[int]) -> None:
         """Give back the memory of the others."""
         self._kept = {index: kept for index, kept in self._kept.items() if index in indices}
+
+    def _once(self, ask: Callable[[int], Any], index: int) -> Any:
+        if index not in self._kept:
+            self._kept[index] = ask(index)
+        return self._kept[index]
 
 
 def write_prediction(label_map: np.ndarray, path: Path) -> None:

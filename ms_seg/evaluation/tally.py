@@ -7,54 +7,64 @@ import json
 import os
 import time
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from convert.atomic import whole_file
 from ms_seg.distributed import World
-from ms_seg.evaluation.semantic import ConfusionMatrix, picture_iou
 
 _LARGEST_SHARE = 0.05  # of the time, for keeping what is counted
 
 
-class Tally:
-    """The counts of the pictures done, and the mIoU and accuracy of each.
+class Tally(ABC):
+    """What is counted of an evaluation: one of some kind, which knows what a prediction is and how it is scored.
 
-    done: (N,) bool. pixels: (N, 2) int64, those found and those counted of each picture. ious: (N,) float64, 0 where
-    not done, nan where a picture has nothing to count.
+    done: (N,) bool, the pictures that are counted.
     """
 
-    def __init__(self, num_pictures: int, num_classes: int):
-        self.matrix = ConfusionMatrix(num_classes)
+    def __init__(self, num_pictures: int):
         self.done = np.zeros(num_pictures, bool)
-        self.pixels = np.zeros((num_pictures, 2), np.int64)
-        self.ious = np.zeros(num_pictures)
 
-    def add(self, index: int, prediction: np.ndarray, truth: np.ndarray) -> None:
-        """Count a picture. Raises ValueError for label maps that do not fit, see `ConfusionMatrix.update`."""
-        counts = self.matrix.update(prediction, truth)
-        self.done[index] = True
-        self.pixels[index] = counts.trace(), counts.sum()
-        self.ious[index] = picture_iou(counts)
+    @property
+    @abstractmethod
+    def scores(self) -> np.ndarray:
+        """(N,) float64, how good the prediction of each picture is, 0 to 1; nan where there was nothing to count."""
 
-    def merge(self, other: Tally) -> None:
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """The figure of what is counted so far, for a bar."""
+
+    @abstractmethod
+    def empty(self) -> Tally:
+        """Another of this kind with nothing counted."""
+
+    @abstractmethod
+    def count(self, index: int, dataset: Any, predictions: Any) -> None:
+        """Read the truth of a picture, ask for its prediction, and count.
+
+        Raises ValueError or RuntimeError in one sentence that names the file or the picture.
+        """
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
         """Take in what another one counted of other pictures."""
-        self.matrix.counts += other.matrix.counts
-        self.done |= other.done
-        self.pixels += other.pixels
-        self.ious += other.ious
 
-    def over(self, world: World) -> Tally:
+    @abstractmethod
+    def over(self, world: World) -> Self:
         """The tallies of all ranks together, on each of them."""
-        total = Tally(len(self.done), self.matrix.num_classes)
-        total.matrix.counts = world.sum(self.matrix.counts)
-        total.done = world.sum(self.done.astype(np.uint8)).astype(bool)
-        total.pixels = world.sum(self.pixels)
-        total.ious = world.sum(self.ious)  # one rank has each: nothing is rounded
-        return total
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is counted, to be kept; "done" is among them."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put what was kept into an empty one. Raises ValueError or KeyError for what is no such state."""
 
 
 class TallyFiles:
@@ -81,7 +91,8 @@ class TallyFiles:
         """
         if world.rank == 0:
             self._folder.mkdir(parents=True, exist_ok=True)
-            found = sorted(filter(None, map(self._read, self._files())), key=lambda tally: -tally.done.sum())
+            kept = (self._read(path, empty.empty()) for path in self._files())
+            found = sorted(filter(None, kept), key=lambda tally: -tally.done.sum())
             for tally in found:
                 if not (tally.done & ~empty.done).any():
                     continue  # merged already, by an evaluation that was stopped before it threw the file away
@@ -98,9 +109,8 @@ class TallyFiles:
     def save(self, tally: Tally, rank: int) -> None:
         """Keep a rank's tally. Raises OSError."""
         begun = time.monotonic()
-        arrays = {"counts": tally.matrix.counts, "done": tally.done, "pixels": tally.pixels, "ious": tally.ious}
         with whole_file(self._path(rank)) as draft, draft.open("wb") as file:
-            np.savez(file, stamps=self._stamps, **arrays)
+            np.savez(file, stamps=self._stamps, **tally.arrays())
         self._saved = time.monotonic()
         self._cost = self._saved - begun
 
@@ -119,17 +129,15 @@ class TallyFiles:
             if file != keep:
                 file.unlink(missing_ok=True)
 
-    def _read(self, path: Path) -> Tally | None:
-        """A kept tally; None for one that is damaged or counted pictures that have changed since."""
+    def _read(self, path: Path, tally: Tally) -> Tally | None:
+        """A kept tally, put into an empty one; None if it is damaged or counted pictures that have changed since."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                done, stamps, counts = arrays["done"], arrays["stamps"], arrays["counts"]
-                tally = Tally(len(done), len(counts))
-                tally.matrix.counts, tally.done = counts, done
-                tally.pixels, tally.ious = arrays["pixels"], arrays["ious"]
+                stamps = arrays["stamps"]
+                tally.restore(arrays)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return tally if np.array_equal(stamps[done], self._stamps[done]) else None
+        return tally if np.array_equal(stamps[tally.done], self._stamps[tally.done]) else None
 
 
 def file_stamp(*files: Path) -> int:

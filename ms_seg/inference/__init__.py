@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ms_seg.inference.answer import Answer
+from ms_seg.inference.segments_answer import InstanceAnswer, PanopticAnswer
 
 if TYPE_CHECKING:
     from ms_seg.inference.segmenter import Segmenter
 
-__all__ = ["Answer", "Segmenter"]
+__all__ = ["Answer", "InstanceAnswer", "PanopticAnswer", "Segmenter"]
 
 
 def __getattr__(name: str) -> Any:

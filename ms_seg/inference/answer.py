@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,10 +13,12 @@ from PIL import Image
 
 from convert.atomic import whole_file
 from ms_seg.data.labels import LabelSet
+from ms_seg.inference.boxes import boxes_of
 from ms_seg.inference.drawing import NO_CLASS_COLOUR, draw_overlay
 from ms_seg.inference.postprocessing import Logits
 from ms_seg.inference.preprocessing import Geometry
 from ms_seg.inference.rle import encode_labels
+from ms_seg.inference.saving import stem_of, summary, write_json, write_png
 
 if TYPE_CHECKING:
     from mindspore import Tensor
@@ -59,8 +60,8 @@ class Answer:
         pixels keep that index in the label map and belong to no segment.
     class_scores: (C,) float64 of 0..1, the mean softmax probability of each class over its pixels.
     model: the preset's name. source: where the picture came from, if from a file.
-    logits: what the network said, where it said it once, and not of several views. embeddings: of a model that takes
-        words, where it saw the picture at once.
+    logits: what the network said of each pixel, where it said it once, and not of several views. embeddings: of a model
+        that takes words, where it saw the picture at once.
 
     `labels`, `masks`, `scores` and `segments` run over the classes present in the picture, the largest first.
     """
@@ -78,10 +79,10 @@ class Answer:
     def pixel_scores(self) -> np.ndarray:
         """(C, H, W) float32 of 0..1, how probable each class is at each pixel; computed when asked for.
 
-        Raises ValueError for the average of several views, whose probabilities are not kept.
+        Raises ValueError for the average of several views and for a model of queries, where they are not kept.
         """
         if self.logits is None:
-            raise ValueError("the scores of single pixels are not kept where several views are averaged")
+            raise ValueError("the scores of single pixels are kept neither of several views nor of a model of queries")
         return self.logits.probabilities()
 
     @cached_property
@@ -113,7 +114,7 @@ class Answer:
         Keys: id (from 1), category_id (the class's index), category (its name), area (pixels), bbox [x, y, width,
         height], score, segmentation (COCO run lengths: size [height, width], counts).
         """
-        boxes = self._boxes()
+        boxes = boxes_of(self.label_map, len(self._areas))
         encoded = encode_labels(self.label_map, self.classes)
         return [
             {
@@ -141,18 +142,13 @@ class Answer:
 
         Returns the three paths. Raises OSError if the folder cannot be written.
         """
-        stem = stem or self._stem
+        stem = stem or stem_of(self.source)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{stem}.{kind}" for kind in ("overlay.png", "labels.png", "segments.json")]
-        overlay, labels, segments = paths
-        # Deflate's fastest level: a 12 megapixel overlay takes a fraction of the time and grows by little.
-        with whole_file(overlay) as draft:
-            self.draw().save(draft, "PNG", compress_level=1)
-        with whole_file(labels) as draft:
-            self._index_image().save(draft, "PNG")
-        with whole_file(segments) as draft:
-            draft.write_text(json.dumps(self._summary(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_png(paths[0], self.draw(), fast=True)
+        write_png(paths[1], self._index_image())
+        write_json(paths[2], summary(self.source, self.label_map.shape, self.model, self.segments))
         return paths
 
     def save_embeddings(self, folder: str | os.PathLike[str], stem: str | None = None) -> Path:
@@ -166,29 +162,14 @@ class Answer:
             )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{stem or self._stem}.embeddings.npz"
+        path = folder / f"{stem or stem_of(self.source)}.embeddings.npz"
         with whole_file(path) as draft, draft.open("wb") as file:
             np.savez(file, **self.embeddings.arrays())
         return path
 
-    @property
-    def _stem(self) -> str:
-        return Path(self.source).stem if self.source else "picture"
-
     @cached_property
     def _areas(self) -> np.ndarray:
         return np.bincount(self.label_map.ravel(), minlength=len(self.class_scores))
-
-    def _boxes(self) -> list[list[int]]:
-        """[x, y, width, height] of each class; meaningless for absent ones."""
-        height, width = self.label_map.shape
-        in_row = np.zeros((height, len(self._areas)), bool)
-        in_column = np.zeros((width, len(self._areas)), bool)
-        in_row[np.arange(height)[:, None], self.label_map] = True
-        in_column[np.arange(width)[None, :], self.label_map] = True
-        top, left = in_row.argmax(0), in_column.argmax(0)
-        bottom, right = height - in_row[::-1].argmax(0), width - in_column[::-1].argmax(0)
-        return np.stack((left, top, right - left, bottom - top), axis=1).tolist()
 
     def _index_image(self) -> Image.Image:
         if len(self.class_scores) > 256:
@@ -198,8 +179,3 @@ class Answer:
         palette[: len(self.label_set)] = self.label_set.palette
         image.putpalette(palette.tobytes())
         return image
-
-    def _summary(self) -> dict[str, Any]:
-        height, width = self.label_map.shape
-        name = Path(self.source).name if self.source else None
-        return {"picture": name, "width": width, "height": height, "model": self.model, "segments": self.segments}

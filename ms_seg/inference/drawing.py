@@ -36,18 +36,16 @@ def draw_overlay(picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet
     The legend stands below, or at the right of an upright picture. The picture keeps its size, unless it is so small
     that nothing could be seen.
     """
-    magnification = math.ceil(_LEAST_LONG_SIDE / max(label_map.shape))
-    if magnification > 1:
-        height, width = (side * magnification for side in label_map.shape)
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
-        label_map = label_map.repeat(magnification, axis=0).repeat(magnification, axis=1)
+    picture, label_map = magnified(picture, label_map)
     shown = np.minimum(label_map, len(label_set))  # what has no name is one class beyond the last
     areas = np.bincount(shown.ravel(), minlength=len(label_set) + 1)
     classes = sorted(np.flatnonzero(areas).tolist(), key=lambda index: -areas[index])
-    table = _colours(classes, label_set)
-    overlay = Image.fromarray(_blend(picture, shown, table))
-    entries = [_Entry(_name(index, label_set), _share(areas[index] / shown.size), table[index]) for index in classes]
-    return _with_legend(overlay, entries)
+    table = class_colours(classes, label_set)
+    overlay = Image.fromarray(blend(picture, shown, table))
+    entries = [
+        Entry(class_name(index, label_set), share_text(areas[index] / shown.size), table[index]) for index in classes
+    ]
+    return with_legend(overlay, entries)
 
 
 def draw_comparison(
@@ -71,21 +69,21 @@ def draw_comparison(
     areas = np.stack([np.bincount(shown.ravel(), minlength=nameless + 2) for shown in maps])
     classes = sorted(np.flatnonzero(areas.any(axis=0)).tolist(), key=lambda index: -areas[:, index].max())
     table = np.vstack(
-        (_colours([index for index in classes if index <= nameless], label_set), np.uint8([IGNORED_COLOUR]))
+        (class_colours([index for index in classes if index <= nameless], label_set), np.uint8([IGNORED_COLOUR]))
     )
     small = [cv2.resize(shown.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST) for shown in maps]
-    panels = [picture, *(_blend(picture, shown, table) for shown in small)]
+    panels = [picture, *(blend(picture, shown, table) for shown in small)]
     titled = [_titled(*panel) for panel in zip(panels, ("picture", "truth", "prediction"), strict=True)]
     shares = areas / truth.size
     entries = [
-        _Entry(
-            IGNORED_NAME if index > nameless else _name(index, label_set),
-            " / ".join(_share(share) if share else "none" for share in shares[:, index]),
+        Entry(
+            IGNORED_NAME if index > nameless else class_name(index, label_set),
+            " / ".join(share_text(share) if share else "none" for share in shares[:, index]),
             table[index],
         )
         for index in classes
     ]
-    return _with_legend(Image.fromarray(np.hstack(titled)), entries)
+    return with_legend(Image.fromarray(np.hstack(titled)), entries)
 
 
 def _titled(panel: np.ndarray, title: str) -> np.ndarray:
@@ -97,16 +95,26 @@ def _titled(panel: np.ndarray, title: str) -> np.ndarray:
     return np.array(canvas)
 
 
-def _name(index: int, label_set: LabelSet) -> str:
+def magnified(picture: np.ndarray, index_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and a map of it, by a whole number as large as it takes to see something."""
+    magnification = math.ceil(_LEAST_LONG_SIDE / max(index_map.shape))
+    if magnification <= 1:
+        return picture, index_map
+    height, width = (side * magnification for side in index_map.shape)
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    return picture, index_map.repeat(magnification, axis=0).repeat(magnification, axis=1)
+
+
+def class_name(index: int, label_set: LabelSet) -> str:
     name = label_set.names[index] if index < len(label_set) else NO_CLASS_NAME
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
-def _share(share: float) -> str:
+def share_text(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
 
 
-def _colours(classes: list[int], label_set: LabelSet) -> np.ndarray:
+def class_colours(classes: list[int], label_set: LabelSet) -> np.ndarray:
     """An RGB table (C + 1, 3) uint8 for the present classes, given from the largest to the smallest.
 
     A colour that looks like one in use makes way: for a darker or lighter shade, or else a spare colour.
@@ -131,9 +139,14 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(lab[0] - lab[1]))
 
 
-def _blend(picture: np.ndarray, classes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Colour each pixel by its class and draw the borders; all at the size of the drawing."""
+def blend(picture: np.ndarray, classes: np.ndarray, table: np.ndarray, clear: int | None = None) -> np.ndarray:
+    """Colour each pixel by its class and draw the borders; all at the size of the drawing.
+
+    clear: the class that leaves the picture as it is.
+    """
     blended = cv2.addWeighted(picture, 1 - _OPACITY, table[classes], _OPACITY, 0)
+    if clear is not None:
+        blended = np.where((classes == clear)[..., None], picture, blended)
     border = np.zeros(classes.shape, np.uint8)
     border[:, 1:] |= classes[:, 1:] != classes[:, :-1]
     border[1:] |= classes[1:] != classes[:-1]
@@ -145,13 +158,16 @@ def _blend(picture: np.ndarray, classes: np.ndarray, table: np.ndarray) -> np.nd
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
+    """A line of a legend."""
+
     name: str
     share: str
     colour: np.ndarray
 
 
-def _with_legend(overlay: Image.Image, entries: list[_Entry]) -> Image.Image:
+def with_legend(overlay: Image.Image, entries: list[Entry]) -> Image.Image:
+    """The overlay, and below or, of an upright one, at its right the legend."""
     font_size = max(14, round(math.sqrt(overlay.width * overlay.height) / 42))
     font = ImageFont.load_default(font_size)
     swatch, gap, line = font_size, font_size // 2, round(font_size * 1.6)

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _COMPILATIONS = 3
 
 
-def runner(model: nn.Cell, mode: str = "graph") -> Callable[..., Tensor]:
+def runner(model: nn.Cell, mode: str = "graph") -> Callable[..., Tensor | tuple[Tensor, ...]]:
     """The forward pass of a model or a part of it, in inference mode: its inputs, tensors -> what it returns.
 
     Args:
@@ -40,10 +40,10 @@ class _Graph:
         self._model = model
         self._parameters = list(model.get_parameters())
         self._weights: list[int] | None = None  # addresses
-        self._forward: Callable[..., Tensor] = model
+        self._forward: Callable[..., Tensor | tuple[Tensor, ...]] = model
         self._sizes: set[tuple[tuple[int, ...], ...]] = set()
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         # A graph holds on to the memory of its weights: it sees what an optimiser writes there, but not that `set_data`
         # or `load_param_into_net` puts other memory in its place.
         weights = [parameter.data_ptr() for parameter in self._parameters]
@@ -66,5 +66,5 @@ class _Forward(nn.Cell):
         super().__init__(auto_prefix=False)  # the model's parameters keep their names
         self.model = model
 
-    def construct(self, *inputs: Tensor) -> Tensor:
+    def construct(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         return self.model(*inputs)

@@ -15,15 +15,19 @@ from ms_seg.inference.answer import Answer, Embeddings
 from ms_seg.inference.execution import runner
 from ms_seg.inference.postprocessing import Logits, label_by_mask, label_pixels
 from ms_seg.inference.preprocessing import Geometry, network_input
+from ms_seg.inference.queries import Queries
+from ms_seg.inference.query_answers import answer_queries
+from ms_seg.inference.segments_answer import SegmentsAnswer
 from ms_seg.inference.sliding_window import Window, slide
 from ms_seg.inference.test_time import View, label_views
 from ms_seg.inference.words import OTHERS, WordModel, check_words, word_labels
+from ms_seg.systems.lseg import COARSEST
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary
 
 
 class Segmenter:
-    """Segments pictures with a semantic model, as the preset of the model says: resizing, normalisation and labels.
+    """Segments pictures, as the preset of the model says: resizing, normalisation and labels.
 
     Args:
         model: a Cell of `create_model` with its `preset`.
@@ -31,8 +35,10 @@ class Segmenter:
         window: show the network the input in such windows, instead of at once.
         augment: average over several scales and mirror images of the picture, see `test_time`.
         vocab: of a model that takes words, its vocabulary, see `text.vocabulary.find_vocabulary`.
+        task: "panoptic", "instance" or "semantic", one of the preset's `tasks`; None for the first of them.
 
-    Raises ValueError where a model that takes words has no vocabulary.
+    Raises ValueError where a model that takes words has no vocabulary, for a window that it cannot be shown, for a task
+    that is not the model's, and for windows or several views of a model of queries.
     """
 
     def __init__(
@@ -42,14 +48,25 @@ class Segmenter:
         window: Window | None = None,
         augment: bool = False,
         vocab: str | os.PathLike[str] | None = None,
+        task: str | None = None,
     ):
         self.preset, self.window, self.augment = model.preset, window, augment
+        self.task = task or self.preset.tasks[0]
+        if self.task not in self.preset.tasks:
+            raise ValueError(f"{self.preset.name} gives {', '.join(self.preset.tasks)} answers and no {task} ones")
+        if len(self.preset.tasks) > 1 and (window or augment):
+            raise ValueError(f"{self.preset.name} sees a picture at once: windows and several views are not for it")
         if self.preset.takes_words:
-            self._network = WordModel(model, Tokenizer(find_vocabulary(vocab, model.checkpoint)), mode)
+            if window and window.crop % COARSEST:
+                raise ValueError(
+                    f"a window of {window.crop} pixels is not for {self.preset.name}: it takes multiples of {COARSEST}"
+                )
+            vocabulary = find_vocabulary(vocab, model.checkpoint, self.preset.embedded)
+            self._network = WordModel(model, Tokenizer(vocabulary), mode)
         else:
             self._network = runner(model, mode)
 
-    def __call__(self, picture: Picture, labels: Sequence[str] | None = None) -> Answer:
+    def __call__(self, picture: Picture, labels: Sequence[str] | None = None) -> Answer | SegmentsAnswer:
         """Segment a path, an RGB array (H, W, 3) uint8 or a Pillow image.
 
         labels: the words that a model which takes words tells apart, their features computed once for each list. One
@@ -88,8 +105,10 @@ class Segmenter:
 
     def predict(
         self, pixels: np.ndarray, view: View | None = None, words: tuple[str, ...] | None = None
-    ) -> tuple[np.ndarray, Geometry]:
+    ) -> tuple[np.ndarray | tuple[np.ndarray, np.ndarray], Geometry]:
         """The network alone: RGB (H, W, 3) uint8 -> its logits (C, h, w) float32, and the sizes they went through.
+
+        Of a model of queries, class logits (Q, C + 1) and mask logits (Q, h, w) stand for the logits.
 
         A window gives logits as large as the network's input. The view is the preset's unless another is asked for.
         Raises as a call does.
@@ -102,8 +121,11 @@ class Segmenter:
         run = partial(self.run, words=words)
         return slide(run, images, self.window) if self.window else run(images), geometry
 
-    def _answer(self, pixels: np.ndarray, words: tuple[str, ...] | None, source: str | None) -> Answer:
+    def _answer(self, pixels: np.ndarray, words: tuple[str, ...] | None, source: str | None) -> Answer | SegmentsAnswer:
         rule, logits = self.preset.preprocessing, None
+        if len(self.preset.tasks) > 1:
+            outputs, geometry = self.predict(pixels)
+            return answer_queries(Queries(*outputs, geometry), self.task, self.preset, pixels, source)
         if self.augment:
             size = pixels.shape[:2]
             labels, scores = label_views(size, rule, lambda view: self.predict(pixels, view, words))
@@ -119,14 +141,18 @@ class Segmenter:
             return None
         return Embeddings(self._network.pixels, self._network.words(words), words, logits.geometry)
 
-    def run(self, images: np.ndarray, words: tuple[str, ...] | None = None) -> np.ndarray:
-        """Images (1, 3, h, w) float32 -> what the network gives, (C, h', w') float32."""
+    def run(
+        self, images: np.ndarray, words: tuple[str, ...] | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Images (1, 3, h, w) float32 -> what the network gives of it: (C, h', w') float32, or as `predict` says."""
         inputs = (Tensor(images),) if words is None else (Tensor(images), words)
         try:
-            logits = self._network(*inputs).asnumpy()[0]
+            outputs = self._network(*inputs)
+            several = isinstance(outputs, tuple)
+            logits = [tensor.asnumpy()[0] for tensor in (outputs if several else (outputs,))]
         except Exception as error:  # MindSpore's are of any type, and pages long
             size, reason = "{}x{}".format(*images.shape[2:]), str(error).strip().split("\n")[0]
             raise RuntimeError(f"{self.preset.name} could not be run on an input of {size}: {reason}") from error
-        if not np.isfinite(logits).all():
+        if not all(np.isfinite(array).all() for array in logits):
             raise ValueError(f"{self.preset.name} gave values that are not finite: is its checkpoint damaged?")
-        return logits
+        return tuple(logits) if several else logits[0]

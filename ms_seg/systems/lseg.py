@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mindspore import Tensor, nn
 
+from ms_seg.backbones.mit import MixTransformer
 from ms_seg.backbones.resnet import ResNet, stage_channels
 from ms_seg.backbones.vit import ViTPyramid
 from ms_seg.decoders.dpt import DPTDecoder
@@ -13,15 +14,17 @@ from ms_seg.decoders.word_pixel import WordPixel
 from ms_seg.text.transformer import TextTransformer
 
 COARSEST = 32  # the stride of the coarsest map
+MIT_NORM_EPS = 1e-5  # transformers'
 
 
 class LSeg(nn.Cell):
     """Normalised images (N, 3, H, W) float32, H and W multiples of 32, and tokens (K, 77) int32 -> logits (N, K, H, W).
 
-    The backbone is a ViTPyramid of the six arguments from `channels` to `map_channels`, or, given `resnet_depths`
-    instead of them, a ResNet. features and embed_dim are DPTDecoder's; head_block, block_depth and activation are
-    WordPixel's; text_width, text_layers, text_heads and vocabulary are TextTransformer's. `presets` holds their
-    published values. Raises ValueError for arguments of neither backbone or of both, and for images of another size.
+    The backbone is a ViTPyramid of the six arguments from `channels` to `map_channels`, or a ResNet of
+    `resnet_depths`, or a MixTransformer of the three that begin with `mit`. features and embed_dim are DPTDecoder's;
+    head_block, block_depth and activation are WordPixel's; text_width, text_layers, text_heads and vocabulary are
+    TextTransformer's. `presets` holds their published values. Raises ValueError for arguments of no backbone or of
+    several, and for images of another size.
     """
 
     def __init__(
@@ -42,16 +45,26 @@ class LSeg(nn.Cell):
         grid: int | None = None,
         map_channels: Sequence[int] | None = None,
         resnet_depths: Sequence[int] | None = None,
+        mit_channels: Sequence[int] | None = None,
+        mit_depths: Sequence[int] | None = None,
+        mit_heads: Sequence[int] | None = None,
     ):
         super().__init__()
-        transformer = (channels, depth, heads, patch, grid, map_channels)
-        if any(argument is None for argument in transformer) == (resnet_depths is None):
-            raise ValueError("LSeg takes channels, depth, heads, patch, grid and map_channels, or resnet_depths alone")
-        if resnet_depths is None:
-            self.backbone = ViTPyramid(*transformer)
-        else:
+        vit, mit = (channels, depth, heads, patch, grid, map_channels), (mit_channels, mit_depths, mit_heads)
+        given = [all(argument is not None for argument in backbone) for backbone in (vit, (resnet_depths,), mit)]
+        if given == [True, False, False]:
+            self.backbone = ViTPyramid(*vit)
+        elif given == [False, True, False]:
             self.backbone = ResNet(resnet_depths)
             map_channels = stage_channels(resnet_depths)
+        elif given == [False, False, True]:
+            self.backbone = MixTransformer(*mit, drop_path_rate=0.0, norm_eps=MIT_NORM_EPS, conv_norm_eps=MIT_NORM_EPS)
+            map_channels = mit_channels
+        else:
+            raise ValueError(
+                "LSeg takes channels, depth, heads, patch, grid and map_channels, or resnet_depths alone, or "
+                "mit_channels, mit_depths and mit_heads"
+            )
         self.decoder = DPTDecoder(map_channels, features, embed_dim)
         self.text = TextTransformer(text_width, text_heads, text_layers, embed_dim, vocabulary)
         self.word_pixel = WordPixel(head_block, block_depth, activation)

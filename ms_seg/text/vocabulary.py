@@ -61,20 +61,23 @@ def cache_folder() -> Path:
 def find_vocabulary(
     vocab: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    embedded: Path | None = None,
     urls: Sequence[str] = URLS,
 ) -> Path:
     """The file or folder of a vocabulary, for `read_vocabulary`; the first that there is of these:
 
-    `vocab` itself; the folder of the checkpoint; what $MS_SEG_CLIP_VOCAB names; the cache; a download from one of
-    `urls` into the cache. A folder holds OpenAI's file, packed or not, or transformers' vocab.json and merges.txt.
+    `vocab` itself; the folder of the checkpoint, then that of the embedded one, if the model has such a one; what
+    $MS_SEG_CLIP_VOCAB names; the cache; a download from one of `urls` into the cache. A folder holds OpenAI's file,
+    packed or not, or transformers' vocab.json and merges.txt.
     Raises ValueError when `vocab` or the variable names nothing of the kind, and when there is none anywhere.
     """
     if vocab is not None:
         return _named(vocab)
-    if checkpoint is not None:
-        folder = Path(checkpoint) if Path(checkpoint).is_dir() else Path(checkpoint).parent
-        if (beside := _inside(folder)) is not None:
-            return beside
+    for file in (checkpoint, embedded):
+        if file is not None:
+            folder = Path(file) if Path(file).is_dir() else Path(file).parent
+            if (beside := _inside(folder)) is not None:
+                return beside
     if named := os.environ.get(VARIABLE):
         return _named(named, f"{VARIABLE} is set to ")
     if (kept := _inside(cache_folder())) is not None:

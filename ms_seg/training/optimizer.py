@@ -16,6 +16,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from ms_seg.training.recipe import Recipe
 
 _FRESH = ("decoder.", "word_pixel.")  # what no pretrained file fills
+_TEXT = "text."
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,17 @@ def groups(parameters: Sequence[Parameter], recipe: Recipe) -> list[Group]:
     return [
         Group(
             parameter,
-            recipe.head_multiplier if parameter.name.startswith(_FRESH) else 1.0,
+            _multiplier(parameter.name, recipe),
             0.0 if kept and kept.search(parameter.name) else recipe.weight_decay,
         )
         for parameter in parameters
     ]
+
+
+def _multiplier(name: str, recipe: Recipe) -> float:
+    if name.startswith(_TEXT):
+        return recipe.text_multiplier
+    return recipe.head_multiplier if name.startswith(_FRESH) else 1.0
 
 
 def make_optimizer(parameters: Sequence[Parameter], recipe: Recipe) -> Adam | SGD:

@@ -44,7 +44,7 @@ class Recipe:
     power: Annotated[float, "of the polynomial in which the learning rate falls to zero at the last step"] = 1.0
     decay_every: Annotated[int, "steps between two values of that polynomial, such as those of an epoch"] = 1
     head_multiplier: Annotated[float, "how many times the learning rate the decoder and what follows it get"] = 10.0
-    train_text: Annotated[bool, "of a model that takes words, whether its text transformer learns too"] = False
+    text_multiplier: Annotated[float, "how many times a text transformer gets; with 0 it stays as it is"] = 0.0
     undecayed: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is cut to this; 0 leaves it"] = 0.0
     ema: Annotated[float, "the share of its old value that the average of the weights keeps; 0 keeps no average"] = 0.0
@@ -77,7 +77,8 @@ _WORDS = {
 _RANGES = (  # names of fields, the least and the largest value; NaN is in none
     (("steps", "batch_size", "accumulate", "crop_size", "short_side", "long_side"), 1, math.inf),
     (("decay_every", "validate_every", "keep_every", "keep"), 1, math.inf),
-    (("learning_rate", "weight_decay", "warmup_steps", "power", "head_multiplier", "clip_norm", "seed"), 0, math.inf),
+    (("learning_rate", "head_multiplier", "text_multiplier", "weight_decay"), 0, math.inf),
+    (("warmup_steps", "power", "clip_norm", "seed"), 0, math.inf),
     (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
 )
 
@@ -93,6 +94,9 @@ _SHAPES = Recipe(
     photometric=False, learning_rate=3e-3, warmup_steps=100, head_multiplier=1.0, undecayed="norm",
     validate_every=900, keep_every=300,
 )  # fmt: skip
+_WORD_SHAPES = replace(
+    _SHAPES, steps=6000, text_multiplier=0.1, undecayed="norm|pos_embed|token_embedding", validate_every=1500
+)
 
 # LSeg: lang-seg's train.sh on one device. Its base rate is that of 16 pictures at a time, and here it is one, twice for
 # a step; the rate changes after each of 240 epochs of ADE20K.
@@ -106,10 +110,10 @@ _LANG_SEG = Recipe(
 
 def recipe_for(preset: Preset) -> Recipe:
     """The published recipe of a model."""
+    if preset.embedded:
+        return _WORD_SHAPES if preset.takes_words else _SHAPES
     if preset.system == "lseg":
         return _LANG_SEG
-    if preset.label_set == "shapes":
-        return _SHAPES
     family = preset.name.split("_", 2)[-1]
     recipe = {"cocostuff164k": _EASYCV, "ade20k": _ORIGINAL, "ade20k_mmseg": _MMSEG}[family]
     side = preset.preprocessing.short_side

@@ -16,7 +16,7 @@ from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.inference.words import WordModel, by_names
-from ms_seg.systems.lseg import GivenWords
+from ms_seg.systems.lseg import COARSEST, GivenWords
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary
 from ms_seg.training.feeding import batches
@@ -25,8 +25,6 @@ from ms_seg.training.recipe import Recipe
 from ms_seg.training.semantic import Validation
 from ms_seg.training.step import Batch, Shared
 from ms_seg.training.trainer import Scores, Trainer
-
-_MULTIPLE = 32  # pixels, of LSeg's coarsest map
 
 
 def train_on_words(
@@ -50,23 +48,23 @@ def train_on_words(
     vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, names that the model cannot take,
     and crops that it cannot.
     """
-    if recipe.crop_size % _MULTIPLE:
-        raise ValueError(f"crop_size is {recipe.crop_size}: {model.preset.name} takes multiples of {_MULTIPLE}")
-    if recipe.crop_size == _MULTIPLE and recipe.batch_size == recipe.accumulate:
-        raise ValueError(f"crops of {_MULTIPLE} leave batch norm one value of each picture: take two, or a larger crop")
+    if recipe.crop_size % COARSEST:
+        raise ValueError(f"crop_size is {recipe.crop_size}: {model.preset.name} takes multiples of {COARSEST}")
+    if recipe.crop_size == COARSEST and recipe.batch_size == recipe.accumulate:
+        raise ValueError(f"crops of {COARSEST} leave batch norm one value of each picture: take two, or a larger crop")
     for dataset in datasets:
         if len(dataset.label_set) < 2:
             raise ValueError(f"a dataset has the class {dataset.label_set.names[0]!r} alone: there is nothing to tell")
     for parameter in model.text.get_parameters():
-        parameter.requires_grad = recipe.train_text
-    rule, vocabulary = model.preset.preprocessing, find_vocabulary(vocab, model.checkpoint)
+        parameter.requires_grad = recipe.text_multiplier > 0
+    rule, vocabulary = model.preset.preprocessing, find_vocabulary(vocab, model.checkpoint, model.preset.embedded)
     samples = MixedSamples(datasets, recipe, rule.mean, rule.std)
-    loss = WordLoss(model if recipe.train_text else GivenWords(model))
+    loss = WordLoss(model if recipe.text_multiplier else GivenWords(model))
     trainer = Trainer(model, loss, recipe, run, world, tensorboard)
     if resume:
         trainer.resume()
     reader = WordModel(model, Tokenizer(vocabulary))  # after resuming: a run may have begun with a text tower of chance
-    read = reader.tokens if recipe.train_text else lambda names: reader.words(names).asnumpy()
+    read = reader.tokens if recipe.text_multiplier else lambda names: reader.words(names).asnumpy()
     words = [read(dataset.label_set.names) for dataset in datasets]
     sharing = {"batch_size": recipe.batch_size, "rank": world.rank, "ranks": world.size, "workers": workers}
     segmenter = Segmenter(model, vocab=vocabulary)

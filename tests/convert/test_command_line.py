@@ -18,6 +18,7 @@ from convert.writing import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = Path(__file__).parent / "layouts" / "manifests"
+BLOCK = {"weight": (1, 1, 3, 3), "bias": (1,)}  # of lang-seg's spatial regularisation
 HF, MMSEG, MIT = "segformer_b0_hf_ade150", "segformer_b0_easycv_cocostuff172", "mit_b0_nvlabs_imagenet"
 
 
@@ -60,6 +61,22 @@ def test_what_was_inferred_and_dropped_is_said(hf: Path, tmp_path: Path, capsys:
     assert "transformers' SegformerForSemanticSegmentation" in said
     assert "segformer_b0_ade20k: 191 tensors filled from 207, 1 dropped" in said
     assert "num_batches_tracked" in said and "count of batches" in said
+
+
+def test_a_field_that_the_file_does_not_tell_is_told_and_noted(tmp_path: Path, capsys: pytest.CaptureFixture):
+    source, target = checkpoint_of("lseg_lang-seg_clip_vitb32_384", tmp_path / "lseg.pth"), tmp_path / "lseg.ckpt"
+    with open_checkpoint(source) as tensors:
+        block = {f"net.scratch.head_block.depthwise.depthwise.{name}": shape for name, shape in BLOCK.items()}
+        more = {name: ArrayEntry(np.zeros(shape, np.float32)) for name, shape in block.items()}
+        write_checkpoint(tmp_path / "block.pth", {**tensors, **more})
+    assert main([str(tmp_path / "block.pth"), str(target)]) == 2
+    assert "The file has a spatial block and does not tell which" in capsys.readouterr().err
+    fields = ["head_block=bottleneck", "block_depth=2"]
+    told = [part for field in fields for part in ("--override", field)]
+    assert main([str(tmp_path / "block.pth"), str(target), *told]) == 0
+    with open_checkpoint(target) as tensors:
+        noted = json.loads(tensors.metadata["arithmetic"])
+    assert (noted["head_block"], noted["block_depth"]) == ("bottleneck", 2)
 
 
 def test_a_dry_run_writes_nothing_but_the_report(hf: Path, tmp_path: Path):

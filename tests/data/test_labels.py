@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data.labels import numbered_labels, read_labels
+from ms_seg.data.shapes import STUFF, THINGS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -31,6 +32,32 @@ def test_cocostuff_has_80_things_then_91_stuff():
     assert labels.palette[[0, 170]].tolist() == [[0, 192, 64], [64, 64, 0]]
 
 
+def test_coco_panoptic_has_80_things_then_53_stuff_under_cocos_numbers():
+    labels = read_labels("coco_panoptic")
+    assert len(labels) == len(set(labels.names)) == len(set(labels.ids)) == 133
+    assert labels.things == (True,) * 80 + (False,) * 53
+    assert list(labels.ids) == sorted(labels.ids[:80]) + sorted(labels.ids[80:])
+    for index, expected in {
+        0: ("person", 1),
+        79: ("toothbrush", 90),
+        80: ("banner", 92),
+        132: ("rug-merged", 200),
+    }.items():
+        assert (labels.names[index], labels.ids[index]) == expected
+    assert labels.palette[[0, 80]].tolist() == [[220, 20, 60], [255, 255, 128]]
+
+
+def test_the_forms_of_the_drawn_world_are_things_and_its_grounds_stuff():
+    labels = read_labels("shapes")
+    assert dict(zip(labels.names, labels.things, strict=True)) == {name: name in THINGS for name in THINGS + STUFF}
+    assert labels.ids is None
+
+
+def test_a_label_set_without_things_says_so():
+    assert read_labels("ade20k").things is None
+    assert read_labels("ade20k").ids is None
+
+
 def test_lang_seg_has_words_of_its_own_for_ade20ks_classes():
     labels, published = read_labels("ade20k_lang_seg"), read_labels("ade20k")
     assert np.array_equal(labels.palette, published.palette)
@@ -48,7 +75,7 @@ def test_lang_segs_words_are_those_of_its_file():
     assert read_labels("ade20k_lang_seg").names == tuple(row.split(",")[-1].split(";")[0] for row in rows)
 
 
-@pytest.mark.parametrize("name", ["ade20k", "ade20k_lang_seg", "cocostuff164k", "shapes"])
+@pytest.mark.parametrize("name", ["ade20k", "ade20k_lang_seg", "coco_panoptic", "cocostuff164k", "shapes"])
 def test_every_class_has_a_colour(name):
     labels = read_labels(name)
     assert labels.palette.shape == (len(labels.names), 3)
@@ -62,7 +89,7 @@ def test_a_palette_cannot_be_changed_for_the_next_caller():
 
 @pytest.mark.parametrize("name", ["ade", "../labels", ""])
 def test_an_unknown_label_set_names_those_there_are(name):
-    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, cocostuff164k, shapes"):
+    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, coco_panoptic, "):
         read_labels(name)
 
 

@@ -13,8 +13,9 @@ from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
 from ms_seg.evaluation.figures import draw_confusion
 from ms_seg.evaluation.predictions import Remembered
-from ms_seg.evaluation.report import table, write_report
+from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.semantic import ConfusionMatrix
+from ms_seg.evaluation.semantic_report import table
 from tests.evaluation.stand_in import Guesses, InMemory
 
 

@@ -18,7 +18,7 @@ def halves(height: int, width: int, left: int = 0, right: int = 1) -> np.ndarray
 
 def legend(monkeypatch, label_map, label_set) -> list:
     entries = []
-    monkeypatch.setattr(drawing, "_with_legend", lambda overlay, given: entries.extend(given))
+    monkeypatch.setattr(drawing, "with_legend", lambda overlay, given: entries.extend(given))
     draw_overlay(np.zeros((*label_map.shape, 3), np.uint8), label_map, label_set)
     return entries
 

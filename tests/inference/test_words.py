@@ -11,6 +11,7 @@ from PIL import Image
 
 from ms_seg import Segmenter
 from ms_seg.inference import words as words_module
+from ms_seg.inference.sliding_window import Window
 from ms_seg.text import Tokenizer
 from tests.toy_model import WORD_PRESET, ColourWords, StrongestChannel
 
@@ -47,6 +48,11 @@ def test_the_labels_are_the_classes_in_their_order(segmenter):
 def test_other_labels_give_another_answer_to_the_same_picture(segmenter):
     assert segmenter(flag(), labels=["blue", "green"]).label_map[0, 90] == 0
     assert segmenter(flag(), labels=["green", "blue"]).label_map[0, 90] == 1
+
+
+def test_a_window_of_no_multiple_of_32_is_refused(vocab: Path):
+    with pytest.raises(ValueError, match="a window of 100 pixels is not for toy_words: it takes multiples of 32"):
+        Segmenter(ColourWords(Tokenizer(vocab)), window=Window(100, 50), vocab=vocab)
 
 
 def test_one_label_is_told_from_everything_else(segmenter):

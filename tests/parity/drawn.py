@@ -10,6 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from ms_seg.presets import Preset
 
+# Tables that are added to tokens of order one, not multiplied: also queries, and what levels are told apart by.
+ADDED = ("pos_embed", "cls_token", "query_feat.weight", "query_embed.weight", "level_embed.weight", "level_embed")
+ADDED += ("level_encoding.weight", "queries_features.weight", "queries_embedder.weight")
 LABELS = 5  # how many words a network that takes words is given
 
 
@@ -24,7 +27,7 @@ def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.nd
     for name, shape in shapes.items():
         if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
             values = generator.uniform(0.6, 1.5, shape)
-        elif name.endswith(("pos_embed", "cls_token")):  # added to tokens of order one, not multiplied
+        elif name.endswith(ADDED):
             values = generator.normal(0, 0.5, shape)
         elif len(shape) <= 1:
             values = generator.normal(0, 0.2, shape)

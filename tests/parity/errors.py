@@ -8,6 +8,8 @@ import numpy as np
 from mindspore import Parameter, Tensor
 
 STAGE_LIMIT = 1e-5  # relative Frobenius error: a block's limit, to which whole networks are held too
+# Queries look where masks are above zero: of a pixel that rounding takes across, one layer after the other hears.
+MASKED_LIMIT = 1e-4
 LABELS_LIMIT = 1e-4  # share of pixels with another label
 
 

@@ -24,7 +24,7 @@ import wheels
 
 from ms_seg.presets import Preset
 
-MMCV = "1.7.2"
+MMCV, MMDET = "1.7.2", ("mmdet", "2.28.2")
 REDUCTIONS = [8, 4, 2, 1]
 
 
@@ -34,6 +34,10 @@ def build_reference(preset: Preset, seed: int = 0) -> torch.nn.Module:
         import lseg_reference  # imported late: it needs two wheels that SegFormer does not
 
         return draw_weights(lseg_reference.build(preset), seed).eval()
+    if preset.system == "mask2former":
+        import mask2former_reference
+
+        return draw_weights(mask2former_reference.build(preset), seed)
     build = _build_mmseg if preset.arguments["level_norm"] else _build_transformers
     return draw_weights(build(preset), seed).eval()
 
@@ -67,6 +71,10 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> Path:
 
 def outputs(model: torch.nn.Module, names: Mapping[str, str], *inputs: np.ndarray) -> dict[str, np.ndarray]:
     """A forward pass: the outputs of submodules (our name -> theirs), under our names, and the logits."""
+    if hasattr(model, "panoptic_head"):
+        import mask2former_reference
+
+        return mask2former_reference.outputs(model, names, *inputs)
     modules, kept = dict(model.named_modules()), {}
 
     def keep(name: str):
@@ -167,6 +175,10 @@ def stages(preset: Preset) -> dict[str, str]:
         import lseg_reference
 
         return lseg_reference.stages(preset)
+    if preset.system == "mask2former":
+        import mask2former_reference
+
+        return mask2former_reference.stages(preset)
     table = STAGES["mmseg" if preset.arguments["level_norm"] else "hf"]
     names: dict[str, str] = {}
     for i, depth in enumerate(preset.arguments["depths"]):
@@ -190,6 +202,15 @@ def import_mmseg() -> None:
     warnings.filterwarnings("ignore", module="mmcv|mmseg")  # of releases that came and went
     wheels.leave_out("torchvision", "mmcv._ext")
     import mmseg  # noqa: F401
+
+
+def import_mmdet() -> None:
+    """Make `import mmdet` work, with mmcv as above and without what only prints tables."""
+    if "mmdet" not in sys.modules:
+        import_mmseg()
+        wheels.leave_out("terminaltables")
+        sys.path.insert(0, str(wheels.unpacked(*MMDET)))
+        import mmdet.models  # noqa: F401
 
 
 def _mmcv_source() -> Path:

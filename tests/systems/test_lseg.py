@@ -48,6 +48,7 @@ def test_sides_that_are_no_multiples_of_32_are_refused_in_a_sentence(small: LSeg
         ({"patch": 8}, "patch is 8: it is one of 16, 32"),
         ({"patch": None}, "LSeg takes channels, depth, heads, patch, grid and map_channels, or resnet_depths alone"),
         ({"resnet_depths": (1, 1, 1, 1)}, "or resnet_depths alone"),
+        ({"channels": None, "mit_depths": (1, 1, 1, 1)}, "or mit_channels, mit_depths and mit_heads"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -50,6 +50,8 @@ def test_places_are_searched_in_their_order(tmp_path: Path, cache: Path, monkeyp
     assert find_vocabulary(given, checkpoint, urls=()) == given
     assert find_vocabulary(None, checkpoint, urls=()) == beside
     beside.unlink()
+    embedded = put(tmp_path / "embedded")
+    assert find_vocabulary(None, checkpoint, embedded.with_name("tiny.ckpt"), urls=()) == embedded
     assert find_vocabulary(None, checkpoint, urls=()) == named
     monkeypatch.delenv(VARIABLE)
     assert find_vocabulary(None, checkpoint, urls=()) == kept

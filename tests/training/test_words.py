@@ -91,7 +91,7 @@ def test_the_text_transformer_stays_as_it_is_and_everything_else_moves(whole):
 
 
 def test_a_text_transformer_that_learns_too_is_read_anew_at_every_validation(vocab, tmp_path):
-    recipe = replace(RECIPE, train_text=True, steps=40, validate_every=20)
+    recipe = replace(RECIPE, text_multiplier=1.0, steps=40, validate_every=20)
     model = train(SmallLSeg(), tmp_path, recipe, vocab)
     start = {parameter.name: parameter.asnumpy() for parameter in SmallLSeg().get_parameters()}
     assert all(not np.array_equal(p.asnumpy(), start[p.name]) for p in model.text.trainable_params())

@@ -1,0 +1,27 @@
+"""--override FIELD=VALUE: fields of a model that are to be otherwise than its preset has them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def add_override(parser: argparse.ArgumentParser) -> None:
+    """The option; its values are pairs of a field's name and what it is to be."""
+    parser.add_argument(
+        "--override", metavar="FIELD=VALUE", type=_override, action="append", default=[],
+        help="a field of the model that is to be otherwise, such as block_depth=2",
+    )  # fmt: skip
+
+
+def _override(text: str) -> tuple[str, Any]:
+    """The value in JSON, a list as a tuple, or else a word."""
+    field, separator, value = text.partition("=")
+    if not field or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
+    try:
+        value = json.loads(value)
+    except ValueError:
+        return field, value
+    return field, tuple(value) if isinstance(value, list) else value

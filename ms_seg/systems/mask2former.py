@@ -1,0 +1,60 @@
+"""Mask2Former: Masked-attention Mask Transformer for Universal Image Segmentation (arXiv:2112.01527)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mindspore import Tensor, nn
+
+from ms_seg.backbones import resnet, swin
+from ms_seg.decoders.pixel_decoder import PixelDecoder
+from ms_seg.decoders.query_decoder import Prediction, QueryDecoder
+
+
+class Mask2Former(nn.Cell):
+    """Normalised images (N, 3, H, W) float32 -> class logits (N, Q, num_classes + 1) of Q queries, the last class being
+    no object, and their mask logits (N, Q, ceil(H / 4), ceil(W / 4)).
+
+    With return_all_layers: a list of such pairs, from the prediction before the first layer of the query decoder to the
+    last, which is the answer.
+
+    queries, width, query_layers and query_hidden are QueryDecoder's; width, points, pixel_layers and pixel_hidden are
+    PixelDecoder's; both have decoder_heads. The backbone is a SwinTransformer of the five arguments from `channels` to
+    `drop_path_rate`, or, given `resnet_depths` instead of them, a ResNet whose batch norms never learn. `presets` holds
+    their published values. Raises ValueError for arguments of neither backbone or of both.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        queries: int,
+        width: int,
+        decoder_heads: int,
+        points: int,
+        pixel_layers: int,
+        pixel_hidden: int,
+        query_layers: int,
+        query_hidden: int,
+        channels: int | None = None,
+        depths: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        window: int | None = None,
+        drop_path_rate: float | None = None,
+        resnet_depths: Sequence[int] | None = None,
+    ):
+        super().__init__()
+        transformer = (channels, depths, heads, window, drop_path_rate)
+        if any(argument is None for argument in transformer) == (resnet_depths is None):
+            raise ValueError("Mask2Former takes channels, depths, heads, window and drop_path_rate, or resnet_depths")
+        if resnet_depths is None:
+            self.backbone = swin.SwinTransformer(*transformer)
+            in_channels = swin.stage_channels(channels)
+        else:
+            self.backbone = resnet.ResNet(resnet_depths, frozen_norms=True)
+            in_channels = resnet.stage_channels(resnet_depths)
+        self.pixel_decoder = PixelDecoder(in_channels, width, decoder_heads, points, pixel_layers, pixel_hidden)
+        self.query_decoder = QueryDecoder(num_classes, queries, width, decoder_heads, query_layers, query_hidden)
+
+    def construct(self, images: Tensor, return_all_layers: bool = False) -> Prediction | list[Prediction]:
+        mask_features, memories, sizes = self.pixel_decoder(self.backbone(images))
+        return self.query_decoder(mask_features, memories, sizes, return_all_layers)

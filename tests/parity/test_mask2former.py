@@ -1,0 +1,122 @@
+"""Mask2Former against mmdetection and transformers, running beside it: small networks, every layer, and gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import drawn
+import mask2former_reference
+import mindspore as ms
+import numpy as np
+import pytest
+import references
+import torch
+from comparison import AllLayers, compare
+from errors import check_gradients, relative_error
+from mindspore import nn
+
+import ms_seg
+from convert.plan import recognise
+from convert.reading.entry import ArrayEntry
+from ms_seg.cells.position import SinePosition
+from ms_seg.presets import find_preset
+
+DECODERS = {"num_classes": 11, "queries": 9, "width": 64, "decoder_heads": 4, "pixel_layers": 2, "pixel_hidden": 48}
+DECODERS |= {"query_layers": 9, "query_hidden": 80}
+SWIN = {**DECODERS, "channels": 16, "depths": (1, 1, 1, 1), "heads": (1, 2, 2, 4), "window": 2, "drop_path_rate": 0.0}
+RESNET = {**DECODERS, "decoder_heads": 2, "points": 3, "pixel_layers": 1, "query_layers": 2}
+RESNET |= {"resnet_depths": (1, 1, 1, 1)}
+SWIN_NAME, RESNET_NAME = "mask2former_swin_l_coco_panoptic", "mask2former_r50_coco_panoptic"
+
+
+def test_every_layer_equals_mmdetections():
+    result = compare(SWIN_NAME, (2, 3, 97, 130), seed=1, float64=True, **SWIN)
+    assert result.first_diverging is None, {stage.name: stage.error for stage in result.stages}
+    predictions = [stage for stage in result.stages if stage.name.startswith(("class_logits", "mask_logits"))]
+    assert len(predictions) == 20
+    ours, theirs = (
+        np.mean([getattr(stage, f"{whose}_against_float64") for stage in predictions]) for whose in ("ours", "theirs")
+    )
+    assert ours <= 2 * theirs
+
+
+def test_every_layer_equals_transformers(tmp_path: Path):
+    sizes = {**SWIN, "query_layers": 4}
+    preset = find_preset(SWIN_NAME).override(**sizes)
+    reference = references.draw_weights(mask2former_reference.build_transformers(preset), seed=1)
+    path = references.save_checkpoint(reference, tmp_path / "model.pth")
+    model = ms_seg.create_model(preset.name, path, **sizes)
+    images = drawn.images((2, 3, 97, 130), 3)
+    with torch.no_grad():
+        theirs = mask2former_reference.named(mask2former_reference.all_layers(reference, torch.from_numpy(images)))
+    ours = mask2former_reference.named(model(ms.Tensor(images), return_all_layers=True))
+    assert len(theirs) == len(ours) == 10
+    for name, logits in ours.items():
+        assert relative_error(logits, theirs[name]) <= 1e-5, name
+
+
+def test_one_graph_for_all_sizes_gives_the_last_layers_logits(tmp_path: Path):
+    reference = references.build_reference(find_preset(RESNET_NAME).override(**RESNET), seed=2)
+    path = references.save_checkpoint(reference, tmp_path / "model.pth")
+    model = ms_seg.create_model(RESNET_NAME, path, **RESNET)
+    model.set_inputs(ms.Tensor(shape=(1, 3, None, None), dtype=ms.float32))
+    run = ms.jit(model)
+    for size in ((64, 64), (33, 95), (70, 101)):
+        images = drawn.images((1, 3, *size), 4)
+        *_, classes, masks = references.outputs(reference, {}, images).values()
+        for ours, theirs in zip(run(ms.Tensor(images)), (classes, masks), strict=True):
+            assert relative_error(ours.asnumpy(), theirs) <= 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (30, 4)], ids=str)
+def test_sine_positions_equal_mmdetections(size: tuple[int, int]):
+    references.import_mmdet()
+    from mmdet.models.utils.positional_encoding import SinePositionalEncoding
+
+    theirs = SinePositionalEncoding(num_feats=20, normalize=True)(torch.zeros((1, *size), dtype=torch.bool))
+    ours = SinePosition(40)(size).asnumpy()
+    np.testing.assert_allclose(ours, theirs[0].flatten(1).T.numpy(), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+
+class Weighted(nn.Cell):
+    """A number that every logit of every layer moves, each by a weight of its own."""
+
+    def __init__(self, model: nn.Cell, weights: list[np.ndarray]):
+        super().__init__(auto_prefix=False)
+        self.predict, self.weights = AllLayers(model), [ms.Tensor(array) for array in weights]
+
+    def construct(self, images: ms.Tensor) -> ms.Tensor:
+        total = 0.0
+        for layer, (classes, masks) in enumerate(self.predict(images)):
+            total = total + (classes * self.weights[2 * layer]).sum() + (masks * self.weights[2 * layer + 1]).sum()
+        return total
+
+
+def in_our_names(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    entries = {name: ArrayEntry(tensor.detach().numpy().copy()) for name, tensor in tensors.items()}
+    return {name: entry.numpy() for name, entry in recognise(entries).plan(None).apply(entries).items()}
+
+
+@pytest.mark.parametrize(("graph", "layers"), [(True, 1), (False, 3)], ids=["graph", "pynative"])
+def test_every_gradient_equals_the_references(graph: bool, layers: int, tmp_path: Path):
+    """In float64, as a ReLU near zero lets some of PyTorch's float32 through that ours does not, and the reverse."""
+    sizes = {**SWIN, "pixel_layers": 1, "query_layers": layers}
+    reference = references.build_reference(find_preset(SWIN_NAME).override(**sizes), seed=5)
+    path = references.save_checkpoint(reference, tmp_path / "model.pth")
+    images = drawn.images((2, 3, 64, 76), 6)
+    pairs = mask2former_reference.all_layers(reference.double(), torch.from_numpy(images).double())
+    generator, logits = np.random.default_rng(7), [logits for pair in pairs for logits in pair]
+    weights = [generator.standard_normal(x.shape).astype(np.float32) / x.numel() ** 0.5 for x in logits]
+    total = sum((x * torch.from_numpy(weight)).sum() for x, weight in zip(logits, weights, strict=True))
+    total.backward()
+    theirs = in_our_names({name: parameter.grad for name, parameter in reference.named_parameters()})
+
+    cell = Weighted(ms_seg.create_model(SWIN_NAME, path, **sizes), weights).set_train(True)
+    parameters = cell.trainable_params()
+    compute = ms.value_and_grad(cell, None, parameters)
+    ours, gradients = (ms.jit(compute) if graph else compute)(ms.Tensor(images))
+    assert float(ours) == pytest.approx(total.item(), rel=1e-5)
+    check_gradients(parameters, gradients, theirs)
