@@ -375,15 +375,13 @@ _LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
 def preset_for(system: str | None, arguments: Mapping[str, Any], name: str | None = None) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
-    Without a system it may be of any: systems share backbones, and what their arguments are called. Of several (they differ in what they were trained on) it is the one of that name, else the one whose number of
-    classes is nearest, else the first of the table: of LSeg's, lang-seg's own. Raises ValueError when none has this
-    structure.
+    Without a system it may be of any: systems share backbones, and what their arguments are called. Of several (they
+    differ in what they were trained on) it is the one of that name, else the one whose number of classes is nearest,
+    else the first of the table: of LSeg's, lang-seg's own. Raises ValueError when none has this structure.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
     rows = [
-        row
-        for row in PRESETS.values()
-        if system in (None, row.system) and structure.items() <= row.arguments.items()
+        row for row in PRESETS.values() if system in (None, row.system) and structure.items() <= row.arguments.items()
     ]
     if not rows:
         has = ", ".join(f"{key}={value}" for key, value in arguments.items())
