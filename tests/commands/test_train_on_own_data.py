@@ -13,7 +13,7 @@ from PIL import Image
 
 from convert.__main__ import main as convert
 from ms_seg.__main__ import main
-from ms_seg.commands.segment import ASSETS
+from ms_seg.presets import ASSETS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["Wiese", "sky", "stone wall"]
