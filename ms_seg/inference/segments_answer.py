@@ -14,7 +14,7 @@ from PIL import Image
 
 from ms_seg.data.labels import LabelSet
 from ms_seg.data.panoptic import to_colours
-from ms_seg.inference.boxes import boxes_of
+from ms_seg.inference.boxes import box_of, boxes_of
 from ms_seg.inference.instance import Instances
 from ms_seg.inference.panoptic import Panoptic
 from ms_seg.inference.rle import encode_labels, encode_mask
@@ -252,8 +252,7 @@ class InstanceAnswer(SegmentsAnswer):
         shapes = []
         for place, area in enumerate(self.instances.areas.tolist()):
             mask = self.instances.mask(place)
-            box = boxes_of(mask.view(np.uint8), 2)[1]
-            shapes.append({"area": area, "bbox": box, "segmentation": encode_mask(mask)})
+            shapes.append({"area": area, "bbox": box_of(mask), "segmentation": encode_mask(mask)})
         return shapes
 
 
