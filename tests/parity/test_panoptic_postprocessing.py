@@ -20,10 +20,10 @@ from ms_seg.inference.rules import RULES
 from ms_seg.inference.semantic_queries import label_queries
 
 THINGS = [True] * 8 + [False] * 5
-QUERIES = 60
+QUERIES = 40
 GEOMETRIES = [
-    Geometry((240, 320), (320, 427), (320, 448)),
-    Geometry((427, 301), (233, 164), (256, 192)),
+    Geometry((180, 240), (200, 267), (224, 288)),
+    Geometry((301, 211), (165, 116), (192, 128)),
     Geometry((150, 200), (160, 224), (160, 224)),
     Geometry((333, 250), (160, 128), (160, 128)),
 ]
