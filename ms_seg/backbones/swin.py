@@ -17,7 +17,7 @@ from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
-from ms_seg.cells.windows import FromWindows, ToWindows, Windows, count, windows_of
+from ms_seg.cells.windows import Windows, count, windows_of
 
 NORM_EPS = 1e-5
 MLP_RATIO = 4
@@ -56,18 +56,19 @@ class WindowAttention(nn.Cell):
         self.relative_position_bias_table = Parameter(table)
         self.relative_positions = Tensor(_relative_positions(window))
         self.masks = Tensor(_masks(window, shift)) if shift else None
-        self.to_windows, self.from_windows = ToWindows(), FromWindows()
 
     def construct(self, x: Tensor, windows: Windows) -> Tensor:
         queries, keys, values, places, kinds = windows
         n, length, channels = x.shape
+        depth = channels // self.heads
         x = self.qkv(ops.concat((x, ops.zeros((n, 1, channels), x.dtype)), 1))
-        x = ops.reshape(x, (n, -1, channels // self.heads))
-        query, key, value = self.to_windows(x, queries, keys, values, places)  # (N, windows, heads, window^2, D)
+        x = ops.reshape(x, (n, (length + 1) * 3 * self.heads, depth))
+        query, key, value = ops.gather(x, queries, 1), ops.gather(x, keys, 1), ops.gather(x, values, 1)
         bias = ops.gather(ops.transpose(self.relative_position_bias_table, (1, 0)), self.relative_positions, 1)
         if self.masks is not None:
             bias = ops.gather(bias + self.masks, kinds, 0)  # (windows, heads, window^2, window^2)
-        x = self.from_windows(attend(query, key, value, bias), queries, places)
+        x = attend(query, key, value, bias)  # (N, windows, heads, window^2, depth)
+        x = ops.gather(ops.reshape(x, (n, queries.size, depth)), places, 1)  # (N, H*W, heads, depth)
         return self.proj(ops.reshape(x, (n, length, channels)))
 
 

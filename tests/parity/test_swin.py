@@ -19,7 +19,7 @@ from ms_seg.backbones.swin import SwinTransformer
 from ms_seg.cells.drop import DropPath, give_noise
 from ms_seg.inference.execution import runner
 
-SMALL = {"channels": 16, "depths": (2, 1, 2, 1), "heads": (1, 2, 2, 4)}
+SMALL = {"channels": 16, "depths": (2, 1, 1, 1), "heads": (1, 2, 2, 4)}
 RATE = 0.3
 LIMIT = 1e-5
 

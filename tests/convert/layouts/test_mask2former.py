@@ -144,9 +144,10 @@ def test_packed_queries_keys_and_values_are_taken_apart_where_they_look_at_the_p
 
 def test_mmdetections_merged_patches_come_into_the_originals_order():
     """mmdetection: each channel of the four patches, row by row; the original: each patch, column by column."""
-    channels, (norm,) = 3, UNFOLDED.forward([np.array([f"{c}{yx}" for c in "abc" for yx in ("00", "01", "10", "11")])])
-    assert norm.tolist() == [f"{c}{yx}" for yx in ("00", "10", "01", "11") for c in "abc"]
-    weight = np.arange(2 * 4 * channels).reshape(2, 4 * channels)
+    names = np.array([f"{channel}{place}" for channel in "abc" for place in ("00", "01", "10", "11")])  # row, column
+    (norm,) = UNFOLDED.forward([names])
+    assert norm.tolist() == [f"{channel}{place}" for place in ("00", "10", "01", "11") for channel in "abc"]
+    weight = np.arange(24).reshape(2, 12)
     (once,) = UNFOLDED.forward([weight])
     np.testing.assert_array_equal(UNFOLDED.backward([once])[0], weight)
 
