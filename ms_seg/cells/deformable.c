@@ -53,7 +53,7 @@ static inline Look look_of(const Sampling *task, int64_t query, int64_t head) { 
     return (Look){value, task->offsets + 2 * sample, task->weights + sample, place, stride, sample};
 }
 
-/* Inlined for a depth that the compiler knows, this takes half the time. */
+/* Inlined, for a depth that the compiler may know. */
 static inline __attribute__((always_inline)) void sum_samples(const Sampling *task, int64_t query, int64_t head,
                                                               int64_t depth) {
     Look look = look_of(task, query, head);

@@ -30,7 +30,7 @@ class DeformableAttention(nn.Cell):
         super().__init__()
         if channels % heads:
             raise ValueError(f"channels is {channels}: it is a multiple of the number of heads, {heads}")
-        self.heads, self.levels = heads, levels
+        self.heads, self.levels, self.points = heads, levels, points
         samples = heads * levels * points
         self.sampling_offsets = nn.Dense(channels, 2 * samples, weight_init="zeros")
         self.sampling_offsets.bias.set_data(Tensor(_star(heads, levels, points)))
@@ -42,9 +42,10 @@ class DeformableAttention(nn.Cell):
 
     def construct(self, query: Tensor, value: Tensor, places: Tensor, sizes: Tensor) -> Tensor:
         n, length, _ = query.shape
-        offsets = ops.reshape(self.sampling_offsets(query), (n, length, self.heads, self.levels, -1, 2))
-        scores = ops.reshape(self.attention_weights(query), (n, length, self.heads, -1))
-        weights = ops.reshape(ops.softmax(scores, axis=-1), offsets.shape[:-1])
+        samples = (n, length, self.heads, self.levels, self.points)
+        offsets = ops.reshape(self.sampling_offsets(query), (*samples, 2))
+        scores = ops.reshape(self.attention_weights(query), (n, length, self.heads, self.levels * self.points))
+        weights = ops.reshape(ops.softmax(scores, axis=-1), samples)
         return self.output_proj(self.sample(self.value_proj(value), offsets, weights, places, sizes))
 
 
@@ -70,7 +71,12 @@ def _star(heads: int, levels: int, points: int) -> np.ndarray:
 
 
 class _NativeSample(nn.Cell):
-    """What _Sample computes."""
+    """What _Sample computes, without a row of it being copied.
+
+    On two cores, 8 heads of 32 channels, 3 levels, 4 points, forward and with gradients: 5 and 24 ms for 4,679
+    queries, 40 and 90 ms for 17,850. _Sample takes 200 and 370 ms, 800 and 1430 ms, and 2 GB more; PyTorch's
+    grid_sample 95 and 225 ms, 610 ms and more.
+    """
 
     def __init__(self):
         super().__init__()
@@ -99,8 +105,8 @@ class _Sample(nn.Cell):
     """Sums of weighted samples: values (N, Lv, C), offsets (N, Lq, heads, levels, points, 2), weights (N, Lq, heads,
     levels, points), places (Lq, 2), sizes (levels, 2) -> (N, Lq, C).
 
-    The rows of a sample's four corners are gathered, which on the CPU takes half as long as ops.grid_sample; one head
-    after the other, for those of all together would take 0.9 GB for 17,850 queries.
+    The rows of a sample's four corners are gathered, which on the CPU takes less than half of ops.grid_sample's time
+    (0.8 s and 2.0 s for 17,850 queries); one head after the other, for all together they would take 0.9 GB.
     """
 
     def construct(self, value: Tensor, offsets: Tensor, weights: Tensor, places: Tensor, sizes: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class QueryDecoder(nn.Cell):
             vectors = self._mask_vectors(normal)
             if return_all_layers:
                 predictions.append((self.class_embed(normal), self._masks(vectors, mask_features)))
-            mask = _attention_mask(self._masks(vectors, small_features[level]))
+            mask = attention_mask(self._masks(vectors, small_features[level]))
             x = layer(x, self.query_embed, keys[level], values[level], mask)
         normal = self.norm(x)
         answer = self.class_embed(normal), self._masks(self._mask_vectors(normal), mask_features)
@@ -111,7 +111,7 @@ class QueryDecoder(nn.Cell):
         return ops.reshape(logits, (n, vectors.shape[1], height, width))
 
 
-def _attention_mask(logits: Tensor) -> Tensor:
+def attention_mask(logits: Tensor) -> Tensor:
     """Masks (N, Q, h, w) -> what is added to scores, (N, 1, Q, h w): -inf where a mask's probability is below a half.
 
     A query whose mask is empty looks everywhere.
