@@ -19,12 +19,26 @@ class Drop(nn.Cell):
     def __init__(self, rate: float, width: int):
         super().__init__()
         self.rate, self.width = rate, width
+        self.keep = _Keep()
 
     def construct(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
         kept = (self.uniform >= self.rate).astype(x.dtype) / (1 - self.rate)  # (N, width)
-        return x * ops.reshape(kept, kept.shape + (1,) * (x.ndim - 2))
+        return self.keep(x, ops.reshape(kept, kept.shape + (1,) * (x.ndim - 2)))
+
+
+class _Keep(nn.Cell):
+    """x * kept, where nobody asks for the gradient of `kept`.
+
+    It is written out because MindSpore 2.8 makes a graph with a cycle of this product in a block that is recomputed.
+    """
+
+    def construct(self, x: Tensor, kept: Tensor) -> Tensor:
+        return x * kept
+
+    def bprop(self, x: Tensor, kept: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+        return dout * kept, kept
 
 
 class DropPath(Drop):

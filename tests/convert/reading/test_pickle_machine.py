@@ -57,7 +57,7 @@ class Attack:
         Attack(getattr, Attack(__import__, "os"), "system"),
         Attack(Attack(getattr, Attack(__import__, "os"), "mkdir"), "{marker}"),
     ],
-    ids=lambda attack: str(attack.target),
+    ids=lambda attack: getattr(attack.target, "__name__", "result of a call"),
 )
 def test_nothing_that_a_pickle_calls_runs(attack, names_in, tmp_path):
     marker = str(tmp_path / "marker")
