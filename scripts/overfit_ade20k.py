@@ -2,7 +2,7 @@
 
 PICTURES is a folder of ADE20K's layout (images/validation, annotations/validation); its pictures are trained on and
 validated on. A pipeline from files to labels that has a wrong line anywhere does not reach the bar. Exits with 1 below
-it.
+it. A run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> int:
     command += ["--override", "drop_path_rate=0", "--override", "dropout_rate=0"]
     command += ["--data", str(data.resolve()), "--output", str((options.output / "run").resolve()), "--workers", "0"]
     command += [part for key, value in numbers.items() for part in (f"--{key}", str(value))]
+    command += ["--resume"] if (options.output / "run" / "options.json").is_file() else []
     if subprocess.run(command, cwd=ROOT).returncode:
         return 2
     lines = [json.loads(line) for line in (options.output / "run" / "log.jsonl").read_text().splitlines()]

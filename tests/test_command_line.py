@@ -13,8 +13,12 @@ from PIL import Image
 import ms_seg
 from ms_seg.__main__ import main
 from ms_seg.commands import demo
-from ms_seg.presets import ASSETS
-from tests.toy_model import ColourQueries, StrongestChannel
+from ms_seg.data.phrases import unseen_phrases
+from ms_seg.data.semantic import first_pictures, open_dataset
+from ms_seg.evaluation.semantic import ConfusionMatrix
+from ms_seg.inference.words import by_names
+from ms_seg.presets import ASSETS, find_preset
+from tests.toy_model import QUERY_PRESET, ColourQueries, StrongestChannel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -156,7 +160,10 @@ class TestSegment:
 class TestTasks:
     @pytest.fixture(autouse=True)
     def queries(self, monkeypatch):
-        monkeypatch.setattr(ms_seg, "create_model", lambda name, checkpoint=None: ColourQueries())
+        def create_model(name, checkpoint=None, **fields):
+            return ColourQueries(QUERY_PRESET.override(**fields))
+
+        monkeypatch.setattr(ms_seg, "create_model", create_model)
 
     def segments(self, pictures, output, *options) -> list[dict]:
         assert run("segment", pictures / "b_red.png", "--checkpoint", "x.pth", "--output", output, *options) == 0
@@ -177,6 +184,14 @@ class TestTasks:
         assert segment["category"] == "red"
         assert ("isthing" in segment) == scored
         assert "b_red.panoptic.json" not in written(tmp_path / "out")
+
+    @pytest.mark.parametrize(("rule", "whole"), [("mmdet", False), ("transformers", True)])
+    def test_the_rule_is_a_field_to_override(self, pictures, tmp_path, rule, whole):
+        picture = np.full((48, 64, 3), (200, 0, 0), np.uint8)
+        picture[:20] = 90  # no mask is here: transformers' segments take whatever they win
+        Image.fromarray(picture).save(pictures / "b_red.png")
+        (segment,) = self.segments(pictures, tmp_path / "out", "--override", f"query_rule={rule}")
+        assert (segment["area"] == 48 * 64) == whole
 
     def test_a_task_that_is_not_the_models_is_refused(self, toy, pictures, tmp_path, capsys):
         arguments = ("--checkpoint", "x.pth", "--output", tmp_path / "out", "--task", "panoptic")
@@ -202,11 +217,23 @@ class TestModels:
 
 
 class TestDemo:
-    def test_the_embedded_checkpoint_is_the_model_that_pytorch_ran(self, tmp_path, capsys):
-        assert run("demo", "--output", tmp_path) == 0
+    def test_the_embedded_checkpoint_is_the_model_that_pytorch_ran_and_another_takes_words(self, tmp_path, capsys):
+        assert run("demo", "--output", tmp_path, "--labels", "red circle,grass") == 0
         printed = capsys.readouterr().out
         assert float(printed.split("mIoU against the truth: ")[1].split()[0]) > 0.85
-        assert {"shapes_1.overlay.png", "shapes_2.overlay.png"} <= set(written(tmp_path))
+        assert "by words: grass, red circle (never seen together)" in printed
+        overlays = {"shapes_1.overlay.png", "shapes_2.overlay.png", "shapes_1.words.overlay.png"}
+        assert overlays <= set(written(tmp_path))
+
+    def test_its_words_are_told_apart_in_pairs_that_training_never_showed(self):
+        scenes = first_pictures(open_dataset("shapes_coloured", None, "validation", words=True), 40)
+        model = ms_seg.create_model(demo.WORDS_MODEL, find_preset(demo.WORDS_MODEL).embedded)
+        segment = by_names(ms_seg.Segmenter(model), scenes.label_set)
+        matrix = ConfusionMatrix(len(scenes.label_set))
+        for index in range(len(scenes)):
+            matrix.update(segment(scenes.picture(index)).label_map, scenes.labels(index))
+        unseen = [name in unseen_phrases("colour") for name in scenes.label_set.names]
+        assert np.nanmean(matrix.per_class_iou[unseen]) > 0.6
 
     def test_another_model_than_pytorchs_fails(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(demo, "LARGEST_ERROR", 0.0)

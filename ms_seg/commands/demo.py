@@ -1,4 +1,4 @@
-"""`demo`: the embedded PyTorch checkpoint and pictures, from conversion to overlay, compared with PyTorch's logits."""
+"""`demo`: the embedded checkpoints and pictures: one of PyTorch's, compared with its logits, and one asked by words."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from PIL import Image
 
 import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.data.phrases import unseen_phrases
 from ms_seg.data.semantic import DrawnWorld
 from ms_seg.evaluation.semantic import ConfusionMatrix
-from ms_seg.presets import ASSETS
+from ms_seg.presets import ASSETS, find_preset
 
 if TYPE_CHECKING:
     from ms_seg.inference import Segmenter
 
 MODEL = "segformer_tiny_shapes"
 PICTURES = ("shapes_1", "shapes_2")
+WORDS_MODEL, WORDS_PICTURE = "lseg_tiny_shapes", "shapes_1"
+WORDS = "red circle,red square,purple triangle,black cross,orange ring,grass,sand,water"
 HELD_OUT, HELD_OUT_SIZE = 60, (192, 256)
 LARGEST_ERROR = 1e-4  # relative, for "the same model"
 
@@ -28,6 +31,10 @@ LARGEST_ERROR = 1e-4  # relative, for "the same model"
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--output", metavar="DIR", default="demo", help="where to write (default: %(default)s)")
+    parser.add_argument(
+        "--labels", metavar="A,B,...", default=WORDS,
+        help="what to look for in a picture by words, of colours or patterns, forms and grounds (default: %(default)s)",
+    )  # fmt: skip
     add_device(parser)
     add_mode(parser)
 
@@ -56,7 +63,19 @@ def run(options: argparse.Namespace) -> int:
     if max(errors) > LARGEST_ERROR:
         print("this is not the model that PyTorch ran", file=sys.stderr)
         return 1
+    _segment_by_words(options, folder)
     return 0
+
+
+def _segment_by_words(options: argparse.Namespace, folder: Path) -> None:
+    """What the words of a person are in a picture, some of them perhaps words that training never showed together."""
+    checkpoint = find_preset(WORDS_MODEL).embedded
+    segmenter = ms_seg.Segmenter(ms_seg.create_model(WORDS_MODEL, checkpoint), options.mode)
+    answer = segmenter(ASSETS / f"{WORDS_PICTURE}.png", labels=options.labels.split(","))
+    overlay, *_ = answer.save(folder, f"{WORDS_PICTURE}.words")
+    unseen = {*unseen_phrases("colour"), *unseen_phrases("pattern")}
+    found = (f"{label} (never seen together)" if label in unseen else label for label in answer.labels)
+    print(f"{WORDS_PICTURE}.png by words: {', '.join(found)} -> {overlay}")
 
 
 def _add_held_out(matrix: ConfusionMatrix, segmenter: Segmenter) -> None:

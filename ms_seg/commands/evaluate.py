@@ -15,6 +15,7 @@ import numpy as np
 
 import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.commands.override import add_override
 from ms_seg.commands.segment import choose_model
 from ms_seg.data.semantic import SPLITS
 from ms_seg.data.tasks import DATASETS, open_for_task, task_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ms_seg.inference.sliding_window import Window
 
 # Options that --predictions does without.
-_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab")
+_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab", "override")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="score such files, without a model: a folder; of panoptic maps and instances, COCO's JSON file",
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
+    add_override(parser)
     add_device(parser)
     add_mode(parser)
 
@@ -75,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     model, checkpoint = choose_model(options.model, options.checkpoint)
     set_up_device(options.device)
     world = start(options.device)
-    cell = ms_seg.create_model(model, checkpoint)
+    cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
     check_labels(cell.preset, dataset, task)
     segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
     segment = segmenter
@@ -128,6 +130,8 @@ def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str
         return {"predictions": options.predictions, **about}
     window = asdict(segmenter.window) if segmenter.window else None
     made_by = {"model": segmenter.preset.name, "checkpoint": options.checkpoint}
+    if options.override:
+        made_by["override"] = dict(options.override)
     return {**made_by, **about, "tta": options.tta, "slide": window}
 
 

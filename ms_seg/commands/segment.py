@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.commands.override import add_override
 from ms_seg.inference.segments_answer import SegmentsAnswer
 from ms_seg.presets import TASKS, find_preset
 
@@ -38,6 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
+    add_override(parser)
     add_device(parser)
     add_mode(parser)
 
@@ -49,9 +51,8 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device)
-    segmenter = ms_seg.Segmenter(
-        ms_seg.create_model(model, checkpoint), options.mode, vocab=options.vocab, task=options.task
-    )
+    cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
+    segmenter = ms_seg.Segmenter(cell, options.mode, vocab=options.vocab, task=options.task)
     if options.save_embeddings and not segmenter.preset.takes_words:
         raise ValueError(f"{segmenter.preset.name} has no embeddings to save: that is for models that take words")
     labels = segmenter.check_labels(_words(options))
@@ -77,7 +78,7 @@ def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | P
     if checkpoint is not None:
         return name or "auto", checkpoint
     preset = find_preset(name or DEFAULT_MODEL)
-    if preset.embedded is None or not preset.embedded.is_file():
+    if preset.embedded is None:
         source = " or ".join(preset.upstream)
         raise ValueError(f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint")
     return preset.name, preset.embedded
