@@ -3,7 +3,8 @@
     model          the preset's name
     arithmetic     what shapes cannot tell: epsilons, {"norm_eps": 1e-06, ...}, and the spatial block of an LSeg
     preprocessing  the fields of `Preprocessing`
-    labels         a published label set's name, or [name, "#rrggbb"] for each output, or null
+    labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
+                   from stuff [name, "#rrggbb", true for a thing, what annotations call it]
 
 A file is anybody's: what is read is checked, and whatever is wrong with it is a CheckpointError in one sentence.
 """
@@ -29,6 +30,7 @@ _EPSILON = "_eps"  # how the names of such arguments end
 _BLOCK = ("head_block", "activation")  # words; and a number:
 _DEPTH, _DEEPEST = "block_depth", 100
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_LARGEST_ID = 2**31 - 1
 
 
 def describe(preset: Preset, part: str = "") -> dict[str, str]:
@@ -93,11 +95,12 @@ def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | Labe
     return rows if isinstance(rows, str) else labels
 
 
-def _rows(labels: str | LabelSet | None) -> str | list[list[str]] | None:
+def _rows(labels: str | LabelSet | None) -> str | list[list[Any]] | None:
     if labels is None or isinstance(labels, str):
         return labels
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in labels.palette.tolist()]
-    return [list(row) for row in zip(labels.names, colours, strict=True)]
+    columns = [labels.names, ["#{:02x}{:02x}{:02x}".format(*colour) for colour in labels.palette.tolist()]]
+    columns += [labels.things, labels.numbers] if labels.things else []
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _published(name: str) -> LabelSet:
@@ -110,17 +113,33 @@ def _published(name: str) -> LabelSet:
 def _own(rows: Any) -> LabelSet:
     if not isinstance(rows, list) or not rows:
         raise _wrong("labels", "it is neither a name nor a list of classes")
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 2 or not all(isinstance(text, str) for text in row):
-            raise _wrong("labels", "a class in it is not a name and a colour")
-        if not _COLOUR.fullmatch(row[1]):
-            raise _wrong("labels", "a colour in it is not written as #rrggbb")
-    names = tuple(name for name, _ in rows)
+    lengths = {len(row) if isinstance(row, list) else 0 for row in rows}
+    if lengths not in ({2}, {4}):
+        raise _wrong(
+            "labels", "a class in it is not a name and a colour, nor all of them these with a kind and a number"
+        )
+    names, colours, *kinds = zip(*rows, strict=True)
+    if not all(isinstance(text, str) for text in (*names, *colours)):
+        raise _wrong("labels", "a class in it is not a name and a colour")
+    if not all(map(_COLOUR.fullmatch, colours)):
+        raise _wrong("labels", "a colour in it is not written as #rrggbb")
     try:
         check_names(names, "it")
     except ValueError as error:
         raise _wrong("labels", str(error)) from None
-    return LabelSet(names, np.array([list(bytes.fromhex(colour[1:])) for _, colour in rows], np.uint8))
+    things, ids = kinds or (None, None)
+    if kinds:
+        _check_kinds(things, ids)
+    return LabelSet(names, np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8), things, ids)
+
+
+def _check_kinds(things: tuple[Any, ...], ids: tuple[Any, ...]) -> None:
+    if not all(isinstance(thing, bool) for thing in things):
+        raise _wrong("labels", "it does not say of every class whether it is a thing")
+    if not all(type(number) is int and 0 <= number <= _LARGEST_ID for number in ids):
+        raise _wrong("labels", f"the number of a class in it is none from 0 to {_LARGEST_ID}")
+    if len(set(ids)) < len(ids):
+        raise _wrong("labels", "two classes in it have the same number")
 
 
 def _read(metadata: Mapping[str, str], key: str, absent: Any) -> Any:

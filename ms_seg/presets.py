@@ -350,7 +350,23 @@ def _mask2former_rows() -> list[Preset]:
         backbone = {"channels": channels, "depths": depths, "heads": heads, "window": window, "drop_path_rate": 0.3}
         rows.append(_mask2former(f"swin_{size}", backbone, queries, score, upstream))
     r50 = ("damo/cv_r50_panoptic-segmentation_cocopan", "maskformer2_R50_bs16_50ep")
-    return [*rows, _mask2former("r50", {"resnet_depths": (3, 4, 6, 3)}, 100, "51.9", r50)]
+    rows.append(_mask2former("r50", {"resnet_depths": (3, 4, 6, 3)}, 100, "51.9", r50))
+    rows.append(
+        Preset(
+            name="mask2former_tiny_shapes",
+            system="mask2former",
+            arguments={
+                **{"channels": 32, "depths": (2, 2, 2, 1), "heads": (1, 2, 4, 8), "window": 4, "drop_path_rate": 0.0},
+                **{"num_classes": 9, "queries": 24, "width": 64, "decoder_heads": 4, "points": 4, "pixel_layers": 2},
+                **{"pixel_hidden": 128, "query_layers": 3, "query_hidden": 256},
+            },
+            preprocessing=Preprocessing("shrink", pad_multiple=32),
+            label_set="shapes",
+            licence="as this project",
+            upstream=(f"{EMBEDDED}mask2former_tiny_shapes.ckpt",),
+        )
+    )
+    return rows
 
 
 PRESETS: dict[str, Preset] = {row.name: row for row in (*_segformer_rows(), *_lseg_rows(), *_mask2former_rows())}

@@ -53,7 +53,7 @@ def main() -> int:
 
 def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, train: bool) -> dict:
     """One row of the table, printed as well: seconds and bytes of both implementations on one input shape."""
-    if find_preset(name).takes_words and train:
+    if train and find_preset(name).takes_words:
         raise SystemExit(f"benchmark: {name} takes words: its training is not timed")
     starts = (_train_ours, _train_theirs) if train else (_start_ours, _start_theirs)
     ours, theirs = (_Worker(start, name, shape, threads) for start in starts)
@@ -131,7 +131,12 @@ def _start_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
     from ms_seg.inference.execution import runner
 
     network, tensors = runner(ms_seg.create_model(name), "graph"), [ms.Tensor(array) for array in inputs]
-    return lambda: network(*tensors).asnumpy()
+
+    def run() -> list[np.ndarray]:
+        outputs = network(*tensors)
+        return [logits.asnumpy() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    return run
 
 
 def _start_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
@@ -140,7 +145,7 @@ def _start_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
 
     torch.set_num_threads(threads)
     model = references.build_reference(find_preset(name))
-    return lambda: references.forward(model, *inputs)
+    return lambda: references.outputs(model, {}, *inputs)
 
 
 def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
@@ -148,14 +153,16 @@ def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
     import ms_seg
     from ms_seg.distributed import World
     from ms_seg.training.losses import SemanticLoss
+    from ms_seg.training.mask_losses import MaskLoss
     from ms_seg.training.recipe import recipe_for
     from ms_seg.training.step import TrainStep
 
     (images,), model = inputs, ms_seg.create_model(name)
     recipe = replace(recipe_for(model.preset), batch_size=len(images))
-    step = TrainStep(SemanticLoss(model), recipe, World(0, 1, []))
-    labels = _labels(name, images)
-    return lambda: step(0, (images, labels))
+    queries = model.preset.system == "mask2former"
+    loss = MaskLoss(model, recipe) if queries else SemanticLoss(model)
+    step, truth = TrainStep(loss, recipe, World(0, 1, [])), _segments(images) if queries else (_labels(name, images),)
+    return lambda: step(0, (images, *truth))
 
 
 def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
@@ -163,6 +170,8 @@ def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
     import torch
 
     torch.set_num_threads(threads)
+    if find_preset(name).system == "mask2former":
+        return _train_mmdet(name, inputs)
     model = references.build_reference(find_preset(name)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-5, weight_decay=0.01)
     (images,) = inputs
@@ -178,6 +187,42 @@ def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
         return loss.item()
 
     return step
+
+
+def _train_mmdet(name: str, inputs: Inputs) -> Callable[[], object]:
+    import mask2former_reference
+    import torch
+
+    from ms_seg.training.recipe import recipe_for
+
+    preset, (images,) = find_preset(name), inputs
+    model = mask2former_reference.build(preset, recipe_for(preset))
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer, x = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05), torch.from_numpy(images)
+    labels, masks = (torch.from_numpy(array).long() for array in _segments(images))
+
+    def step() -> float:
+        pairs = mask2former_reference.all_layers(model, x)
+        losses = model.panoptic_head.loss(*zip(*pairs, strict=True), list(labels), list(masks), [{}] * len(images))
+        loss = sum(losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 0.01)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _segments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes (N, 14) and masks (N, 14, H, W) of rectangles: as many as a picture of COCO has segments, about."""
+    generator, (n, _, height, width) = np.random.default_rng(1), images.shape
+    masks = np.zeros((n, 14, height, width), np.uint8)
+    for mask in masks.reshape(-1, height, width):
+        top, left = generator.integers(0, (height // 2, width // 2))
+        mask[top : top + height // 3, left : left + width // 3] = 1
+    return generator.integers(0, 133, masks.shape[:2]).astype(np.int32), masks
 
 
 def _labels(name: str, images: np.ndarray) -> np.ndarray:

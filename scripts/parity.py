@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 os.environ.setdefault("GLOG_v", "3")
 
 from comparison import Comparison, compare  # noqa: E402
+from references import MMDET  # noqa: E402
 
 from ms_seg.presets import find_preset, list_models  # noqa: E402
 
@@ -86,7 +87,9 @@ def _print(result: Comparison, row: dict, every_stage: bool) -> None:
     )
     for stage in result.stages if every_stage or result.first_diverging else ():
         mark = "  <- first to diverge" if stage.name == result.first_diverging else ""
-        print(f"    {stage.name:32} {stage.error:.1e}{mark}")
+        exact = (stage.ours_against_float64, stage.theirs_against_float64)
+        against = ", against float64 {:.1e} and PyTorch's {:.1e}".format(*exact) if None not in exact else ""
+        print(f"    {stage.name:32} {stage.error:.1e}{against}{mark}")
 
 
 def _environment() -> dict:
@@ -95,6 +98,7 @@ def _environment() -> dict:
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         **{name: importlib.metadata.version(name) for name in packages},
+        **dict([MMDET]),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ms_seg.notes import describe, noted_arithmetic, noted_labels, noted_preproc
 from ms_seg.presets import Preset, find_preset
 
 OWN = LabelSet(("cat", "größter Hund"), np.uint8([[255, 0, 16], [1, 2, 3]]))
+THINGS = replace(OWN, things=(True, False), ids=(3, 92))
 
 
 def own_preset() -> Preset:
@@ -29,6 +31,13 @@ def test_what_is_described_is_read_again():
     labels = noted_labels(notes, 2)
     assert labels.names == OWN.names
     assert np.array_equal(labels.palette, OWN.palette) and labels.palette.dtype == np.uint8
+
+
+def test_things_and_the_numbers_of_annotations_are_described():
+    notes = describe(find_preset("mask2former_r50_coco_panoptic").override(num_classes=2, label_set=THINGS))
+    labels = noted_labels(notes, 2)
+    assert (labels.names, labels.things, labels.ids) == (OWN.names, (True, False), (3, 92))
+    assert np.array_equal(labels.palette, OWN.palette)
 
 
 def test_a_spatial_block_is_described_where_there_is_one():
@@ -140,6 +149,12 @@ def test_preprocessing_that_is_none_is_refused(text: str):
         ([["cat"], ["dog"]], "not a name and a colour"),
         ([["cat", "#000000"], [7, "#000000"]], "not a name and a colour"),
         ([["cat", "#000000"], ["dog", 0]], "not a name and a colour"),
+        ([["cat", "#000000"], ["dog", "#000000", True, 1]], "not a name and a colour"),
+        ([["cat", "#000000", True], ["dog", "#000000", True]], "not a name and a colour"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", 1, 2]], "whether it is a thing"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", True, 2.0]], "the number of a class"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", True, -2]], "the number of a class"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", True, 1]], "the same number"),
         ([["cat", "#000000"], ["dog", "black"]], "not written as #rrggbb"),
         ([["cat", "#000000"], ["dog", "#00000"]], "not written as #rrggbb"),
         ([["cat", "#000000"], ["dog", "#0000000"]], "not written as #rrggbb"),

@@ -10,12 +10,13 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
 from ms_seg.cells.activation import gelu
-from ms_seg.cells.attention import attend
+from ms_seg.cells.attention import scores_of, sums_of
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
 from ms_seg.cells.dense import Dense
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP
 from ms_seg.cells.norm import LayerNorm
+from ms_seg.cells.softmax import BiasedSoftmax
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
 from ms_seg.cells.windows import Windows, count, windows_of
 
@@ -56,9 +57,10 @@ class WindowAttention(nn.Cell):
         self.relative_position_bias_table = Parameter(table)
         self.relative_positions = Tensor(_relative_positions(window))
         self.masks = Tensor(_masks(window, shift)) if shift else None
+        self.softmax = BiasedSoftmax()
 
     def construct(self, x: Tensor, windows: Windows) -> Tensor:
-        queries, keys, values, places, kinds = windows
+        queries, keys, values, places, biases = windows
         n, length, channels = x.shape
         depth = channels // self.heads
         x = self.qkv(ops.concat((x, ops.zeros((n, 1, channels), x.dtype)), 1))
@@ -66,9 +68,10 @@ class WindowAttention(nn.Cell):
         query, key, value = ops.gather(x, queries, 1), ops.gather(x, keys, 1), ops.gather(x, values, 1)
         bias = ops.gather(ops.transpose(self.relative_position_bias_table, (1, 0)), self.relative_positions, 1)
         if self.masks is not None:
-            bias = ops.gather(bias + self.masks, kinds, 0)  # (windows, heads, window^2, window^2)
-        x = attend(query, key, value, bias)  # (N, windows, heads, window^2, depth)
-        x = ops.gather(ops.reshape(x, (n, queries.size, depth)), places, 1)  # (N, H*W, heads, depth)
+            bias = ops.reshape(bias + self.masks, (-1, *bias.shape[1:]))  # (4 heads, window^2, window^2)
+        shares = self.softmax(scores_of(query, key), bias, ops.broadcast_to(biases, (n, *biases.shape)))
+        x = ops.reshape(sums_of(shares, value), (n, queries.size, depth))  # (N, windows * heads * window^2, depth)
+        x = ops.gather(x, places, 1)  # (N, H*W, heads, depth)
         return self.proj(ops.reshape(x, (n, length, channels)))
 
 

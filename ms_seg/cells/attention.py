@@ -6,6 +6,8 @@ from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.dense import Dense
 from ms_seg.cells.precision import product
+from ms_seg.cells.softmax import BiasedSoftmax
+from ms_seg.cells.windows import count
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -20,16 +22,25 @@ def merge_heads(x: Tensor) -> Tensor:
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (n, length, heads * depth))
 
 
+def scores_of(query: Tensor, key: Tensor) -> Tensor:
+    """query key^T / sqrt(D), for (..., Lq, D) and (..., Lk, D): (..., Lq, Lk)."""
+    return product(ops.BatchMatMul(transpose_b=True), query * query.shape[-1] ** -0.5, key)
+
+
+def sums_of(shares: Tensor, value: Tensor) -> Tensor:
+    """Shares (..., Lq, Lk) of values (..., Lk, D) -> (..., Lq, D)."""
+    return product(ops.BatchMatMul(), shares, value)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax(query key^T / sqrt(D) + bias) value, for (N, heads, Lq, D), (N, heads, Lk, D), (N, heads, Lk, D).
 
-    bias: (..., Lq, Lk), such as a mask of 0 and -inf; broadcast over what comes before.
+    bias: (Lq, Lk), such as a mask of 0 and -inf. Large scores are for BiasedSoftmax.
     """
-    scale = query.shape[-1] ** -0.5
-    scores = product(ops.BatchMatMul(transpose_b=True), query * scale, key)  # (N, heads, Lq, Lk)
+    scores = scores_of(query, key)  # (N, heads, Lq, Lk)
     if bias is not None:
         scores = scores + bias
-    return product(ops.BatchMatMul(), ops.softmax(scores, axis=-1), value)
+    return sums_of(ops.softmax(scores, axis=-1), value)
 
 
 class SelfAttention(nn.Cell):
@@ -56,7 +67,7 @@ class SelfAttention(nn.Cell):
 class CrossAttention(nn.Cell):
     """Tokens ask others: queries (N, Lq, C), keys and values (N, Lk, C) -> (N, Lq, C).
 
-    bias: (..., Lq, Lk), such as a mask of 0 and -inf; broadcast over what comes before, which is (N, heads).
+    mask: (N, Lq, Lk), added to the scores of all heads: 0, and -inf where a query does not look.
     """
 
     def __init__(self, channels: int, heads: int):
@@ -64,7 +75,11 @@ class CrossAttention(nn.Cell):
         self.heads = heads
         self.q, self.k, self.v = Dense(channels, channels), Dense(channels, channels), Dense(channels, channels)
         self.proj = Dense(channels, channels)
+        self.softmax = BiasedSoftmax()
 
-    def construct(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    def construct(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (split_heads(part, self.heads) for part in (self.q(query), self.k(key), self.v(value)))
-        return self.proj(merge_heads(attend(query, key, value, bias)))
+        n = mask.shape[0]
+        sample = ops.broadcast_to(ops.reshape(count(n), (n, 1)), (n, self.heads))
+        shares = self.softmax(scores_of(query, key), mask, sample)
+        return self.proj(merge_heads(sums_of(shares, value)))

@@ -2,6 +2,8 @@
 
 #include "threads.h"
 
+#include "exponential.h"
+
 /* ------------------------------------------------------------------------------------------------------- GELU */
 
 /* The error function, to 2 units in the last place: the rational approximation that Eigen and XLA use. */
@@ -21,23 +23,6 @@ static inline float error_function(float x) {
     q = q * s + -7.37332916720468e-03f;
     q = q * s + -1.42647390514189e-02f;
     return x * p / q;
-}
-
-/* exp(x) for x <= 0: a power of two times a polynomial on [-ln 2 / 2, ln 2 / 2]. */
-static inline float exponential(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    float k = rintf(x * 1.44269504088896341f);
-    float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    union { int32_t bits; float value; } power = {((int32_t)k + 127) << 23};
-    return p * power.value;
 }
 
 typedef struct { const float *x, *gradient; float *out; } Elementwise;

@@ -1,4 +1,4 @@
-"""Operators of kernels.c and deformable.c, compiled by the machine's own C compiler when a process first needs one.
+"""Operators of the C files beside this one, compiled by the machine's own compiler when a process first needs one.
 
 On the CPU a network is made of many small passes over memory, which MindSpore's kernels take slowly. Forward and
 backward on two cores: LayerNorm of 16384 x 64, 1.5 ms; GELU of 8 x 96 x 32 x 32, 0.6 ms instead of 8; a depthwise
@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import mindspore as ms
@@ -22,8 +23,8 @@ from mindspore.ops import CustomRegOp, DataType
 
 from ms_seg.cells.device import on_cpu
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "deformable.c"))
-_HEADER = Path(__file__).with_name("threads.h")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "deformable.c", "points.c", "softmax.c"))
+_HEADERS = tuple(Path(__file__).with_name(name) for name in ("threads.h", "bilinear.h", "exponential.h"))
 # Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
 _FLAGS = ("-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
 _FLAGS += ("-fassociative-math", "-fPIC", "-shared", "-pthread")
@@ -57,6 +58,18 @@ def gradient(name: str, of: int) -> ops.Custom:
     return ops.Custom(f"{_library()}:{name}", of_first, of_first, func_type="aot")
 
 
+def of_fixed_sizes(name: str, shape: Callable[..., list[int]]) -> ops.Custom:
+    """An operator of the C files to float32, whose output has the shape that `shape` tells of those of its inputs.
+
+    MindSpore keeps one such function for each name: it depends on nothing else.
+    """
+
+    def dtype(*inputs):
+        return ms.float32
+
+    return ops.Custom(f"{_library()}:{name}", shape, dtype, func_type="aot")
+
+
 @functools.cache
 def _library() -> Path | None:
     """The compiled file: kept for this user, source, compiler and processor. None if it cannot be made."""
@@ -65,7 +78,7 @@ def _library() -> Path | None:
         _log.info("there is no C compiler: the operators in C are done without")
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
-    read = [source.read_bytes() for source in (*_SOURCES, _HEADER)]
+    read = [source.read_bytes() for source in (*_SOURCES, *_HEADERS)]
     made_of = (*read, compiler.encode(), _processor(), *(flag.encode() for flag in _FLAGS))
     library = folder / f"kernels-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
     try:

@@ -73,7 +73,7 @@ typedef struct {
     int64_t *begin, *end, *capacity;
 } Shape;
 
-static Shape shape_of_first(const int *ranks, int64_t **shapes) {
+static inline Shape shape_of_first(const int *ranks, int64_t **shapes) {
     int64_t *copy = malloc(ranks[0] * sizeof *copy + 1); /* a scalar has none, and malloc may give nothing for it */
     if (copy)
         memcpy(copy, shapes[0], ranks[0] * sizeof *copy);

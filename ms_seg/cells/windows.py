@@ -10,7 +10,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, ops
 
-# rows of queries, of keys and of values, places, kinds: see windows_of
+# rows of queries, of keys and of values, places, biases: see windows_of
 Windows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -28,7 +28,8 @@ def windows_of(grid: tuple[int, int], window: int, shift: int, heads: int) -> Wi
     Returns int32:
         rows of queries, rows of keys, rows of values: (windows, heads, window^2) each.
         places: (H*W, heads), where in (windows, heads, window^2) a token's head is.
-        kinds: (windows,), 0 for most; 1 for windows of the last column, 2 of the last row, 3 of both.
+        biases: (windows, heads), the head plus `heads` times the window's kind: 0 for most; of a shifted map 1 for
+            windows of the last column, 2 of the last row, 3 of both.
     """
     height, width = grid
     down, across = (height + window - 1) // window, (width + window - 1) // window
@@ -46,7 +47,8 @@ def windows_of(grid: tuple[int, int], window: int, shift: int, heads: int) -> Wi
     at_window, at_position = (y // window) * across + x // window, (y % window) * window + x % window
     places = ops.reshape(at_window * (heads * window * window) + at_position, (height * width, 1))
 
+    shifted = 1 if shift else 0
     last_row, last_column = count(down) == down - 1, count(across) == across - 1
     kinds = ops.reshape(last_row.astype(ms.int32) * 2, (down, 1)) + last_column.astype(ms.int32)
-    places, kinds = places + head * (window * window), ops.reshape(kinds, (down * across,))
-    return queries, queries + heads, queries + 2 * heads, places, kinds
+    biases = ops.reshape(kinds, (down * across, 1)) * (shifted * heads) + head
+    return queries, queries + heads, queries + 2 * heads, places + head * (window * window), biases

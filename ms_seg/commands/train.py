@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import ms_seg
 from convert.atomic import whole_file
 from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.override import add_override
 from ms_seg.data.labels import LabelSet, labels_of
-from ms_seg.data.preflight import preflight
-from ms_seg.data.semantic import DATASETS, DRAWN, SemanticDataset, first_pictures, open_dataset
+from ms_seg.data.panoptic import PanopticDataset
+from ms_seg.data.preflight import preflight, preflight_panoptic
+from ms_seg.data.semantic import DATASETS as SEMANTIC
+from ms_seg.data.semantic import SemanticDataset, first_pictures
+from ms_seg.data.tasks import DRAWN, PANOPTIC, open_for_task, task_of
 from ms_seg.distributed import World, start
 from ms_seg.presets import Preset, find_preset
 from ms_seg.text.vocabulary import find_vocabulary
@@ -27,6 +30,7 @@ from ms_seg.training.recipe import Recipe, recipe_for
 
 OPTIONS = "options.json"
 
+Dataset = SemanticDataset | PanopticDataset
 Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
 _MOST_WORKERS = 8
@@ -42,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     parser.add_argument(
-        "--dataset", choices=DATASETS, action="append", required=True,
+        "--dataset", choices=(*SEMANTIC, *PANOPTIC), action="append", required=True,
         help="whose layout --data has; a model that takes words learns from several",
     )  # fmt: skip
     parser.add_argument(
@@ -83,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
 
     from ms_seg.loading import fill
     from ms_seg.training.checkpoints import Checkpoints
-    from ms_seg.training.semantic import train_semantic
     from ms_seg.training.tensorboard import check_tensorboard
 
     if options.tensorboard:
@@ -117,7 +120,13 @@ def run(options: argparse.Namespace) -> int:
                 from ms_seg.training.words import train_on_words
 
                 train_on_words(model, training, validation, recipe, options.output, world, options.vocab, **how)
+            elif _task(preset) == "panoptic":
+                from ms_seg.training.panoptic import train_panoptic
+
+                train_panoptic(model, training[0], validation, recipe, options.output, world, **how)
             else:
+                from ms_seg.training.semantic import train_semantic
+
                 train_semantic(model, training[0], validation, recipe, options.output, world, **how)
         except BaseException:
             if not Checkpoints(options.output, recipe.keep).newest():  # over a broken picture, say: it may begin again
@@ -131,6 +140,9 @@ def _sources(options: argparse.Namespace, preset: Preset) -> list[Source]:
     if not preset.takes_words and (len(options.dataset) > 1 or options.vocab):
         given = "--vocab" if options.vocab else f"{len(options.dataset)} datasets"
         raise ValueError(f"{preset.name} has classes of its own: {given} are for a model that takes words, as lseg_*")
+    for name in options.dataset:
+        if task_of(name) != _task(preset):
+            raise ValueError(f"{preset.name} learns {_task(preset)} segmentation, and {name} is for {task_of(name)}")
     folders = list(options.data)
     sources = [(name, folders.pop(0) if folders and name not in DRAWN else None) for name in options.dataset]
     if folders:
@@ -138,33 +150,39 @@ def _sources(options: argparse.Namespace, preset: Preset) -> list[Source]:
     return sources
 
 
-def _open(options: argparse.Namespace, source: Source, split: str, preset: Preset) -> SemanticDataset:
-    dataset = open_dataset(*source, split, preset.takes_words)
+def _task(preset: Preset) -> str:
+    """What a model learns; the other answers that it has follow from it."""
+    return preset.tasks[0]
+
+
+def _open(options: argparse.Namespace, source: Source, split: str, preset: Preset) -> Dataset:
+    dataset = open_for_task(*source, split, preset.takes_words)
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 
 def _look_at(
-    sources: Sequence[Source], training: Sequence[SemanticDataset], validation: SemanticDataset, outputs: int | None
+    sources: Sequence[Source], training: Sequence[Dataset], validation: Dataset, outputs: int | None
 ) -> list[str]:
     """What preflight says of the splits to train on, and in a line what else of the other. Raises as it does.
 
     outputs: of the model; None where they are the dataset's own classes.
     """
-    of_each = [preflight(dataset, outputs or len(dataset.label_set)) for dataset in training]
+    look = preflight_panoptic if task_of(sources[0][0]) == "panoptic" else preflight
+    of_each = [look(dataset, outputs or len(dataset.label_set)) for dataset in training]
     lines = of_each[0]
     if len(of_each) > 1:
         titles = [name if folder is None else f"{name} in {folder}" for name, folder in sources]
         lines = [f"{title}: {'; '.join(said)}" for title, said in zip(titles, of_each, strict=True)]
-    first, *more = preflight(validation, outputs or len(validation.label_set))
+    first, *more = look(validation, outputs or len(validation.label_set))
     return [*lines, "; ".join([f"validation: {first}", *(line for line in more if line not in of_each[0])])]
 
 
 def _changes(options: argparse.Namespace, preset: Preset, recipe: Recipe, labels: LabelSet) -> dict[str, Any]:
     """What the model has otherwise than its preset. Raises ValueError for an override of what follows from the data."""
-    changes = {}
-    if not preset.takes_words:
+    changes = {} if preset.takes_words else _classes(preset, labels)
+    if not preset.takes_words and _task(preset) == "semantic":
         # Pictures are validated at the scale they are trained at.
-        changes = {"short_side": recipe.short_side, "long_side": recipe.long_side, **_classes(preset, labels)}
+        changes |= {"short_side": recipe.short_side, "long_side": recipe.long_side}
     for field, value in options.override:
         if field in changes:
             raise ValueError(f"{field} cannot be overridden: it follows from the dataset and the recipe")
@@ -208,7 +226,8 @@ def _open_run(options: argparse.Namespace, recipe: Recipe, world: World) -> None
 
 def _all_options(record: dict[str, Any]) -> dict[str, Any]:
     """Of a run; what there was no option for when it was begun is at its default."""
-    return {"overrides": {}, **asdict(Recipe()), **record.pop("recipe"), **record}
+    defaults = json.loads(json.dumps(asdict(Recipe())))  # as they are recorded
+    return {"overrides": {}, **defaults, **record.pop("recipe"), **record}
 
 
 @contextmanager
@@ -228,7 +247,10 @@ def _recipe(options: argparse.Namespace, preset: Preset) -> Recipe:
 
 
 def _values(kind: Any) -> dict[str, Any]:
-    """What argparse is told of an option of a type: int, float, str, bool or some words, Literal["a", "b"]."""
+    """What argparse is told of an option of a type: int, float, str, bool, some words, Literal["a", "b"], or several
+    numbers, tuple[float, ...]."""
+    if get_origin(kind) is tuple:
+        return {"type": _numbers, "metavar": "FLOAT,..."}
     if words := get_args(kind):
         return {"choices": words}
     if kind is bool:
@@ -245,6 +267,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
     return int(text)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between them") from None
 
 
 def _boolean(text: str) -> bool:

@@ -73,14 +73,20 @@ def crop(picture: np.ndarray, labels: np.ndarray, side: int, most: float, rng: n
 
     Ten times at most. The last window is taken as it is, as mmsegmentation does.
     """
-    window = _draw_window(labels.shape, side, rng)
+    window = draw_window(labels.shape, side, rng)
     if most < 1:
         for _ in range(_CROP_TRIES):
             counts = value_counts(labels[window])[:IGNORED]
             if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < most:
                 break
-            window = _draw_window(labels.shape, side, rng)
+            window = draw_window(labels.shape, side, rng)
     return picture[window], labels[window]
+
+
+def draw_window(size: tuple[int, ...], side: int, rng: np.random.RandomState) -> tuple[slice, slice]:
+    """Rows and columns of a window of at most `side` pixels squared."""
+    top, left = (rng.randint(0, max(length - side, 0) + 1) for length in size)
+    return slice(top, top + side), slice(left, left + side)
 
 
 def flip(picture: np.ndarray, labels: np.ndarray, probability: float, rng: np.random.RandomState) -> Pair:
@@ -127,11 +133,6 @@ def pad(labels: np.ndarray, side: int) -> np.ndarray:
     padded = np.full((side, side), IGNORED, np.uint8)
     padded[: labels.shape[0], : labels.shape[1]] = labels
     return padded
-
-
-def _draw_window(size: tuple[int, ...], side: int, rng: np.random.RandomState) -> tuple[slice, slice]:
-    top, left = (rng.randint(0, max(length - side, 0) + 1) for length in size)
-    return slice(top, top + side), slice(left, left + side)
 
 
 def _contrast(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -27,6 +27,8 @@ class MixedSamples:
         recipe, mean, std: as of `TrainingSamples`.
     """
 
+    columns = TrainingSamples.columns
+
     def __init__(self, datasets: Sequence[SemanticDataset], recipe: Recipe, mean: Triple, std: Triple):
         self._batch_size = recipe.batch_size
         self._samples = [TrainingSamples(dataset, recipe, mean, std) for dataset in datasets]
@@ -36,7 +38,7 @@ class MixedSamples:
     def __len__(self) -> int:
         return len(self._samples[0])
 
-    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
         """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
         step, place = divmod(position, self._batch_size)
         number, earlier = self._turns[step]

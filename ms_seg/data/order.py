@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ms_seg.data import augmentation, augmentation_lang_seg
+from ms_seg.data import augmentation, augmentation_lang_seg, augmentation_lsj
 from ms_seg.data.augmentation import Triple
+from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ms_seg.training.recipe import Recipe
 
 _AUGMENT = {"mmseg": augmentation.augment, "lang_seg": augmentation_lang_seg.augment}
+_PANOPTIC = "lsj"
 _SHUFFLING, _AUGMENTATION = 0, 1  # what randomness is for: see `stream`
 
 
@@ -31,28 +33,52 @@ class TrainingSamples:
         dataset: its pictures and labels; what is wrong with a file is raised when it is read.
         recipe: steps, batch_size, seed and the numbers of the augmentation.
         mean, std: of the normalisation; those of the model.
+
+    Raises ValueError for an augmentation of another kind of dataset.
     """
+
+    columns: tuple[str, ...] = ("image", "labels")
+    augmentations: tuple[str, ...] = tuple(_AUGMENT)
 
     def __init__(
         self, dataset: SemanticDataset, recipe: Recipe, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD
     ):
+        if recipe.augmentation not in self.augmentations:
+            known = " or ".join(self.augmentations)
+            raise ValueError(f"augmentation is {recipe.augmentation!r}: pictures of this kind of dataset take {known}")
         self.dataset, self.recipe, self.mean, self.std = dataset, recipe, mean, std
         self._order = EpochOrder(recipe.seed, len(dataset))
 
     def __len__(self) -> int:
         return self.recipe.steps * self.recipe.batch_size
 
-    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
         """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} is outside the run's {len(self)}")
         return self.sample(self._order[position], position)
 
-    def sample(self, index: int, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         """The picture of an index, and its labels, augmented as it is at a position."""
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
         picture, labels = self.dataset.picture(index), self.dataset.labels(index)
         return _AUGMENT[self.recipe.augmentation](picture, labels, self.recipe, rng, self.mean, self.std)
+
+
+class PanopticSamples(TrainingSamples):
+    """The same of panoptic maps: an image (3, crop, crop) float32, its targets' classes (M,) int32, and whose each
+    pixel is (crop, crop) uint16; see `augmentation_lsj`.
+    """
+
+    columns = ("image", "labels", "targets")
+    augmentations = (_PANOPTIC,)
+    dataset: PanopticDataset
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
+        rng = stream(self.recipe.seed, _AUGMENTATION, position)
+        picture, panoptic = self.dataset.picture(index), self.dataset.panoptic(index)
+        labels = self.dataset.label_set
+        return augmentation_lsj.augment(picture, panoptic, labels, self.recipe, rng, self.mean, self.std)
 
 
 class EpochOrder:

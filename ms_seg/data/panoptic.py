@@ -135,22 +135,27 @@ def renumbered(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
     return numbers
 
 
-def target_masks(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray]:
-    """What a model of masks is to find: class indices (K,) int32 and masks (K, H, W) bool.
+def target_map(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """What a model of masks is to find: class indices (K,) int32, and whose each pixel is, (H, W) uint16.
 
-    Each thing is a mask, in the order of the segments, then each kind of stuff, in the order of the classes. Crowds are
-    left out and so belong to no mask, as void does (mmdetection 2.28, LoadPanopticAnnotations and
-    preprocess_panoptic_gt).
+    Pixels of the first target are 1, of the second 2, of none 0. Each thing is a target, in the order of the segments,
+    then each kind of stuff, in the order of the classes. Crowds are left out and so belong to none, as void does
+    (mmdetection 2.28, LoadPanopticAnnotations and preprocess_panoptic_gt).
     """
-    things = [segment for segment in panoptic.segments if label_set.things[segment.label] and not segment.iscrowd]
-    stuff: dict[int, list[int]] = {}
-    for segment in panoptic.segments:
-        if not label_set.things[segment.label]:
-            stuff.setdefault(segment.label, []).append(segment.id)
-    labels = [segment.label for segment in things] + sorted(stuff)
-    masks = np.zeros((len(labels), *panoptic.ids.shape), bool)
-    for mask, segment in zip(masks, things, strict=False):
-        np.equal(panoptic.ids, segment.id, out=mask)
-    for mask, label in zip(masks[len(things) :], sorted(stuff), strict=True):
-        mask[:] = np.isin(panoptic.ids, stuff[label])
-    return np.array(labels, np.int32), masks
+    is_thing = [label_set.things[segment.label] for segment in panoptic.segments]
+    pairs = list(zip(panoptic.segments, is_thing, strict=True))
+    labels = [segment.label for segment, thing in pairs if thing and not segment.iscrowd]
+    stuff = sorted({segment.label for segment, thing in pairs if not thing})
+    place_of_stuff = {label: place for place, label in enumerate(stuff, len(labels) + 1)}
+    places, things = [0], 0
+    for segment, thing in pairs:
+        things += thing and not segment.iscrowd
+        places.append(place_of_stuff[segment.label] if not thing else 0 if segment.iscrowd else things)
+    numbers = renumbered(panoptic.ids, [segment.id for segment in panoptic.segments])
+    return np.array(labels + stuff, np.int32), np.array(places, np.uint16)[numbers]
+
+
+def target_masks(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """The same as masks: class indices (K,) int32 and (K, H, W) bool."""
+    labels, numbers = target_map(panoptic, label_set)
+    return labels, numbers == np.arange(1, len(labels) + 1)[:, None, None]

@@ -8,11 +8,13 @@ from ms_seg.data.coco_instance import CocoInstance, open_coco_instance
 from ms_seg.data.coco_panoptic import open_coco_panoptic
 from ms_seg.data.panoptic import DrawnPanoptic, PanopticDataset
 from ms_seg.data.semantic import DATASETS as SEMANTIC
+from ms_seg.data.semantic import DRAWN as DRAWN_SEMANTIC
 from ms_seg.data.semantic import SPLITS, SemanticDataset, open_dataset, root_of
 
 PANOPTIC = ("coco_panoptic", "shapes_panoptic")
 INSTANCE = ("coco_instance",)
 DATASETS = (*SEMANTIC, *PANOPTIC, *INSTANCE)
+DRAWN = (*DRAWN_SEMANTIC, "shapes_panoptic")
 
 
 def task_of(name: str) -> str:
@@ -40,7 +42,7 @@ def open_for_task(
         return open_dataset(name, folder, split, words)
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
-    if name == "shapes_panoptic":
+    if name in DRAWN:
         return DrawnPanoptic(split)
     opened = open_coco_panoptic if task == "panoptic" else open_coco_instance
     return opened(root_of(name, folder), split, with_pictures)

@@ -43,7 +43,7 @@ class QueryLayer(nn.Cell):
         _start_as_glorot(self, channels)
 
     def construct(self, x: Tensor, query_embed: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """query_embed (Q, C) is added to queries, and keys; key and value are (N, L, C), mask (N, 1, Q, L)."""
+        """query_embed (Q, C) is added to queries, and keys; key and value are (N, L, C), mask (N, Q, L)."""
         x = self.norm1(x + self.cross_attn(x + query_embed, key, value, mask))
         x = self.norm2(x + self.self_attn(x, position=query_embed))
         return self.norm3(x + self.mlp(x))
@@ -112,12 +112,12 @@ class QueryDecoder(nn.Cell):
 
 
 def attention_mask(logits: Tensor) -> Tensor:
-    """Masks (N, Q, h, w) -> what is added to scores, (N, 1, Q, h w): -inf where a mask's probability is below a half.
+    """Masks (N, Q, h, w) -> what is added to scores, (N, Q, h w): -inf where a mask's probability is below a half.
 
     A query whose mask is empty looks everywhere.
     """
     n, queries, height, width = logits.shape
-    logits = ops.stop_gradient(ops.reshape(logits, (n, 1, queries, height * width)))
+    logits = ops.stop_gradient(ops.reshape(logits, (n, queries, height * width)))
     somewhere = logits.max(-1, keepdims=True) >= 0
     return ops.select(ops.logical_and(logits < 0, somewhere), float("-inf"), 0.0)
 

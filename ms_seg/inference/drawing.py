@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,7 @@ _PAPER, _INK, _PALE_INK = (255, 255, 255), (28, 28, 30), (110, 110, 115)
 _LEAST_LONG_SIDE = 448  # pixels; smaller pictures are magnified, by a whole number
 _LEAST_PANEL, _MOST_PANEL = 320, 640  # pixels, the long side of a panel of a comparison
 _TITLE_HEIGHT, _PANEL_MARGIN = 32, 4  # pixels
+TITLES = ("picture", "truth", "prediction")  # of such panels
 _LONGEST_NAME = 32  # characters
 _LEAST_DISTANCE = 24.0  # in CIE Lab: colours nearer than this look alike, half transparent
 
@@ -60,9 +62,7 @@ def draw_comparison(
     The legend gives each class's share of the truth and of the prediction, the largest class of either first. The
     panels are the picture's size, but 320 to 640 pixels on the long side.
     """
-    scale = np.clip(max(truth.shape), _LEAST_PANEL, _MOST_PANEL) / max(truth.shape)
-    size = tuple(max(1, round(side * scale)) for side in truth.shape[::-1])
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    picture, size = panel_of(picture)
     void = truth == ignored
     nameless = len(label_set)
     maps = [np.where(void, nameless + 1, np.minimum(labels, nameless)) for labels in (truth, prediction)]
@@ -73,7 +73,7 @@ def draw_comparison(
     )
     small = [cv2.resize(shown.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST) for shown in maps]
     panels = [picture, *(blend(picture, shown, table) for shown in small)]
-    titled = [_titled(*panel) for panel in zip(panels, ("picture", "truth", "prediction"), strict=True)]
+    overlays = joined([titled(*panel) for panel in zip(panels, TITLES, strict=True)], axis=1)
     shares = areas / truth.size
     entries = [
         Entry(
@@ -83,16 +83,37 @@ def draw_comparison(
         )
         for index in classes
     ]
-    return with_legend(Image.fromarray(np.hstack(titled)), entries)
+    return with_legend(overlays, entries)
 
 
-def _titled(panel: np.ndarray, title: str) -> np.ndarray:
+def panel_of(picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """A picture as large as a panel of a comparison, and that size (width, height)."""
+    height, width = picture.shape[:2]
+    scale = np.clip(max(height, width), _LEAST_PANEL, _MOST_PANEL) / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), size
+
+
+def titled(panel: np.ndarray | Image.Image, title: str) -> Image.Image:
     """A panel under its title, with a margin."""
-    canvas = Image.new("RGB", (panel.shape[1] + 2 * _PANEL_MARGIN, panel.shape[0] + _TITLE_HEIGHT), _PAPER)
-    canvas.paste(Image.fromarray(panel), (_PANEL_MARGIN, _TITLE_HEIGHT))
+    panel = Image.fromarray(panel) if isinstance(panel, np.ndarray) else panel
+    canvas = Image.new("RGB", (panel.width + 2 * _PANEL_MARGIN, panel.height + _TITLE_HEIGHT), _PAPER)
+    canvas.paste(panel, (_PANEL_MARGIN, _TITLE_HEIGHT))
     font = ImageFont.load_default(_TITLE_HEIGHT // 2)
     ImageDraw.Draw(canvas).text((_PANEL_MARGIN, _TITLE_HEIGHT // 2), title, _INK, font, anchor="lm")
-    return np.array(canvas)
+    return canvas
+
+
+def joined(panels: Sequence[Image.Image], axis: int) -> Image.Image:
+    """Panels one below the other (axis 0), or side by side (axis 1)."""
+    sizes = np.array([(panel.height, panel.width) for panel in panels])
+    corners = np.zeros_like(sizes)
+    corners[1:, axis] = sizes[:-1, axis].cumsum()
+    height, width = (corners + sizes).max(axis=0).tolist()
+    canvas = Image.new("RGB", (width, height), _PAPER)
+    for panel, (top, left) in zip(panels, corners.tolist(), strict=True):
+        canvas.paste(panel, (left, top))
+    return canvas
 
 
 def magnified(picture: np.ndarray, index_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

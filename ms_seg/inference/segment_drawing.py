@@ -9,7 +9,20 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ms_seg.inference.drawing import Entry, blend, magnified, share_text, with_legend
+from ms_seg.data.labels import LabelSet
+from ms_seg.data.panoptic import PanopticMap, renumbered
+from ms_seg.inference.drawing import (
+    TITLES,
+    Entry,
+    blend,
+    joined,
+    magnified,
+    panel_of,
+    share_text,
+    titled,
+    with_legend,
+)
+from ms_seg.inference.segment_colours import segment_colours
 
 _PLACING_SIDE = 800  # pixels: places are looked for in a map of at most this long side
 _INK, _EDGE = (255, 255, 255), (20, 20, 22)
@@ -38,6 +51,21 @@ def draw_segments(
     _write_names(overlay, segment_map, names, areas)
     entries = _entries(classes, names, colours, areas / segment_map.size)
     return with_legend(overlay, entries) if entries else overlay
+
+
+def draw_panoptic_comparison(
+    picture: np.ndarray, truth: PanopticMap, prediction: PanopticMap, label_set: LabelSet
+) -> Image.Image:
+    """The picture RGB (H, W, 3) uint8, its true segments and the predicted ones side by side, each with its legend."""
+    picture, size = panel_of(picture)
+    panels = [Image.fromarray(magnified(picture, np.empty(size[::-1]))[0])]  # as `draw_segments` does
+    for panoptic in (truth, prediction):
+        places = renumbered(panoptic.ids, [segment.id for segment in panoptic.segments])
+        segment_map = cv2.resize(places.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
+        classes = [segment.label for segment in panoptic.segments]
+        names, colours = [label_set.names[label] for label in classes], segment_colours(classes, label_set)
+        panels.append(draw_segments(picture, segment_map, classes, names, colours))
+    return joined([titled(*panel) for panel in zip(panels, TITLES, strict=True)], axis=1)
 
 
 def _entries(classes: Sequence[int], names: Sequence[str], colours: np.ndarray, shares: np.ndarray) -> list[Entry]:

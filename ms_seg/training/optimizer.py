@@ -15,7 +15,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from ms_seg.training.recipe import Recipe
 
-_FRESH = ("decoder.", "word_pixel.")  # what no pretrained file fills
+_BACKBONE = "backbone."
+_FRESH = ("decoder.", "word_pixel.", "pixel_decoder.", "query_decoder.")  # what no pretrained file fills
 _TEXT = "text."
 
 
@@ -44,6 +45,8 @@ def groups(parameters: Sequence[Parameter], recipe: Recipe) -> list[Group]:
 def _multiplier(name: str, recipe: Recipe) -> float:
     if name.startswith(_TEXT):
         return recipe.text_multiplier
+    if name.startswith(_BACKBONE):
+        return recipe.backbone_multiplier
     return recipe.head_multiplier if name.startswith(_FRESH) else 1.0
 
 

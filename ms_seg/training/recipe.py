@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Annotated, Literal, get_args
 
 from ms_seg.presets import Preset
 
 Precision = Literal["float32", "float16", "bfloat16"]
 Optimizer = Literal["adamw", "sgd", "adam"]
-Augmentation = Literal["mmseg", "lang_seg"]
+Augmentation = Literal["mmseg", "lang_seg", "lsj"]
+Schedule = Literal["poly", "step"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class Recipe:
     precision: Annotated[Precision, "of convolutions and matrix products; weights and the rest are float32"] = "float32"
     recompute: Annotated[bool, "whether to compute a backbone's blocks twice, not keep them, to save memory"] = False
 
-    augmentation: Annotated[Augmentation, "whose pictures: SegFormer's in mmsegmentation, or LSeg's"] = "mmseg"
+    augmentation: Annotated[
+        Augmentation, "whose pictures: SegFormer's in mmsegmentation, LSeg's, or Mask2Former's large-scale jitter"
+    ] = "mmseg"
     crop_size: Annotated[int, "side of the square crop, pixels"] = 512
     short_side: Annotated[int, "a picture is resized to fit into (long side, short side) times a drawn ratio"] = 512
     long_side: Annotated[int, "the other side of that frame; lang_seg resizes to it alone, times the ratio"] = 2048
@@ -41,13 +45,27 @@ class Recipe:
     weight_decay: Annotated[float, "AdamW's, times the learning rate; SGD and Adam add it to the gradients"] = 0.01
     warmup_steps: Annotated[int, "steps in which the learning rate grows linearly"] = 1500
     warmup_ratio: Annotated[float, "the share of the learning rate that the warm-up begins with"] = 1e-6
+    schedule: Annotated[Schedule, "how the learning rate falls: as a polynomial, or at the milestones"] = "poly"
     power: Annotated[float, "of the polynomial in which the learning rate falls to zero at the last step"] = 1.0
     decay_every: Annotated[int, "steps between two values of that polynomial, such as those of an epoch"] = 1
+    milestones: Annotated[tuple[float, ...], "shares of the steps after which gamma scales the learning rate"] = ()
+    gamma: Annotated[float, "what the learning rate is multiplied by at each milestone"] = 0.1
+    backbone_multiplier: Annotated[float, "how many times the learning rate the backbone gets"] = 1.0
     head_multiplier: Annotated[float, "how many times the learning rate the decoder and what follows it get"] = 10.0
     text_multiplier: Annotated[float, "how many times a text transformer gets; with 0 it stays as it is"] = 0.0
     undecayed: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is cut to this; 0 leaves it"] = 0.0
     ema: Annotated[float, "the share of its old value that the average of the weights keeps; 0 keeps no average"] = 0.0
+
+    # Of models that answer with masks of queries; other losses have no use for these.
+    points: Annotated[int, "of queries' masks: places in a picture at which masks are compared"] = 12_544
+    oversample: Annotated[float, "of queries' masks: how many times as many places are drawn to choose from"] = 3.0
+    importance: Annotated[float, "of queries' masks: share of the places chosen where a mask is least certain"] = 0.75
+    class_weight: Annotated[float, "of queries: weight of the cross-entropy of their classes"] = 2.0
+    mask_weight: Annotated[float, "of queries: weight of the binary cross-entropy of their masks"] = 5.0
+    dice_weight: Annotated[float, "of queries: weight of the dice loss of their masks"] = 5.0
+    no_object_weight: Annotated[float, "of queries: weight, among the classes, of being none"] = 0.1
+    most_targets: Annotated[int, "of queries: segments of a picture that are learned from, the largest"] = 100
 
     validate_every: Annotated[int, "steps between two validations"] = 16_000
     keep_every: Annotated[int, "steps between two checkpoints"] = 1000
@@ -55,7 +73,8 @@ class Recipe:
     seed: Annotated[int, "of the order of pictures, the augmentation, dropout and fresh weights"] = 0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for numbers that no run can have, for unknown words, and for what lang_seg does not do."""
+        """Raises ValueError for numbers that no run can have, for unknown words, and for what the augmentation does
+        not do."""
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: it is one of {', '.join(words)}")
@@ -67,18 +86,26 @@ class Recipe:
                     raise ValueError(f"{name} is {value}: it can be {bounds}")
         if not 0 < self.scale_min <= self.scale_max:
             raise ValueError(f"scale_min is {self.scale_min} and scale_max {self.scale_max}: 0 < min <= max")
-        if self.augmentation == "lang_seg" and (self.photometric or self.cat_max_ratio < 1):
-            raise ValueError("augmentation lang_seg goes with photometric false and cat_max_ratio 1: it does neither")
+        if self.augmentation != "mmseg" and (self.photometric or self.cat_max_ratio < 1):
+            raise ValueError(
+                f"augmentation {self.augmentation} goes with photometric false and cat_max_ratio 1: it does neither"
+            )
+        if not all(0 < a < b <= 1 for a, b in pairwise((*self.milestones, 1.0))):
+            raise ValueError(f"milestones are {self.milestones}: they are shares of the run, 0 to 1, that grow")
 
 
 _WORDS = {
     "precision": get_args(Precision), "optimizer": get_args(Optimizer), "augmentation": get_args(Augmentation),
+    "schedule": get_args(Schedule),
 }  # fmt: skip
 _RANGES = (  # names of fields, the least and the largest value; NaN is in none
     (("steps", "batch_size", "accumulate", "crop_size", "short_side", "long_side"), 1, math.inf),
-    (("decay_every", "validate_every", "keep_every", "keep"), 1, math.inf),
-    (("learning_rate", "head_multiplier", "text_multiplier", "weight_decay"), 0, math.inf),
-    (("warmup_steps", "power", "clip_norm", "seed"), 0, math.inf),
+    (("decay_every", "validate_every", "keep_every", "keep", "points", "oversample"), 1, math.inf),
+    (("learning_rate", "backbone_multiplier", "head_multiplier", "text_multiplier", "weight_decay"), 0, math.inf),
+    (("warmup_steps", "power", "gamma", "clip_norm", "seed"), 0, math.inf),
+    (("class_weight", "mask_weight", "dice_weight", "no_object_weight"), 0, math.inf),
+    (("importance",), 0, 1),
+    (("most_targets",), 1, 255),
     (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
 )
 
@@ -95,7 +122,7 @@ _SHAPES = Recipe(
     validate_every=900, keep_every=300,
 )  # fmt: skip
 _WORD_SHAPES = replace(
-    _SHAPES, steps=6000, text_multiplier=0.1, undecayed="norm|pos_embed|token_embedding", validate_every=1500
+    _SHAPES, steps=4000, text_multiplier=0.1, undecayed="norm|pos_embed|token_embedding", validate_every=1000
 )
 
 # LSeg: lang-seg's train.sh on one device. Its base rate is that of 16 pictures at a time, and here it is one, twice for
@@ -107,9 +134,31 @@ _LANG_SEG = Recipe(
     warmup_steps=0, power=0.9, decay_every=_EPOCH, validate_every=_EPOCH,
 )  # fmt: skip
 
+# Mask2Former on COCO panoptic: mmdetection's configurations, whose figures are the paper's. Steps of 50 epochs. Norms
+# and embeddings do not decay, but the levels' embeddings in the pixel decoder do, as in the original, where they are
+# no Embedding either.
+_STEPS = 368_750
+_MASK2FORMER = Recipe(
+    steps=_STEPS, augmentation="lsj", crop_size=1024, short_side=1024, long_side=1024, scale_min=0.1, scale_max=2.0,
+    cat_max_ratio=1.0, photometric=False, learning_rate=1e-4, weight_decay=0.05, warmup_steps=0, schedule="step",
+    milestones=(327_778 / _STEPS, 355_092 / _STEPS), backbone_multiplier=0.1, head_multiplier=1.0,
+    undecayed=r"norm|relative_position_bias_table|query_embed|query_feat|query_decoder\.level_embed", clip_norm=0.01,
+    validate_every=5000,
+)  # fmt: skip
+_PANOPTIC_SHAPES = replace(
+    _MASK2FORMER, steps=5000, batch_size=8, crop_size=128, short_side=160, long_side=160, scale_min=1.0, scale_max=1.0,
+    learning_rate=1e-3, warmup_steps=100, schedule="poly", milestones=(), backbone_multiplier=1.0, clip_norm=1.0,
+    points=1024, most_targets=16, validate_every=1000, keep_every=250,
+)  # fmt: skip
+
 
 def recipe_for(preset: Preset) -> Recipe:
     """The published recipe of a model."""
+    if preset.system == "mask2former":
+        if preset.embedded:
+            return _PANOPTIC_SHAPES
+        # 100 epochs for the largest of its backbones.
+        return replace(_MASK2FORMER, steps=2 * _STEPS) if "swin_l" in preset.name else _MASK2FORMER
     if preset.embedded:
         return _WORD_SHAPES if preset.takes_words else _SHAPES
     if preset.system == "lseg":
@@ -121,13 +170,18 @@ def recipe_for(preset: Preset) -> Recipe:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The learning rate of a step, counted from 0: polynomial decay under a linear warm-up.
+    """The learning rate of a step, counted from 0: polynomial decay, or that of the milestones, under a linear warm-up.
 
-    As mmcv's PolyLrUpdaterHook: the warm-up scales the decayed rate, not the base rate. Steps that float16's loss scale
-    skips count like the others. With `decay_every` the steps of an epoch, it is lang-seg's LambdaLR.
+    As mmcv's PolyLrUpdaterHook and StepLrUpdaterHook: the warm-up scales the decayed rate, not the base rate. Steps
+    that float16's loss scale skips count like the others. With `decay_every` the steps of an epoch, the polynomial is
+    lang-seg's LambdaLR.
     """
-    begun = step - step % recipe.decay_every
-    rate = recipe.learning_rate * (1 - begun / recipe.steps) ** recipe.power
+    if recipe.schedule == "step":
+        passed = sum(step >= round(share * recipe.steps) for share in recipe.milestones)
+        rate = recipe.learning_rate * recipe.gamma**passed
+    else:
+        begun = step - step % recipe.decay_every
+        rate = recipe.learning_rate * (1 - begun / recipe.steps) ** recipe.power
     if step < recipe.warmup_steps:
         rate *= 1 - (1 - step / recipe.warmup_steps) * (1 - recipe.warmup_ratio)
     return rate

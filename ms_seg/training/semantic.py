@@ -16,7 +16,7 @@ from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
 from ms_seg.evaluation.predictions import ModelPredictions, Remembered
 from ms_seg.inference.answer import Answer
-from ms_seg.inference.drawing import draw_comparison
+from ms_seg.inference.drawing import draw_comparison, joined
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.training.feeding import batches
 from ms_seg.training.losses import SemanticLoss
@@ -65,8 +65,4 @@ class Validation:
         for index in range(min(SHOWN, len(self.dataset))):
             picture, truth = self.dataset.picture(index), self.dataset.labels(index)
             panels.append(draw_comparison(picture, truth, self.segment(picture).label_map, self.dataset.label_set))
-        tops = np.cumsum([0, *(panel.height for panel in panels)]).tolist()
-        canvas = Image.new("RGB", (max(panel.width for panel in panels), tops[-1]), "white")
-        for panel, top in zip(panels, tops, strict=False):
-            canvas.paste(panel, (0, top))
-        return canvas
+        return joined(panels, axis=0)

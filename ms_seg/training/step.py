@@ -39,6 +39,9 @@ class TrainStep:
     killed and resumed, and, up to rounding, for any number of processes. (A loss that is no mean over the samples, such
     as LSeg's over labelled pixels, is computed for each process's part: two processes are as two parts of one.)
 
+    A loss is compiled as one graph with its gradients. One that cannot be a graph has a method `prepare(batch,
+    positions, world)`, which makes of this process's share of a step what the loss takes, and compiles its own parts.
+
     With precision float16 it follows from `scale` too, which belongs to a checkpoint. A step whose gradients are not
     finite leaves parameters, moments, averages and running statistics as they were, and counts: the learning rate and
     Adam's corrections go on.
@@ -65,16 +68,21 @@ class TrainStep:
         self.scale = LossScale() if self.precision == ms.float16 else None
         self._statistics = []
         if self.scale is None:
-            self._gradients = ms.jit(_Gradients(loss, self.trained).construct)
+            self._gradients = _Gradients(loss, self.trained)
         else:
             self._statistics = [(statistic, statistic.clone()) for statistic in running_statistics(loss)]
-            self._gradients = ms.jit(_ScaledGradients(loss, self.trained).construct)
+            self._gradients = _ScaledGradients(loss, self.trained)
             self._unscale, reduce = ms.jit(_Unscale(reduce).construct), None
+        self._prepare = getattr(loss, "prepare", None)
+        if self._prepare is None:
+            self._gradients = ms.jit(self._gradients.construct)
         self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
     def __call__(self, step: int, batch: Batch) -> float:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
         position = step * self.recipe.batch_size + self.world.rank * self.share
+        if self._prepare is not None:
+            batch = self._prepare(batch, range(position, position + self.share), self.world)
         self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
         scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
         for statistic, kept in self._statistics:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ms_seg.data.order import EpochOrder, TrainingSamples
+from ms_seg.data.order import EpochOrder, PanopticSamples, TrainingSamples
+from ms_seg.data.panoptic import DrawnPanoptic
 from ms_seg.data.semantic import DrawnWorld
 from ms_seg.training.recipe import Recipe
 
@@ -82,3 +83,21 @@ def test_the_models_own_normalisation_is_applied():
     image, labels = samples[0]
     pixels = image[:, labels != 255]
     assert np.array_equal(pixels, pixels.round()) and pixels.max() > 50
+
+
+def test_panoptic_samples_depend_on_their_position_alone():
+    recipe = replace(RECIPE, augmentation="lsj", photometric=False, cat_max_ratio=1, most_targets=12)
+    world = DrawnPanoptic("validation", (64, 64))
+    samples, others = PanopticSamples(world, recipe), PanopticSamples(world, recipe)
+    others[399], others[17]
+    for position in (0, 17, 250):
+        assert [array.shape for array in samples[position]] == [(3, 48, 48), (12,), (48, 48)]
+        for one, other in zip(samples[position], others[position], strict=True):
+            assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("samples", "other"), [(TrainingSamples, "lsj"), (PanopticSamples, "mmseg")])
+def test_an_augmentation_for_other_labels_is_refused(samples, other):
+    recipe = replace(RECIPE, augmentation=other, photometric=False, cat_max_ratio=1)
+    with pytest.raises(ValueError, match=f"augmentation is '{other}': pictures of this kind of dataset take "):
+        samples(WORLD, recipe)

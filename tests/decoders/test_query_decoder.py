@@ -23,10 +23,10 @@ def decoder(layers: int) -> QueryDecoder:
 def test_pixels_below_a_half_are_hidden_unless_all_are():
     logits = np.array([[[0.5, -0.1], [0.0, -3.0]], [[-1.0, -2.0], [-0.1, -5.0]], [[1.0, 2.0], [0.0, 3.0]]], np.float32)
     mask = attention_mask(Tensor(logits[None])).asnumpy()
-    assert mask.shape == (1, 1, 3, 4)
+    assert mask.shape == (1, 3, 4)
     hidden = [[False, True, False, True], [False] * 4, [False] * 4]
-    assert (mask[0, 0] == -np.inf).tolist() == hidden
-    assert (mask[0, 0][~np.array(hidden)] == 0).all()
+    assert (mask[0] == -np.inf).tolist() == hidden
+    assert (mask[0][~np.array(hidden)] == 0).all()
 
 
 def test_a_query_hears_nothing_from_pixels_outside_its_mask():

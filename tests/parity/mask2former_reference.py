@@ -11,13 +11,15 @@ import torch
 import wheels
 
 from ms_seg.presets import Preset
+from ms_seg.training.recipe import Recipe
 
 _CONFIG = "mmdet/.mim/configs/mask2former/mask2former_r50_lsj_8x2_50e_coco-panoptic.py"  # the others begin with it
+_SWIN_CONFIG = "mmdet/.mim/configs/mask2former/mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic.py"
 _STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
-def build(preset: Preset) -> torch.nn.Module:
-    """mmdetection's network of these sizes."""
+def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
+    """mmdetection's network of these sizes, with the losses of a recipe if there is one."""
     references.import_mmdet()
     import mmcv
     from mmdet.models import build_detector
@@ -25,7 +27,15 @@ def build(preset: Preset) -> torch.nn.Module:
 
     sizes = preset.arguments
     model = mmcv.Config.fromfile(str(wheels.unpacked(*references.MMDET) / _CONFIG)).model
-    model.backbone.init_cfg = model.train_cfg = None
+    model.backbone.init_cfg = None
+    if recipe is None:
+        model.train_cfg = None
+    else:
+        model.train_cfg.update(
+            num_points=recipe.points,
+            oversample_ratio=recipe.oversample,
+            importance_sample_ratio=recipe.importance,
+        )
     head = model.panoptic_head
     if "channels" in sizes:
         model.backbone = dict(
@@ -56,6 +66,19 @@ def build(preset: Preset) -> torch.nn.Module:
     with mock.patch.dict(ResNet.arch_settings, {50: (Bottleneck, depths)}):
         made = build_detector(model)
     made.eval()  # which, of one backbone there, returns nothing
+    return made
+
+
+def optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
+    """mmdetection's optimiser of a network on a Swin Transformer; each group keeps its rate as `initial_lr`."""
+    import mmcv
+    from mmcv.runner import build_optimizer
+
+    made = build_optimizer(
+        model, mmcv.Config.fromfile(str(wheels.unpacked(*references.MMDET) / _SWIN_CONFIG)).optimizer
+    )
+    for group in made.param_groups:
+        group["initial_lr"] = group["lr"]
     return made
 
 
@@ -126,9 +149,13 @@ def outputs(model: torch.nn.Module, names: dict[str, str], images: np.ndarray) -
 
 
 def stages(preset: Preset) -> dict[str, str]:
-    """Names of the stages after the backbone, ours -> mmdetection's, in the order of the forward pass."""
+    """Names of the stages, ours -> mmdetection's, in the order of the forward pass."""
     pixel, query = "panoptic_head.pixel_decoder", "panoptic_head.transformer_decoder"
-    names = {f"pixel_decoder.input_proj.{i}": f"{pixel}.input_convs.{i}" for i in range(3)}
+    if "channels" in preset.arguments:
+        names = {f"backbone.norm{level}": f"backbone.norm{level}" for level in range(4)}
+    else:
+        names = {f"backbone.stages.{level}": f"backbone.layer{level + 1}" for level in range(4)}
+    names |= {f"pixel_decoder.input_proj.{i}": f"{pixel}.input_convs.{i}" for i in range(3)}
     layers = {
         f"pixel_decoder.layers.{i}": f"{pixel}.encoder.layers.{i}" for i in range(preset.arguments["pixel_layers"])
     }

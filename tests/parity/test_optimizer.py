@@ -7,7 +7,9 @@ from dataclasses import replace
 import mindspore as ms
 import numpy as np
 import pytest
+import references
 import torch
+import wheels
 from errors import relative_error
 from mindspore import Parameter, Tensor
 
@@ -90,3 +92,44 @@ def test_the_recipe_of_lseg_is_lang_segs_train_sh():
     assert learning_rate(recipe, 0) == learning_rate(recipe, recipe.decay_every - 1) == 0.004 * 1 / 16
     assert recipe.steps == 240 * recipe.decay_every == 240 * 20210 // (1 * 2)  # batches of one, two of them a step
     assert (recipe.batch_size, recipe.accumulate, recipe.undecayed, recipe.clip_norm) == (2, 2, "", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mask2former_r50_coco_panoptic", "mask2former_r50_lsj_8x2_50e_coco-panoptic.py"),
+        ("mask2former_swin_t_coco_panoptic", "mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic.py"),
+        ("mask2former_swin_l_coco_panoptic", "mask2former_swin-l-p4-w12-384-in21k_lsj_16x1_100e_coco-panoptic.py"),
+    ],
+)
+def test_the_recipe_of_mask2former_is_mmdetections_configuration(name: str, file: str):
+    references.import_mmdet()
+    from mmcv import Config
+
+    theirs = Config.fromfile(str(wheels.unpacked(*references.MMDET) / "mmdet/.mim/configs/mask2former" / file))
+    ours, head = recipe_for(find_preset(name)), theirs.model.panoptic_head
+    assert ours.steps == theirs.max_iters
+    assert (ours.learning_rate, ours.weight_decay) == (theirs.optimizer.lr, theirs.optimizer.weight_decay)
+    assert (ours.beta1, ours.beta2) == theirs.optimizer.get("betas", (0.9, 0.999))
+    assert ours.backbone_multiplier == theirs.optimizer.paramwise_cfg.custom_keys.backbone.lr_mult
+    assert ours.clip_norm == theirs.optimizer_config.grad_clip.max_norm
+    assert (theirs.lr_config.policy, theirs.lr_config.warmup_ratio) == ("step", 1.0)
+    for passed, step in enumerate(theirs.lr_config.step):
+        rates = [learning_rate(ours, step - 1), learning_rate(ours, step)]
+        assert rates == pytest.approx(
+            [1e-4 * theirs.lr_config.gamma**passed, 1e-4 * theirs.lr_config.gamma ** (passed + 1)]
+        )
+    assert (ours.crop_size,) * 2 == (ours.short_side, ours.long_side) == theirs.image_size
+    resize = next(step for step in theirs.train_pipeline if step.type == "Resize")
+    assert (ours.scale_min, ours.scale_max) == resize.ratio_range
+    assert (ours.points, ours.oversample, ours.importance) == (
+        theirs.model.train_cfg.num_points,
+        theirs.model.train_cfg.oversample_ratio,
+        theirs.model.train_cfg.importance_sample_ratio,
+    )
+    assert (ours.class_weight, ours.mask_weight, ours.dice_weight) == (
+        head.loss_cls.loss_weight,
+        head.loss_mask.loss_weight,
+        head.loss_dice.loss_weight,
+    )
+    assert ours.no_object_weight == head.loss_cls.class_weight[-1]

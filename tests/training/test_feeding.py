@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Numbers:
     """Samples that are their own position; some cannot be read."""
 
+    columns = ("image", "labels")
+
     def __init__(self, count: int = 1000, broken: tuple[int, ...] = ()):
         self.count, self.broken = count, broken
 
@@ -115,6 +117,7 @@ SLOW = textwrap.dedent("""
     from ms_seg.training.feeding import batches
 
     class Slow:
+        columns = ("image", "labels")
         def __len__(self): return 10 ** 6
         def __getitem__(self, position):
             time.sleep(0.02)
