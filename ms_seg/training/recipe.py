@@ -147,8 +147,8 @@ _MASK2FORMER = Recipe(
 )  # fmt: skip
 _PANOPTIC_SHAPES = replace(
     _MASK2FORMER, steps=5000, batch_size=8, crop_size=128, short_side=160, long_side=160, scale_min=1.0, scale_max=1.0,
-    learning_rate=1e-3, warmup_steps=100, schedule="poly", milestones=(), backbone_multiplier=1.0, clip_norm=1.0,
-    points=1024, most_targets=16, validate_every=1000, keep_every=250,
+    learning_rate=1.5e-3, warmup_steps=200, schedule="poly", milestones=(), backbone_multiplier=1.0, clip_norm=1.0,
+    points=1024, class_weight=4.0, most_targets=16, validate_every=1000, keep_every=250,
 )  # fmt: skip
 
 
