@@ -37,8 +37,8 @@ class _Native(nn.Cell):
 
 
 class _Plain(nn.Cell):
-    """With the biases at their full size: a sum of two shapes leaves 16 bytes for each of its elements behind on the
-    CPU, for as long as its graph lives, which were 7 GB in Swin-L for 800x1088."""
+    """With the biases at their full size: a sum of two shapes leaves some 16 bytes for each of its elements behind on
+    the CPU, for as long as its graph lives, which made 5.8 GB in a Mask2Former with Swin-L for 800x1088."""
 
     def construct(self, scores: Tensor, biases: Tensor, which: Tensor) -> Tensor:
         return ops.softmax(scores + ops.reshape(ops.gather(biases, which, 0), scores.shape), axis=-1)
