@@ -12,13 +12,14 @@ from mindspore.common.initializer import TruncatedNormal, initializer
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.attention import scores_of, sums_of
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
+from ms_seg.cells.count import count
 from ms_seg.cells.dense import Dense
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.softmax import BiasedSoftmax
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
-from ms_seg.cells.windows import Windows, count, windows_of
+from ms_seg.cells.windows import Windows, windows_of
 
 NORM_EPS = 1e-5
 MLP_RATIO = 4

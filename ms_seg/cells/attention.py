@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
+from ms_seg.cells.count import count
 from ms_seg.cells.dense import Dense
 from ms_seg.cells.precision import product
 from ms_seg.cells.softmax import BiasedSoftmax
-from ms_seg.cells.windows import count
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

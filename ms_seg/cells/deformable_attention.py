@@ -11,6 +11,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import XavierUniform, initializer
 
 from ms_seg.cells import native
+from ms_seg.cells.count import count
 from ms_seg.cells.dense import Dense
 
 
@@ -121,7 +122,7 @@ class _Sample(nn.Cell):
         shares = ops.expand_dims(of_rows * ops.expand_dims(weights, -1), -1) * ops.expand_dims(of_columns, -2)
 
         samples = levels * points * 4
-        batch = ops.reshape(ops.arange(n).astype(ms.int32) * positions, (n, 1, 1, 1))
+        batch = ops.reshape(count(n) * positions, (n, 1, 1, 1))
         pixels = (ops.reshape(pixels, (n, length, heads, samples)) + batch) * heads
         shares = ops.reshape(shares, (n * length, heads, 1, samples))
         table = ops.reshape(value, (n * positions * heads, depth))

@@ -10,13 +10,10 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, ops
 
+from ms_seg.cells.count import count
+
 # rows of queries, of keys and of values, places, biases: see windows_of
 Windows = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def count(stop: int) -> Tensor:
-    """0 to stop - 1, int32; of ops.arange the compiler takes 20 ms each time it sees one, of this one."""
-    return ops.range(0, stop, 1).astype(ms.int32)
 
 
 def windows_of(grid: tuple[int, int], window: int, shift: int, heads: int) -> Windows:

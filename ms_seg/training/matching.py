@@ -5,11 +5,11 @@ The Hungarian method, for masks as in arXiv:2112.01527, section 3.3.
 
 from __future__ import annotations
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 from scipy.optimize import linear_sum_assignment
 
+from ms_seg.cells.count import count
 from ms_seg.cells.points import SamplePoints
 from ms_seg.training.recipe import Recipe
 
@@ -35,15 +35,15 @@ class MatchingCosts(nn.Cell):
         self, class_logits: Tensor, mask_logits: Tensor, labels: Tensor, masks: Tensor, points: Tensor
     ) -> Tensor:
         n, queries, height, width = mask_logits.shape
-        count, targets = points.shape[1], labels.shape[1]
-        logits = self.sample(mask_logits.reshape(-1, height, width), _all(n * queries), points)
-        logits = ops.reshape(logits, (n, queries, count))
-        truth = self.sample(masks.reshape(-1, *masks.shape[2:]), _meant(labels), points).reshape(n, targets, count)
+        places, targets = points.shape[1], labels.shape[1]
+        logits = self.sample(mask_logits.reshape(-1, height, width), count(n * queries), points)
+        logits = ops.reshape(logits, (n, queries, places))
+        truth = self.sample(masks.reshape(-1, *masks.shape[2:]), _meant(labels), points).reshape(n, targets, places)
 
         indices = ops.broadcast_to(ops.expand_dims(ops.maximum(labels, 0), 1), (n, queries, targets))
         of_classes = -ops.gather_elements(ops.softmax(class_logits, -1), 2, indices)
         # The cross-entropy of a logit x and t, 0 to 1, is log(1 + exp(x)) - t x.
-        of_masks = (self.softplus(logits).sum(-1, keepdims=True) - self.multiply(logits, truth)) / count
+        of_masks = (self.softplus(logits).sum(-1, keepdims=True) - self.multiply(logits, truth)) / places
         shares = ops.sigmoid(logits)
         areas = shares.sum(-1, keepdims=True) + ops.expand_dims(truth.sum(-1), 1)
         of_overlaps = 1 - (2 * self.multiply(shares, truth) + 1) / (areas + 1)
@@ -59,17 +59,13 @@ def match(costs: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """
     queries, targets = (np.full((len(costs), costs.shape[2]), NONE, np.int32) for _ in range(2))
     costs = np.nan_to_num(costs, nan=_HUGE, posinf=_HUGE, neginf=-_HUGE)
-    for i, count in enumerate(counts):
-        rows, columns = linear_sum_assignment(costs[i, :, :count])
+    for i, number in enumerate(counts):
+        rows, columns = linear_sum_assignment(costs[i, :, :number])
         queries[i, : len(rows)], targets[i, : len(rows)] = rows, columns
     return queries, targets
-
-
-def _all(number: int) -> Tensor:
-    return ops.arange(number).astype(ms.int32)
 
 
 def _meant(labels: Tensor) -> Tensor:
     """The number of each target, or -1."""
     labels = labels.ravel()
-    return ops.select(labels >= 0, _all(labels.shape[0]), NONE)
+    return ops.select(labels >= 0, count(labels.shape[0]), NONE)
