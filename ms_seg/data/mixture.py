@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ms_seg.data.augmentation import Triple
-from ms_seg.data.order import EpochOrder, TrainingSamples, stream
+from ms_seg.data.order import LATEST, EpochOrder, TrainingSamples, stream
 from ms_seg.data.semantic import SemanticDataset
 
 if TYPE_CHECKING:
@@ -61,16 +62,17 @@ class Turns:
 
     def __init__(self, seed: int, epochs: Sequence[int]):
         self._seed, self._epochs = seed, epochs
-        self._round = -1  # the latest that was asked for
-        self._numbers = self._earlier = np.empty(0, int)
+        self._of_round = lru_cache(LATEST)(self._turns)
 
     def __getitem__(self, step: int) -> tuple[int, int]:
         round_, place = divmod(step, sum(self._epochs))
-        if round_ != self._round:
-            numbers = np.repeat(np.arange(len(self._epochs)), self._epochs)
-            self._numbers = stream(self._seed, _TURNS, round_).permutation(numbers)
-            self._earlier = np.empty_like(self._numbers)
-            for number, epoch in enumerate(self._epochs):
-                self._earlier[self._numbers == number] = round_ * epoch + np.arange(epoch)
-            self._round = round_
-        return int(self._numbers[place]), int(self._earlier[place])
+        numbers, earlier = self._of_round(round_)
+        return int(numbers[place]), int(earlier[place])
+
+    def _turns(self, round_: int) -> tuple[np.ndarray, np.ndarray]:
+        numbers = np.repeat(np.arange(len(self._epochs)), self._epochs)
+        numbers = stream(self._seed, _TURNS, round_).permutation(numbers)
+        earlier = np.empty_like(numbers)
+        for number, epoch in enumerate(self._epochs):
+            earlier[numbers == number] = round_ * epoch + np.arange(epoch)
+        return numbers, earlier

@@ -6,6 +6,7 @@ interruptions.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _AUGMENT = {"mmseg": augmentation.augment, "lang_seg": augmentation_lang_seg.augment}
 _PANOPTIC = "lsj"
 _SHUFFLING, _AUGMENTATION = 0, 1  # what randomness is for: see `stream`
+LATEST = 2  # orders kept: the thread that reads ahead may be in the next one already
 
 
 class TrainingSamples:
@@ -89,14 +91,14 @@ class EpochOrder:
 
     def __init__(self, seed: int, count: int, dataset: int = 0):
         self._seed, self._count, self._key = seed, count, (dataset,) if dataset else ()
-        self._epoch, self._permutation = -1, np.empty(0, int)  # the latest that was asked for
+        self._of_epoch = lru_cache(LATEST)(self._permutation)
 
     def __getitem__(self, position: int) -> int:
         epoch, place = divmod(position, self._count)
-        if epoch != self._epoch:
-            self._permutation = stream(self._seed, _SHUFFLING, epoch, *self._key).permutation(self._count)
-            self._epoch = epoch
-        return int(self._permutation[place])
+        return int(self._of_epoch(epoch)[place])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return stream(self._seed, _SHUFFLING, epoch, *self._key).permutation(self._count)
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.RandomState:

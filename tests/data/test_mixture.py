@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -107,3 +110,24 @@ def test_the_turns_of_a_seed_stay_what_they_are():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_another_seed_is_another_order(seed: int):
     assert [Turns(0, [20, 20])[step] for step in range(40)] != [Turns(seed, [20, 20])[step] for step in range(40)]
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as Python lets them."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_threads_that_are_in_different_rounds_and_epochs_do_not_disturb_each_other(restless):
+    """The trainer asks for the dataset of a step while a thread reads the pictures of a later one."""
+    counts, positions = (5, 7), range(RECIPE.steps * RECIPE.batch_size)
+    samples, alone = mixed(*counts), mixed(*counts)
+    origins = [origin(alone, position) for position in positions]
+    with ThreadPoolExecutor(2) as threads:
+        ahead = [threads.submit(lambda: [origin(samples, position) for position in positions]) for _ in range(20)]
+        datasets = [[samples.dataset_of(step) for step in range(RECIPE.steps)] for _ in range(1000)]
+        assert all(found.result() == origins for found in ahead)
+    assert all(found == datasets[0] for found in datasets)
