@@ -30,7 +30,7 @@ def main() -> int:
         for split in ("training", "validation"):
             shutil.copytree(options.pictures / kind / "validation", data / kind / split, dirs_exist_ok=True)
     numbers = {
-        "steps": options.steps, "batch-size": 3, "crop-size": 512, "short-side": 512, "long-side": 2048,
+        "steps": options.steps, "batch-size": 3, "crop-size": 640, "short-side": 640, "long-side": 2560,
         "scale-min": 1.0, "scale-max": 1.0, "cat-max-ratio": 1.0, "flip": 0.0, "photometric": "false",
         "learning-rate": 1e-3, "head-multiplier": 1.0, "warmup-steps": 20, "weight-decay": 0.0,
         "validate-every": 100, "keep-every": 100,
