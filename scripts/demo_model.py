@@ -25,13 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "ms_seg" / "assets"
 
 
-def train(model: str, datasets: Sequence[str], run: Path) -> dict[str, Any]:
-    """An ordinary training into a run folder, which goes on if it was stopped.
+def train(model: str, datasets: Sequence[str], run: Path, start: Path | None = None) -> dict[str, Any]:
+    """An ordinary training into a run folder, which goes on if it was stopped. start: the weights it begins with.
 
     Returns how it was made: date, versions, steps, and minutes; what was done before a stop is not among them.
     """
     command = [sys.executable, "-m", "ms_seg", "train", "--model", model, "--output", str(run.resolve())]
     command += [part for name in datasets for part in ("--dataset", name)]
+    command += ["--checkpoint", str(start.resolve())] if start else []
     command += ["--resume"] if (run / "options.json").is_file() else []
     started = time.monotonic()
     subprocess.run(command, cwd=ROOT, check=True)
@@ -51,6 +52,12 @@ def embed(run: Path, target: Path) -> None:
     with open_checkpoint(_newest(run) / "model.ckpt") as tensors:
         halves = {name: ArrayEntry(entry.numpy().astype(np.float16)) for name, entry in tensors.items()}
         write_checkpoint(target, halves, metadata=tensors.metadata)
+
+
+def extract_backbone(run: Path, target: Path) -> None:
+    """The backbone alone of the newest checkpoint of a run."""
+    with open_checkpoint(_newest(run) / "model.ckpt") as tensors:
+        write_checkpoint(target, {name: entry for name, entry in tensors.items() if name.startswith("backbone.")})
 
 
 def write_record(file: Path, record: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from convert.layouts.clip import clip_text
-from convert.layouts.resnet import OWN_RESNET, resnet, torchvision_resnet
-from convert.layouts.row import NATIVE, Layout, Row, affine, batch_norm, blocks, drop, layer_norm, same
+from convert.layouts.resnet import OWN_RESNET, resnet, resnet_depths, torchvision_resnet
+from convert.layouts.row import NATIVE, Layout, Row, affine, batch_norm, blocks, count_cells, drop, layer_norm, same
+from convert.layouts.segformer import OWN_MIT, mit_arguments
 
 LEVELS = range(4)
 
@@ -86,10 +87,6 @@ _LANG_SEG_RESNET = resnet(
 )
 
 _OWN_VIT = same("backbone.vit.{name}")
-_OWN_MIT = (
-    *(same(f"backbone.stages.{{i}}.{part}.{{name}}") for part in ("patch_embed", "norm")),
-    *(same(f"backbone.stages.{{i}}.blocks.{{j}}.{part}.{{name}}") for part in ("norm1", "attn", "norm2", "mlp")),
-)
 _OWN_TEXT = tuple(same(f"text.{part}") for part in ("token_embedding", "pos_embed", "blocks.{name}", "norm.{name}"))
 _OWN_TEXT += (same("text.proj"),)
 
@@ -130,7 +127,7 @@ LAYOUTS = (
             same("backbone.readout.{name}"),
             same("backbone.reassemble.{name}"),
             *OWN_RESNET,
-            *_OWN_MIT,
+            *OWN_MIT,
             *(same(f"decoder.{part}.{{name}}") for part in ("project", "fuse", "head")),
             same("word_pixel.block.{name}"),
             *_OWN_TEXT,
@@ -150,30 +147,22 @@ def arguments_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
     arguments: dict[str, Any] = {}
     if "backbone.vit.cls_token" in shapes:
         arguments["channels"] = shapes["backbone.vit.cls_token"][-1]
-        arguments["depth"] = _count(shapes, "backbone.vit.blocks.")
+        arguments["depth"] = count_cells(shapes, "backbone.vit.blocks.")
         arguments["patch"] = shapes.get("backbone.vit.patch_embed.proj.weight", (0,))[-1]
         arguments["grid"] = math.isqrt(max(math.prod(shapes.get("backbone.vit.pos_embed", ())[1:2]) - 1, 0))
     if "backbone.stem.conv.weight" in shapes:
-        arguments["resnet_depths"] = tuple(_count(shapes, f"backbone.stages.{level}.blocks.") for level in LEVELS)
+        arguments["resnet_depths"] = resnet_depths(shapes)
     if "backbone.stages.0.patch_embed.proj.weight" in shapes:
-        stages = [f"backbone.stages.{level}" for level in LEVELS]
-        widths = (shapes.get(f"{stage}.patch_embed.proj.weight", (0,)) for stage in stages)
-        arguments["mit_channels"] = tuple(shape[0] for shape in widths)
-        arguments["mit_depths"] = tuple(_count(shapes, f"{stage}.blocks.") for stage in stages)
+        arguments["mit_channels"], arguments["mit_depths"] = mit_arguments(shapes)
     if "backbone.reassemble.0.project.weight" in shapes:
         maps = (shapes.get(f"backbone.reassemble.{level}.project.weight", (0,)) for level in LEVELS)
         arguments["map_channels"] = tuple(shape[0] for shape in maps)
     if "text.proj" in shapes:
         arguments["text_width"], arguments["embed_dim"] = shapes["text.proj"][:2]
-        arguments["text_layers"] = _count(shapes, "text.blocks.")
+        arguments["text_layers"] = count_cells(shapes, "text.blocks.")
         arguments["vocabulary"] = shapes.get("text.token_embedding", (0,))[0]
     if "decoder.head.weight" in shapes:
         arguments["embed_dim"], arguments["features"] = shapes["decoder.head.weight"][:2]
         if "word_pixel.block.conv.weight" not in shapes:
             arguments["head_block"] = "none"
     return arguments
-
-
-def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
-    """How many cells a list has, of which the names begin so."""
-    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})

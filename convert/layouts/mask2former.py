@@ -6,8 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convert.layouts.resnet import OWN_RESNET, detectron2_resnet, torchvision_resnet, transformers_resnet
-from convert.layouts.row import NATIVE, Layout, Row, affine, blocks, drop, layer_norm, same
+from convert.layouts.resnet import (
+    OWN_RESNET,
+    detectron2_resnet,
+    resnet_depths,
+    torchvision_resnet,
+    transformers_resnet,
+)
+from convert.layouts.row import NATIVE, Layout, Row, affine, blocks, count_cells, drop, layer_norm, same
+from convert.layouts.segformer import OWN_MIT, mit_arguments
 from convert.layouts.swin import (
     OWN_SWIN,
     level_norms,
@@ -198,6 +205,7 @@ LAYOUTS = (
         rows=(
             *OWN_SWIN,
             *OWN_RESNET,
+            *OWN_MIT,
             *(
                 same(f"{PIXEL}.{part}.{{name}}")
                 for part in ("input_proj", "layers", "lateral", "output", "mask_features")
@@ -219,18 +227,14 @@ def arguments_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, An
     if "backbone.patch_embed.proj.weight" in shapes:
         arguments = swin_arguments(shapes)
     elif "backbone.stem.conv.weight" in shapes:
-        stages = (f"backbone.stages.{level}.blocks." for level in range(4))
-        arguments["resnet_depths"] = tuple(_count(shapes, stage) for stage in stages)
+        arguments["resnet_depths"] = resnet_depths(shapes)
+    elif "backbone.stages.0.patch_embed.proj.weight" in shapes:
+        arguments["mit_channels"], arguments["mit_depths"] = mit_arguments(shapes)
     if f"{QUERY}.class_embed.weight" in shapes:
         outputs, arguments["width"] = shapes[f"{QUERY}.class_embed.weight"][:2]
         arguments["num_classes"] = outputs - 1  # the last is no object
         arguments["queries"] = shapes.get(f"{QUERY}.query_feat", (0,))[0]
         for name, part in (("pixel", PIXEL), ("query", QUERY)):
-            arguments[f"{name}_layers"] = _count(shapes, f"{part}.layers.")
+            arguments[f"{name}_layers"] = count_cells(shapes, f"{part}.layers.")
             arguments[f"{name}_hidden"] = shapes.get(f"{part}.layers.0.mlp.fc1.weight", (0,))[0]
     return arguments
-
-
-def _count(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> int:
-    """How many cells a list has, of which the names begin so."""
-    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})

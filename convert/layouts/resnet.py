@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from convert.layouts.row import Row, batch_norm, frozen_batch_norm, same
+from collections.abc import Mapping
+
+from convert.layouts.row import Row, batch_norm, count_cells, frozen_batch_norm, same
 
 PARTS = ("reduce", "spatial", "expand")  # our names of a bottleneck's convolutions
 
@@ -57,3 +59,8 @@ def transformers_resnet(prefix: str) -> tuple[Row, ...]:
     for number, part in enumerate(PARTS):
         rows += named(f"{theirs}.layer.{number}", f"{ours}.{part}")
     return (*rows, *named(f"{theirs}.shortcut", f"{ours}.shortcut"))
+
+
+def resnet_depths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Blocks of a ResNet's stages, as far as the names of ours tell them."""
+    return tuple(count_cells(shapes, f"backbone.stages.{level}.blocks.") for level in range(4))

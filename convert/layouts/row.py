@@ -159,3 +159,8 @@ def fill(pattern: str, found: Mapping[str, str]) -> str:
 def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
     """One expression that matches whatever any of the patterns matches."""
     return re.compile("|".join(_regex(pattern, "(?:") for pattern in patterns))
+
+
+def count_cells(names: Iterable[str], prefix: str) -> int:
+    """How many cells a list has, of which the names begin so."""
+    return len({name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)})

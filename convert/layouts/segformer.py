@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convert.layouts.row import NATIVE, POINTWISE, Layout, Row, affine, batch_norm, blocks, drop, layer_norm, same
+from convert.layouts.row import (
+    NATIVE,
+    POINTWISE,
+    Layout,
+    Row,
+    affine,
+    batch_norm,
+    blocks,
+    count_cells,
+    drop,
+    layer_norm,
+    same,
+)
 
 STAGE = "backbone.stages.{i}"
 BLOCK = STAGE + ".blocks.{j}"
 
 CLASSIFIER_DROPPED = "the ImageNet classifier: segmentation has its own decoder"
+
+OWN_MIT = (
+    *(same(f"{STAGE}.{part}.{{name}}") for part in ("patch_embed", "norm")),
+    *(same(f"{BLOCK}.{part}.{{name}}") for part in ("norm1", "attn", "norm2", "mlp")),
+)
 
 
 def _transformers_encoder(encoder: str) -> tuple[Row, ...]:
@@ -169,16 +186,13 @@ LAYOUTS = (
         name=NATIVE,
         system="segformer",
         title="ms_seg's own SegFormer",
-        rows=tuple(
-            same(f"{part}.{{name}}")
-            for part in ("backbone.stages", "decoder.project", "decoder.fuse", "decoder.classify")
-        ),
+        rows=(*OWN_MIT, *(same(f"decoder.{part}.{{name}}") for part in ("project", "fuse", "classify"))),
     ),
     Layout(
         name="native-backbone",
         system="segformer",
         title="ms_seg's own MiT",
-        rows=(same("backbone.stages.{name}"),),
+        rows=OWN_MIT,
         covers="backbone.",
     ),
 )
@@ -186,16 +200,16 @@ LAYOUTS = (
 
 def arguments_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Constructor arguments of SegFormer, as far as the shapes of its tensors, by our names, tell them."""
-    stages = [f"backbone.stages.{i}" for i in range(4)]
-    blocks_of = {
-        stage: {name[len(stage) + 8 :].split(".")[0] for name in shapes if name.startswith(f"{stage}.blocks.")}
-        for stage in stages
-    }
-    arguments: dict[str, Any] = {
-        "embed_dims": tuple(shapes.get(f"{stage}.patch_embed.proj.weight", (0,))[0] for stage in stages),
-        "depths": tuple(len(blocks_of[stage]) for stage in stages),
-    }
+    channels, depths = mit_arguments(shapes)
+    arguments: dict[str, Any] = {"embed_dims": channels, "depths": depths}
     if "decoder.classify.weight" in shapes:
         arguments["num_classes"], arguments["head_width"] = shapes["decoder.classify.weight"][:2]
         arguments["level_norm"] = "decoder.project.0.norm.gamma" in shapes
     return arguments
+
+
+def mit_arguments(shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels and depths of a MiT's stages, as far as the shapes by our names tell them."""
+    stages = [f"backbone.stages.{level}" for level in range(4)]
+    channels = tuple(shapes.get(f"{stage}.patch_embed.proj.weight", (0,))[0] for stage in stages)
+    return channels, tuple(count_cells(shapes, f"{stage}.blocks.") for stage in stages)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convert.layouts.row import Arrays, Layout, Operation, Row, affine, blocks, drop, layer_norm, same
+from convert.layouts.row import Arrays, Layout, Operation, Row, affine, blocks, count_cells, drop, layer_norm, same
 
 LEVELS = range(4)
 STAGE = "backbone.stages.{i}"
@@ -151,10 +151,9 @@ def swin_arguments(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Constructor arguments of SwinTransformer, as far as the shapes by our names tell them."""
     stages = [f"backbone.stages.{level}" for level in LEVELS]
     tables = [shapes.get(f"{stage}.blocks.0.attn.relative_position_bias_table", (0, 0)) for stage in stages]
-    names = [{name.split(".")[4] for name in shapes if name.startswith(f"{stage}.blocks.")} for stage in stages]
     return {
         "channels": shapes["backbone.patch_embed.proj.weight"][0],
-        "depths": tuple(map(len, names)),
+        "depths": tuple(count_cells(shapes, f"{stage}.blocks.") for stage in stages),
         "heads": tuple(table[-1] for table in tables),
         "window": (math.isqrt(tables[0][0]) + 1) // 2,
     }

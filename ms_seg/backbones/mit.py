@@ -93,7 +93,8 @@ class MixTransformer(nn.Cell):
 
     embed_dims, depths, heads: channels, blocks and attention heads of each stage. drop_path_rate: stochastic depth of
     the last block, growing linearly from 0 at the first. norm_eps: epsilon of the blocks' and stages' LayerNorms;
-    conv_norm_eps: of those after a convolution (patch embedding, spatial reduction). The references disagree on both.
+    conv_norm_eps: of those after a convolution (patch embedding, spatial reduction). The references disagree on both;
+    the defaults are transformers'.
     """
 
     def __init__(
@@ -101,9 +102,9 @@ class MixTransformer(nn.Cell):
         embed_dims: Sequence[int],
         depths: Sequence[int],
         heads: Sequence[int],
-        drop_path_rate: float,
-        norm_eps: float,
-        conv_norm_eps: float,
+        drop_path_rate: float = 0.0,
+        norm_eps: float = 1e-5,
+        conv_norm_eps: float = 1e-5,
     ):
         super().__init__()
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()

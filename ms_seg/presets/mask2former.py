@@ -44,7 +44,8 @@ def rows() -> list[Preset]:
             name="mask2former_tiny_shapes",
             system="mask2former",
             arguments={
-                **{"channels": 32, "depths": (2, 2, 2, 1), "heads": (1, 2, 4, 8), "window": 8, "drop_path_rate": 0.0},
+                # As segformer_tiny_shapes, which its training begins with.
+                **{"mit_channels": (24, 48, 96, 128), "mit_depths": (1, 2, 2, 1), "mit_heads": (1, 2, 4, 8)},
                 **{"num_classes": 9, "queries": 24, "width": 64, "decoder_heads": 4, "points": 4, "pixel_layers": 2},
                 **{"pixel_hidden": 128, "query_layers": 3, "query_hidden": 256},
             },

@@ -14,7 +14,6 @@ from ms_seg.decoders.word_pixel import WordPixel
 from ms_seg.text.transformer import TextTransformer
 
 COARSEST = 32  # the stride of the coarsest map
-MIT_NORM_EPS = 1e-5  # transformers'
 
 
 class LSeg(nn.Cell):
@@ -58,7 +57,7 @@ class LSeg(nn.Cell):
             self.backbone = ResNet(resnet_depths)
             map_channels = stage_channels(resnet_depths)
         elif given == [False, False, True]:
-            self.backbone = MixTransformer(*mit, drop_path_rate=0.0, norm_eps=MIT_NORM_EPS, conv_norm_eps=MIT_NORM_EPS)
+            self.backbone = MixTransformer(*mit)
             map_channels = mit_channels
         else:
             raise ValueError(

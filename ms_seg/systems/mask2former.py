@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn
 
 from ms_seg.backbones import resnet, swin
+from ms_seg.backbones.mit import MixTransformer
 from ms_seg.decoders.pixel_decoder import PixelDecoder
 from ms_seg.decoders.query_decoder import Prediction, QueryDecoder
 
@@ -20,8 +21,9 @@ class Mask2Former(nn.Cell):
 
     queries, width, query_layers and query_hidden are QueryDecoder's; width, points, pixel_layers and pixel_hidden are
     PixelDecoder's; both have decoder_heads. The backbone is a SwinTransformer of the five arguments from `channels` to
-    `drop_path_rate`, or, given `resnet_depths` instead of them, a ResNet whose batch norms never learn. `presets` holds
-    their published values. Raises ValueError for arguments of neither backbone or of both.
+    `drop_path_rate`, or a ResNet of `resnet_depths` whose batch norms never learn, or a MixTransformer of the three
+    that begin with `mit`. `presets` holds their published values. Raises ValueError for arguments of no backbone or of
+    several.
     """
 
     def __init__(
@@ -41,17 +43,27 @@ class Mask2Former(nn.Cell):
         window: int | None = None,
         drop_path_rate: float | None = None,
         resnet_depths: Sequence[int] | None = None,
+        mit_channels: Sequence[int] | None = None,
+        mit_depths: Sequence[int] | None = None,
+        mit_heads: Sequence[int] | None = None,
     ):
         super().__init__()
-        transformer = (channels, depths, heads, window, drop_path_rate)
-        if any(argument is None for argument in transformer) == (resnet_depths is None):
-            raise ValueError("Mask2Former takes channels, depths, heads, window and drop_path_rate, or resnet_depths")
-        if resnet_depths is None:
-            self.backbone = swin.SwinTransformer(*transformer)
+        windows, mit = (channels, depths, heads, window, drop_path_rate), (mit_channels, mit_depths, mit_heads)
+        given = [all(argument is not None for argument in backbone) for backbone in (windows, (resnet_depths,), mit)]
+        if given == [True, False, False]:
+            self.backbone = swin.SwinTransformer(*windows)
             in_channels = swin.stage_channels(channels)
-        else:
+        elif given == [False, True, False]:
             self.backbone = resnet.ResNet(resnet_depths, frozen_norms=True)
             in_channels = resnet.stage_channels(resnet_depths)
+        elif given == [False, False, True]:
+            self.backbone = MixTransformer(*mit)
+            in_channels = mit_channels
+        else:
+            raise ValueError(
+                "Mask2Former takes channels, depths, heads, window and drop_path_rate, or resnet_depths alone, or "
+                "mit_channels, mit_depths and mit_heads"
+            )
         self.pixel_decoder = PixelDecoder(in_channels, width, decoder_heads, points, pixel_layers, pixel_hidden)
         self.query_decoder = QueryDecoder(num_classes, queries, width, decoder_heads, query_layers, query_hidden)
 

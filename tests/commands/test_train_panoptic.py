@@ -15,7 +15,7 @@ from ms_seg.training.step import TrainStep
 from tests.data.panoptic_files import CATEGORIES, in_quarters, segment, write_coco_panoptic
 
 MODEL = "mask2former_tiny_shapes"
-SMALL = ["--override", "depths=[1,1,1,1]", "--override", "query_layers=1", "--override", "pixel_layers=1"]
+SMALL = ["--override", "mit_depths=[1,1,1,1]", "--override", "query_layers=1", "--override", "pixel_layers=1"]
 QUICK = ["--steps", "2", "--batch-size", "2", "--crop-size", "32", "--workers", "0", "--keep-every", "1"]
 
 
@@ -128,7 +128,7 @@ def test_what_was_trained_on_classes_of_a_person_segments_pictures_with_them(dat
     assert (images.dtype, labels.dtype, masks.dtype) == (np.float32, np.int32, np.uint8)
     assert (tmp_path / "run" / "validation" / "00000002.png").read_bytes()
     trained = tmp_path / "run" / "checkpoints" / "00000002" / "model.ckpt"
-    sizes = {"num_classes": 5, "depths": (1, 1, 1, 1), "query_layers": 1, "pixel_layers": 1}
+    sizes = {"num_classes": 5, "mit_depths": (1, 1, 1, 1), "query_layers": 1, "pixel_layers": 1}
     labels = ms_seg.create_model(MODEL, trained, **sizes).preset.label_set
     assert (labels.names, labels.things) == (("cat", "dog", "owl", "grass", "sky"), (True, True, True, False, False))
     assert labels.ids == (3, 7, 8, 92, 199)

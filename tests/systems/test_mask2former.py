@@ -15,17 +15,22 @@ from ms_seg.systems.mask2former import Mask2Former
 DECODERS = {"num_classes": 5, "queries": 4, "width": 32, "decoder_heads": 2, "points": 2}
 DECODERS |= {"pixel_layers": 1, "pixel_hidden": 16, "query_layers": 1, "query_hidden": 16}
 SWIN = {"channels": 8, "depths": (1, 1, 1, 1), "heads": (1, 1, 2, 2), "window": 3, "drop_path_rate": 0.0}
+MIT = {"mit_channels": (8, 8, 16, 16), "mit_depths": (1, 1, 1, 1), "mit_heads": (1, 1, 2, 2)}
 
 
-def test_arguments_of_both_backbones_or_of_neither_are_refused():
-    for arguments in ({}, {"window": 7}, {**SWIN, "resnet_depths": (1, 1, 1, 1)}):
-        with pytest.raises(ValueError, match="or resnet_depths"):
+def test_arguments_of_several_backbones_or_of_none_are_refused():
+    for arguments in ({}, {"window": 7}, {**SWIN, "resnet_depths": (1, 1, 1, 1)}, {**MIT, **SWIN}, {"mit_heads": (1,)}):
+        with pytest.raises(ValueError, match="or resnet_depths alone, or mit_channels"):
             Mask2Former(**DECODERS, **arguments)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (33, 70), (9, 40)], ids=str)
-def test_masks_have_a_quarter_of_the_pictures_size(size: tuple[int, int]):
-    model = Mask2Former(**DECODERS, **SWIN).set_train(False)
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [(SWIN, (32, 32)), (SWIN, (33, 70)), (SWIN, (9, 40)), (MIT, (33, 70))],
+    ids=["swin", "swin-odd", "swin-small", "mit-odd"],
+)
+def test_masks_have_a_quarter_of_the_pictures_size(backbone: dict, size: tuple[int, int]):
+    model = Mask2Former(**DECODERS, **backbone).set_train(False)
     images = np.random.default_rng(0).standard_normal((1, 3, *size)).astype(np.float32)
     classes, masks = model(ms.Tensor(images))
     assert classes.shape == (1, 4, 6)

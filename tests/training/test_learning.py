@@ -33,7 +33,7 @@ def test_in_two_minutes_a_model_tells_shapes_apart_that_it_has_never_seen(tmp_pa
 
 def test_in_sixty_steps_a_model_of_queries_knows_two_pictures_by_heart(tmp_path: Path):
     preset = find_preset("mask2former_tiny_shapes")
-    preset = preset.override(depths=(1, 1, 1, 1), pixel_layers=1, query_layers=1)
+    preset = preset.override(mit_depths=(1, 1, 1, 1), pixel_layers=1, query_layers=1)
     recipe = replace(
         recipe_for(preset), steps=60, batch_size=2, crop_size=64, short_side=64, long_side=64, flip=0.0,
         learning_rate=2e-3, warmup_steps=5, points=512, validate_every=60, keep_every=60,
