@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +12,9 @@ from convert.layouts.clip import clip_text
 from convert.plan import find_layout, recognise
 from ms_seg.loading import shapes_of
 from ms_seg.text.transformer import TextTransformer
+from tests.convert.layouts.published import Declared, manifests, read_manifest
 
-MANIFESTS = Path(__file__).parent / "manifests"
+MANIFESTS = manifests("clip_")
 LAYOUT_OF = {"openai": "openai-text", "hf": "hf-text"}
 SIZES = {  # width, heads, layers, embed_dim
     "clip_vitb32_openai": (512, 8, 12, 512),
@@ -23,27 +23,13 @@ SIZES = {  # width, heads, layers, embed_dim
 }
 
 
-@dataclass(frozen=True)
-class Declared:
-    """An entry of which only shape and dtype are known; its numbers count up, from another start for each name."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    def numpy(self) -> np.ndarray:
-        numbers = np.arange(np.prod(self.shape, dtype=int)) + sum(map(ord, self.name))
-        return (numbers % 2003).astype(self.dtype).reshape(self.shape)
-
-
-def read_manifest(name: str, divisor: int = 1) -> dict[str, Declared]:
-    """divisor: of every side but the number of positions."""
-    entries = {}
-    for line in (MANIFESTS / f"{name}.tsv").read_text().splitlines():
-        key, shape, dtype = line.split("\t")
-        sides = [int(side) for side in shape.strip("[]").split(",") if side]
-        entries[key] = Declared(key, tuple(n if n == 77 else -(-n // divisor) for n in sides), dtype)
-    return entries
+def smaller(name: str) -> dict[str, Declared]:
+    """The tensors of a manifest with every side but the number of positions divided."""
+    tensors = read_manifest(MANIFESTS[name])
+    return {
+        key: replace(entry, shape=tuple(n if n == 77 else -(-n // 64) for n in entry.shape))
+        for key, entry in tensors.items()
+    }
 
 
 def is_text(key: str) -> bool:
@@ -53,7 +39,7 @@ def is_text(key: str) -> bool:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_every_key_and_every_parameter_is_accounted_for(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
     assert (source.layout.name, source.layout.system, source.prefix) == (LAYOUT_OF[name.split("_")[-1]], "lseg", "")
     with no_init_parameters():
@@ -68,7 +54,7 @@ def test_every_key_and_every_parameter_is_accounted_for(name: str):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
-    tensors = read_manifest(name, divisor=64)
+    tensors = smaller(name)
     source = recognise(tensors)
     converted = source.plan(None).apply(tensors)
     layout = find_layout(source.layout.name, "lseg")
@@ -79,7 +65,7 @@ def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
 
 
 def test_half_precision_becomes_single():
-    tensors = read_manifest("clip_vitb32_openai", divisor=64)
+    tensors = smaller("clip_vitb32_openai")
     assert tensors["text_projection"].dtype == "float16"
     converted = recognise(tensors).plan(None).apply(tensors)
     assert {entry.dtype for entry in converted.values()} == {"float32"}
@@ -87,14 +73,14 @@ def test_half_precision_becomes_single():
 
 
 def test_transformers_queries_keys_and_values_are_packed_in_this_order():
-    tensors = read_manifest("clip_vitb32_hf", divisor=64)
+    tensors = smaller("clip_vitb32_hf")
     packed = recognise(tensors).plan(None).apply(tensors)["text.blocks.3.attn.qkv.weight"].numpy()
     parts = (tensors[f"text_model.encoder.layers.3.self_attn.{part}_proj.weight"].numpy() for part in "qkv")
     np.testing.assert_array_equal(packed, np.concatenate(list(parts)))
 
 
 def test_transformers_projection_lies_the_other_way():
-    tensors = read_manifest("clip_vitb32_hf", divisor=64)
+    tensors = smaller("clip_vitb32_hf")
     converted = recognise(tensors).plan(None).apply(tensors)
     np.testing.assert_array_equal(converted["text.proj"].numpy(), tensors["text_projection.weight"].numpy().T)
 

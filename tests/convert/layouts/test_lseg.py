@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from convert.layouts.row import NATIVE
 from convert.plan import Source, find_layout, recognise
-from ms_seg.loading import identify, outline, shapes_of
-from ms_seg.presets import find_preset
+from ms_seg.loading import identify
+from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
 
-HERE = Path(__file__).parent
-SHARED = HERE.parents[3] / "shared" / "manifests"
-KINDS = ("lseg_", "timm_vit_", "resnet101_")
-MANIFESTS = {
-    path.stem: path
-    for folder in (SHARED, HERE / "manifests")
-    for path in sorted(folder.glob("*.tsv"))
-    if path.stem.startswith(KINDS)
-}
+MANIFESTS = manifests("lseg_", "timm_vit_", "resnet101_")
 TEXT_DRIVEN = "lseg_modelscope_vitl16"
 EXPECTED = {  # manifest -> the layout and the model that are inferred
     "lseg_lang-seg_clip_vitl16_384": ("lang-seg", "lseg_vitl16_ade20k"),
@@ -39,32 +27,6 @@ EXPECTED = {  # manifest -> the layout and the model that are inferred
 }
 
 
-@dataclass(frozen=True)
-class Declared:
-    """An entry of which only shape and dtype are known; its numbers are drawn by its name, or count up where asked."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    def numpy(self) -> np.ndarray:
-        start = sum(map(ord, self.name)) % 1000
-        return (np.arange(np.prod(self.shape, dtype=int)) % 2000 + start).astype(self.dtype).reshape(self.shape)
-
-
-def read_manifest(name: str) -> dict[str, Declared]:
-    rows = [line.split("\t") for line in MANIFESTS[name].read_text().splitlines()]
-    return {
-        key: Declared(key, tuple(int(n) for n in shape.strip("[]").split(",") if n), dtype)
-        for key, shape, dtype in rows
-    }
-
-
-@cache
-def model_shapes(preset_name: str, head_block: str = "none") -> dict[str, tuple[int, ...]]:
-    return shapes_of(outline(find_preset(preset_name).override(head_block=head_block)))
-
-
 def converted(tensors: dict[str, Declared]) -> tuple[Source, dict]:
     source = recognise(tensors)
     return source, source.plan(None).apply(tensors)
@@ -72,11 +34,11 @@ def converted(tensors: dict[str, Declared]) -> tuple[Source, dict]:
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_every_key_and_every_parameter_is_accounted_for(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
     preset = identify(source, {})
     assert (source.layout.name, preset.name) == EXPECTED[name]
-    plan = source.plan(model_shapes(preset.name, "bottleneck" if "_arch" in name else "none"))
+    plan = source.plan(model_shapes(preset.name, head_block="bottleneck" if "_arch" in name else "none"))
     assert plan.complete, plan.explain()
     carried = {key for step in plan.steps for key in step.sources}
     assert carried | set(plan.dropped) == set(tensors) and not carried & set(plan.dropped)
@@ -84,7 +46,7 @@ def test_every_key_and_every_parameter_is_accounted_for(name: str):
 
 @pytest.mark.parametrize("name", [name for name in MANIFESTS if name.startswith("lseg_")])
 def test_only_what_the_model_never_uses_is_dropped(name: str):
-    dropped = recognise(read_manifest(name)).plan(None).dropped
+    dropped = recognise(read_manifest(MANIFESTS[name])).plan(None).dropped
     unused = ("clip_pretrained.visual.", "clip_pretrained.logit_scale", "refinenet4.resConfUnit1.")
     unused += ("pretrained.model.norm.", "pretrained.model.head.", ".num_batches_tracked")
     assert [key for key in dropped if not any(part in key for part in unused)] == []
@@ -92,13 +54,13 @@ def test_only_what_the_model_never_uses_is_dropped(name: str):
 
 def test_a_files_own_note_tells_twins_apart():
     """Three published models have the same keys and shapes: only a converted file can say which it is."""
-    tensors = read_manifest(TEXT_DRIVEN)
+    tensors = read_manifest(MANIFESTS[TEXT_DRIVEN])
     for model in ("lseg_vitl16_ade20k", "lseg_zs_vitl16", "lseg_vitl16_text_driven"):
         assert identify(recognise(tensors), {"model": model}).name == model
 
 
 def test_a_spatial_block_is_named_by_the_person_or_by_the_files_note():
-    source = recognise(read_manifest("lseg_lang-seg_clip_vitl16_384_arch1"))
+    source = recognise(read_manifest(MANIFESTS["lseg_lang-seg_clip_vitl16_384_arch1"]))
     assert not source.plan(model_shapes("lseg_vitl16_ade20k")).complete
     note = {"arithmetic": '{"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}'}
     arguments = identify(source, note).arguments
@@ -108,9 +70,8 @@ def test_a_spatial_block_is_named_by_the_person_or_by_the_files_note():
 
 @pytest.mark.parametrize("name", ["lseg_lang-seg_clip_vitb32_384", "lseg_lang-seg_zs_clip_resnet101"])
 def test_a_converted_file_is_recognised_as_ours_and_fills_the_model(name: str):
-    tensors = {
-        key: Declared(key, shape, "float32") for key, shape in recognise(read_manifest(name)).plan(None).shapes.items()
-    }
+    shapes = recognise(read_manifest(MANIFESTS[name])).plan(None).shapes
+    tensors = {key: Declared(key, shape, "float32") for key, shape in shapes.items()}
     source = recognise(tensors)
     assert source.layout.name == NATIVE and source.layout.system == "lseg"
     assert source.plan(model_shapes(identify(source, {}).name)).complete
@@ -121,7 +82,7 @@ def test_a_converted_file_is_recognised_as_ours_and_fills_the_model(name: str):
     [("timm_vit_base_patch32_384", "native-vit"), ("resnet101_torchvision", "native-resnet")],
 )
 def test_a_converted_part_is_recognised_as_ours(name: str, layout: str):
-    source = recognise(read_manifest(name))
+    source = recognise(read_manifest(MANIFESTS[name]))
     tensors = {key: Declared(key, shape, "float32") for key, shape in source.plan(None).shapes.items()}
     again = recognise(tensors)
     assert (again.layout.name, again.layout.covers) == (layout, source.layout.covers)
@@ -129,7 +90,7 @@ def test_a_converted_part_is_recognised_as_ours(name: str, layout: str):
 
 @pytest.mark.parametrize("name", [name for name in MANIFESTS if name.startswith(("timm_vit_base", "resnet101"))])
 def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source, entries = converted(tensors)
     back = recognise(entries).plan_back(find_layout(source.layout.name, "lseg")).apply(entries)
     dropped = {key for key in tensors if key.startswith(("norm.", "head.", "fc."))}
@@ -141,7 +102,7 @@ def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
 
 
 def test_lang_seg_gets_back_what_its_network_runs():
-    tensors = read_manifest("lseg_lang-seg_clip_vitb32_384")
+    tensors = read_manifest(MANIFESTS["lseg_lang-seg_clip_vitb32_384"])
     source, entries = converted(tensors)
     back = recognise(entries).plan_back(find_layout("lang-seg", "lseg")).apply(entries)
     restored = {key for key in source.plan(None).dropped if key.endswith("num_batches_tracked")}
@@ -152,7 +113,7 @@ def test_lang_seg_gets_back_what_its_network_runs():
 
 
 def test_the_readouts_first_half_is_of_the_token():
-    tensors = read_manifest("lseg_lang-seg_clip_vitb32_384")
+    tensors = read_manifest(MANIFESTS["lseg_lang-seg_clip_vitb32_384"])
     whole = tensors["net.pretrained.act_postprocess3.0.project.0.weight"].numpy()
     _, entries = converted(tensors)
     np.testing.assert_array_equal(entries["backbone.readout.2.token.weight"].numpy(), whole[:, :768])

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from convert.layouts.row import NATIVE
 from convert.layouts.swin import UNFOLDED
 from convert.plan import find_layout, recognise
-from ms_seg.loading import identify, outline, shapes_of
-from ms_seg.presets import find_preset
+from ms_seg.loading import identify
+from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
 
-HERE = Path(__file__).parent
-SHARED = HERE.parents[3] / "shared" / "manifests"
 SWIN_L, R50 = "mask2former_swin_l_coco_panoptic", "mask2former_r50_coco_panoptic"
 EXPECTED = {  # manifest -> the layout and the model that are inferred
     "mask2former_swinl_coco_panoptic_modelscope": ("mmdet", SWIN_L),
@@ -32,51 +26,20 @@ EXPECTED = {  # manifest -> the layout and the model that are inferred
     "swin_large_patch4_window12_384_22kto1k_official": ("original-swin", SWIN_L),
     "resnet50_torchvision": ("torchvision-resnet", R50),
 }
-MANIFESTS = {
-    path.stem: path
-    for folder in (SHARED, HERE / "manifests")
-    for path in sorted(folder.glob("*.tsv"))
-    if path.stem in EXPECTED
-}
+MANIFESTS = manifests(*EXPECTED)
 WHOLE = [name for name in MANIFESTS if name.startswith("mask2former_")]
 NOT_CARRIED = (".num_batches_tracked", ".relative_position_index", ".attn_mask", "criterion.empty_weight")
 
 
-@dataclass(frozen=True)
-class Declared:
-    """An entry of which only shape and dtype are known; its numbers count up from one that its name tells."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    def numpy(self) -> np.ndarray:
-        start = sum(map(ord, self.name)) % 1000
-        return (np.arange(np.prod(self.shape, dtype=int)) % 9999 + start).astype(self.dtype).reshape(self.shape)
-
-
-def read_manifest(name: str) -> dict[str, Declared]:
-    rows = [line.split("\t") for line in MANIFESTS[name].read_text().splitlines()]
-    return {
-        key: Declared(key, tuple(int(n) for n in shape.strip("[]").split(",") if n), dtype)
-        for key, shape, dtype in rows
-    }
-
-
-@cache
-def model_shapes(preset_name: str) -> dict[str, tuple[int, ...]]:
-    return shapes_of(outline(find_preset(preset_name)))
-
-
 def array(name: str, key: str) -> np.ndarray:
     """A tensor of ours, converted from this manifest."""
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     return recognise(tensors).plan(None).apply(tensors)[key].numpy()
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_every_key_and_every_parameter_is_accounted_for(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
     preset = identify(source, {})
     assert (source.layout.name, preset.name) == EXPECTED[name]
@@ -89,14 +52,14 @@ def test_every_key_and_every_parameter_is_accounted_for(name: str):
 
 
 def test_imagenets_swin_leaves_only_the_norms_of_the_levels_to_be_drawn():
-    plan = recognise(read_manifest("swin_large_patch4_window12_384_22k_official")).plan(None)
+    plan = recognise(read_manifest(MANIFESTS["swin_large_patch4_window12_384_22k_official"])).plan(None)
     missing = {name for name in model_shapes(SWIN_L) if name.startswith("backbone.")} - set(plan.shapes)
     assert missing == {f"backbone.norm{level}.{leaf}" for level in range(4) for leaf in ("gamma", "beta")}
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_converted_file_is_recognised_as_ours_and_as_the_same_model(name: str):
-    source = recognise(read_manifest(name))
+    source = recognise(read_manifest(MANIFESTS[name]))
     shapes = source.plan(None).shapes
     again = recognise({key: Declared(key, shape, "float32") for key, shape in shapes.items()})
     assert again.layout.name == (NATIVE if name in WHOLE else f"native-{source.layout.name.split('-')[1]}")
@@ -107,7 +70,7 @@ def test_a_converted_file_is_recognised_as_ours_and_as_the_same_model(name: str)
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
     """But for what is made anew: numbers are compared where they are few, which is so for a tensor of every row."""
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
     converted = source.plan(None).apply(tensors)
     back = recognise(converted).plan_back(find_layout(source.layout.name, source.layout.system)).apply(converted)
@@ -124,7 +87,7 @@ def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
 
 @pytest.mark.parametrize("query", ["static_query", "query_feat"])
 def test_the_queries_have_two_names_in_detectron2s_files(query: str):
-    tensors = read_manifest("mask2former_swinl_coco_panoptic_detectron2")
+    tensors = read_manifest(MANIFESTS["mask2former_swinl_coco_panoptic_detectron2"])
     entry = tensors.pop("sem_seg_head.predictor.static_query.weight")
     tensors[f"sem_seg_head.predictor.{query}.weight"] = entry
     plan = recognise(tensors).plan(model_shapes(SWIN_L))
@@ -135,10 +98,10 @@ def test_the_queries_have_two_names_in_detectron2s_files(query: str):
 def test_packed_queries_keys_and_values_are_taken_apart_where_they_look_at_the_picture():
     name, layer = "mask2former_swinl_coco_panoptic_modelscope", "query_decoder.layers.2"
     theirs = "panoptic_head.transformer_decoder.layers.2.attentions"
-    packed = read_manifest(name)[f"{theirs}.0.attn.in_proj_weight"].numpy()
+    packed = read_manifest(MANIFESTS[name])[f"{theirs}.0.attn.in_proj_weight"].numpy()
     for part, rows in zip("qkv", np.split(packed, 3), strict=True):
         np.testing.assert_array_equal(array(name, f"{layer}.cross_attn.{part}.weight"), rows)
-    packed = read_manifest(name)[f"{theirs}.1.attn.in_proj_weight"].numpy()
+    packed = read_manifest(MANIFESTS[name])[f"{theirs}.1.attn.in_proj_weight"].numpy()
     np.testing.assert_array_equal(array(name, f"{layer}.self_attn.qkv.weight"), packed)
 
 
@@ -153,7 +116,7 @@ def test_mmdetections_merged_patches_come_into_the_originals_order():
 
 
 def test_a_model_of_other_classes_is_recognised_by_its_structure():
-    tensors = read_manifest("mask2former_r50_coco_panoptic_modelscope")
+    tensors = read_manifest(MANIFESTS["mask2former_r50_coco_panoptic_modelscope"])
     for leaf, shape in (("weight", (9, 256)), ("bias", (9,))):
         key = f"head.predictor.class_embed.{leaf}"
         tensors[key] = Declared(key, shape, "float32")

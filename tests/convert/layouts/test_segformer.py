@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from convert.layouts.row import POINTWISE, Operation, blocks, fill, match
 from convert.plan import find_layout, recognise
-from ms_seg.loading import identify, outline, shapes_of
-from ms_seg.presets import find_preset
+from ms_seg.loading import identify
+from tests.convert.layouts.published import manifests, model_shapes, read_manifest
 
-HERE = Path(__file__).parent
-SHARED = HERE.parents[3] / "shared" / "manifests"
-MANIFESTS = {
-    path.stem: path
-    for folder in (HERE / "manifests", SHARED)
-    for path in sorted(folder.glob("*.tsv"))
-    if path.stem.startswith(("segformer_", "mit_"))
-}
+MANIFESTS = manifests("segformer_", "mit_")
 LAYOUT_OF = {"hf": "hf", "easycv": "mmseg", "mmseg": "mmseg", "nvlabs": "original"}
 ENDINGS = {"hf": "classifier.bias", "easycv": "conv_seg.bias", "mmseg": "conv_seg.bias", "nvlabs": "linear_pred.bias"}
 
 
-@dataclass(frozen=True)
-class Declared:
-    """An entry of which only shape and dtype are known; its numbers count up."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-    def numpy(self) -> np.ndarray:
-        return np.arange(np.prod(self.shape, dtype=int), dtype=self.dtype).reshape(self.shape)
-
-
-def read_manifest(name: str) -> dict[str, Declared]:
-    rows = [line.split("\t") for line in MANIFESTS[name].read_text().splitlines()]
-    return {
-        key: Declared(tuple(int(n) for n in shape.strip("[]").split(",") if n), dtype) for key, shape, dtype in rows
-    }
-
-
-@cache
-def model_shapes(preset_name: str, overrides: tuple) -> dict[str, tuple[int, ...]]:
-    return shapes_of(outline(find_preset(preset_name).override(**dict(overrides))))
-
-
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_every_key_and_every_parameter_is_accounted_for(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
     kind, size, origin = name.split("_")[:3]
     part = "-backbone" if kind == "mit" else ""
     assert source.layout.name == LAYOUT_OF[origin] + part
     preset = identify(source, {})
     assert f"_{size}_" in preset.name
-    plan = source.plan(model_shapes(preset.name, (("num_classes", preset.arguments["num_classes"]),)))
+    plan = source.plan(model_shapes(preset.name, num_classes=preset.arguments["num_classes"]))
     assert plan.complete, plan.explain()
     carried = {key for step in plan.steps for key in step.sources}
     assert carried | set(plan.dropped) == set(tensors) and not carried & set(plan.dropped)
@@ -66,7 +32,7 @@ def test_every_key_and_every_parameter_is_accounted_for(name: str):
 
 @pytest.mark.parametrize("name", [name for name in MANIFESTS if name.startswith("segformer")])
 def test_outputs_and_labels_follow_from_the_classifier(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     classes = next(e.shape[0] for key, e in tensors.items() if key.endswith(ENDINGS[name.split("_")[2]]))
     preset = identify(recognise(tensors), {})
     assert preset.arguments["num_classes"] == classes
@@ -83,12 +49,12 @@ def test_outputs_and_labels_follow_from_the_classifier(name: str):
     ],
 )
 def test_the_model_is_inferred_from_keys_and_shapes(name: str, preset: str):
-    assert identify(recognise(read_manifest(name)), {}).name == preset
+    assert identify(recognise(read_manifest(MANIFESTS[name])), {}).name == preset
 
 
 def test_epsilons_come_with_the_layout():
     def epsilons(name: str) -> tuple[float, float]:
-        arguments = identify(recognise(read_manifest(name)), {}).arguments
+        arguments = identify(recognise(read_manifest(MANIFESTS[name])), {}).arguments
         return arguments["norm_eps"], arguments["conv_norm_eps"]
 
     assert epsilons("segformer_b0_hf_ade150") == (1e-5, 1e-5)
@@ -98,7 +64,7 @@ def test_epsilons_come_with_the_layout():
 
 @pytest.mark.parametrize("name", [name for name in MANIFESTS if name.startswith("segformer_b0")])
 def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
-    tensors = read_manifest(name)
+    tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
     converted = source.plan(None).apply(tensors)
     back = recognise(converted).plan_back(find_layout(source.layout.name, "segformer")).apply(converted)
@@ -111,7 +77,7 @@ def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
 
 
 def test_queries_are_the_first_third_of_a_packed_projection():
-    tensors = read_manifest("segformer_b0_mmseg_ade150")
+    tensors = read_manifest(MANIFESTS["segformer_b0_mmseg_ade150"])
     packed = tensors["backbone.layers.1.1.0.attn.attn.in_proj_weight"].numpy()
     converted = recognise(tensors).plan(None).apply(tensors)
     np.testing.assert_array_equal(converted["backbone.stages.1.blocks.0.attn.q.weight"].numpy(), packed[:64])
@@ -119,10 +85,10 @@ def test_queries_are_the_first_third_of_a_packed_projection():
 
 
 def test_a_prefix_before_every_key_is_taken_off():
-    tensors = {f"module.{key}": entry for key, entry in read_manifest("segformer_b0_hf_ade150").items()}
+    tensors = {f"module.{key}": entry for key, entry in read_manifest(MANIFESTS["segformer_b0_hf_ade150"]).items()}
     source = recognise(tensors)
     assert source.prefix == "module."
-    assert source.plan(model_shapes("segformer_b0_ade20k", ())).complete
+    assert source.plan(model_shapes("segformer_b0_ade20k")).complete
 
 
 def test_patterns_tell_numbers_from_words():
