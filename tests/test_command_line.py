@@ -15,6 +15,9 @@ from ms_seg.__main__ import main
 from ms_seg.commands import demo
 from ms_seg.data.phrases import unseen_phrases
 from ms_seg.data.semantic import first_pictures, open_dataset
+from ms_seg.data.tasks import open_for_task
+from ms_seg.evaluation.panoptic import PanopticQuality
+from ms_seg.evaluation.panoptic_predictions import PanopticModelPredictions
 from ms_seg.evaluation.semantic import ConfusionMatrix
 from ms_seg.inference.words import by_names
 from ms_seg.presets import ASSETS, find_preset
@@ -234,6 +237,16 @@ class TestDemo:
             matrix.update(segment(scenes.picture(index)).label_map, scenes.labels(index))
         unseen = [name in unseen_phrases("colour") for name in scenes.label_set.names]
         assert np.nanmean(matrix.per_class_iou[unseen]) > 0.6
+
+    def test_its_things_and_stuff_are_told_apart_in_pictures_that_training_never_showed(self):
+        scenes = first_pictures(open_for_task("shapes_panoptic", None, "validation"), 20)
+        segmenter = ms_seg.Segmenter(
+            ms_seg.create_model(demo.PANOPTIC_MODEL, find_preset(demo.PANOPTIC_MODEL).embedded)
+        )
+        predictions, quality = PanopticModelPredictions(segmenter, scenes), PanopticQuality(scenes.label_set)
+        for index in range(len(scenes)):
+            quality.update(predictions.panoptic(index), scenes.panoptic(index))
+        assert quality.over().pq > 0.5
 
     def test_another_model_than_pytorchs_fails(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(demo, "LARGEST_ERROR", 0.0)

@@ -132,6 +132,15 @@ class TestFineTuning:
             f"{tmp_path / 'mit.pth'} fills the backbone; the rest is freshly initialised"
         ]
 
+    @pytest.mark.parametrize("name", ["lseg_tiny_shapes", "mask2former_tiny_shapes"])
+    def test_the_backbone_of_a_segformer_can_begin_another_system(self, name: str, tmp_path: Path):
+        segformer = arrays(ms_seg.create_model(NAME, PUBLISHED))
+        backbone = {key: array for key, array in segformer.items() if key.startswith("backbone.")}
+        write_checkpoint(tmp_path / "mit.ckpt", {key: ArrayEntry(array) for key, array in backbone.items()})
+        begun = arrays(ms_seg.create_model(name, tmp_path / "mit.ckpt"))
+        for key, array in backbone.items():
+            np.testing.assert_array_equal(begun[key], array, err_msg=key)
+
 
 WITH_CLASSES = {row.system: row.name for row in PRESETS.values() if not row.takes_words}
 

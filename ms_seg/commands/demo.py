@@ -1,9 +1,12 @@
-"""`demo`: the embedded checkpoints and pictures: one of PyTorch's, compared with its logits, and one asked by words."""
+"""`demo`: the embedded checkpoints and pictures: one of PyTorch's, compared with its logits, one that is asked by words,
+and one that tells things and stuff apart.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,7 @@ MODEL = "segformer_tiny_shapes"
 PICTURES = ("shapes_1", "shapes_2")
 WORDS_MODEL, WORDS_PICTURE = "lseg_tiny_shapes", "shapes_1"
 WORDS = "red circle,red square,purple triangle,black cross,orange ring,grass,sand,water"
+PANOPTIC_MODEL, PANOPTIC_PICTURE = "mask2former_tiny_shapes", "shapes_1"
 HELD_OUT, HELD_OUT_SIZE = 60, (192, 256)
 LARGEST_ERROR = 1e-4  # relative, for "the same model"
 
@@ -64,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         print("this is not the model that PyTorch ran", file=sys.stderr)
         return 1
     _segment_by_words(options, folder)
+    _segment_things_and_stuff(options, folder)
     return 0
 
 
@@ -76,6 +81,16 @@ def _segment_by_words(options: argparse.Namespace, folder: Path) -> None:
     unseen = {*unseen_phrases("colour"), *unseen_phrases("pattern")}
     found = (f"{label} (never seen together)" if label in unseen else label for label in answer.labels)
     print(f"{WORDS_PICTURE}.png by words: {', '.join(found)} -> {overlay}")
+
+
+def _segment_things_and_stuff(options: argparse.Namespace, folder: Path) -> None:
+    """A picture every pixel of which belongs to one thing, or to a kind of stuff."""
+    checkpoint = find_preset(PANOPTIC_MODEL).embedded
+    segmenter = ms_seg.Segmenter(ms_seg.create_model(PANOPTIC_MODEL, checkpoint), options.mode)
+    answer = segmenter(ASSETS / f"{PANOPTIC_PICTURE}.png")
+    overlay, *_ = answer.save(folder, f"{PANOPTIC_PICTURE}.panoptic")
+    found = (f"{count} {name}" if count > 1 else name for name, count in Counter(answer.labels).items())
+    print(f"{PANOPTIC_PICTURE}.png, things and stuff: {', '.join(found)} -> {overlay}")
 
 
 def _add_held_out(matrix: ConfusionMatrix, segmenter: Segmenter) -> None:

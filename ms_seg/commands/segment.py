@@ -78,7 +78,7 @@ def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | P
     if checkpoint is not None:
         return name or "auto", checkpoint
     preset = find_preset(name or DEFAULT_MODEL)
-    if preset.embedded is None or not preset.embedded.is_file():
+    if preset.embedded is None:
         source = " or ".join(preset.upstream)
         raise ValueError(f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint")
     return preset.name, preset.embedded
