@@ -1,5 +1,5 @@
-"""`demo`: the embedded checkpoints and pictures: one of PyTorch's, compared with its logits, one that is asked by words,
-and one that tells things and stuff apart.
+"""`demo`: embedded checkpoints and pictures: a model of PyTorch's, compared with its logits, one that is asked by
+words, and one that tells things from stuff.
 """
 
 from __future__ import annotations
