@@ -99,7 +99,8 @@ def identify(
 
     Keys and shapes tell the structure. The arithmetic that shapes cannot tell comes from the layout, or from what
     `notes.describe` wrote into a file of ours, as do the preprocessing and the labels of a model that was trained here.
-    Raises ValueError when no published model has these shapes, CheckpointError for notes that cannot be used.
+    Raises ValueError when no published model has these shapes, CheckpointError for a model of another system than the
+    file's, and for notes that cannot be used.
     """
     arithmetic = source.layout.arithmetic or noted_arithmetic(metadata)
     if name == "auto":
@@ -107,6 +108,8 @@ def identify(
         preset = preset_for(system, source.arguments, metadata.get("model"))
     else:
         preset = find_preset(name)
+        if preset.system != source.layout.system and not source.layout.covers:
+            raise CheckpointError(f"the file holds {source.layout.title}: {preset.name} is a {preset.system}")
     noted = {key: value for key, value in arithmetic.items() if key in preset.arguments}
     if source.layout.name == NATIVE:
         noted |= noted_preprocessing(metadata)

@@ -50,6 +50,13 @@ def saved(folder: Path, labels: str | LabelSet | None) -> Path:
     return folder / "model.ckpt"
 
 
+def test_a_file_of_another_system_is_refused_in_one_line():
+    with pytest.raises(CheckpointError) as error:
+        ms_seg.create_model("mask2former_r50_coco_panoptic", PUBLISHED)
+    sentence = "holds transformers' SegformerForSemanticSegmentation: mask2former_r50_coco_panoptic is a mask2former"
+    assert str(error.value) == f"the file {sentence}"
+
+
 class TestFineTuning:
     def test_with_other_classes_everything_but_the_classifier_is_taken_over(self, caplog: pytest.LogCaptureFixture):
         ms.set_seed(0)
