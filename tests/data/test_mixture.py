@@ -127,7 +127,7 @@ def test_threads_that_are_in_different_rounds_and_epochs_do_not_disturb_each_oth
     samples, alone = mixed(*counts), mixed(*counts)
     origins = [origin(alone, position) for position in positions]
     with ThreadPoolExecutor(2) as threads:
-        ahead = [threads.submit(lambda: [origin(samples, position) for position in positions]) for _ in range(20)]
+        ahead = [threads.submit(lambda: [origin(samples, position) for position in positions]) for _ in range(12)]
         datasets = [[samples.dataset_of(step) for step in range(RECIPE.steps)] for _ in range(1000)]
         assert all(found.result() == origins for found in ahead)
     assert all(found == datasets[0] for found in datasets)
