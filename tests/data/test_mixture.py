@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ms_seg.data import mixture
+from ms_seg.data import order as data_order
 from ms_seg.data.labels import LabelSet, numbered_labels
 from ms_seg.data.mixture import MixedSamples, Turns
-from ms_seg.data.order import TrainingSamples
+from ms_seg.data.order import EpochOrder, TrainingSamples
 from ms_seg.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -112,22 +116,31 @@ def test_another_seed_is_another_order(seed: int):
     assert [Turns(0, [20, 20])[step] for step in range(40)] != [Turns(seed, [20, 20])[step] for step in range(40)]
 
 
-@pytest.fixture
-def restless() -> Iterator[None]:
-    """Threads take turns as often as Python lets them."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-def test_threads_that_are_in_different_rounds_and_epochs_do_not_disturb_each_other(restless):
+@pytest.mark.parametrize("order", [partial(Turns, 0, [3, 5]), partial(EpochOrder, 0, 8)], ids=["turns", "epochs"])
+def test_two_threads_may_ask_at_once_for_places_in_different_rounds(order: Callable[[], Turns | EpochOrder]):
     """The trainer asks for the dataset of a step while a thread reads the pictures of a later one."""
-    counts, positions = (5, 7), range(RECIPE.steps * RECIPE.batch_size)
-    samples, alone = mixed(*counts), mixed(*counts)
-    origins = [origin(alone, position) for position in positions]
-    with ThreadPoolExecutor(2) as threads:
-        ahead = [threads.submit(lambda: [origin(samples, position) for position in positions]) for _ in range(12)]
-        datasets = [[samples.dataset_of(step) for step in range(RECIPE.steps)] for _ in range(1000)]
-        assert all(found.result() == origins for found in ahead)
-    assert all(found == datasets[0] for found in datasets)
+    alone = [order()[place] for place in range(24)]
+    for place in range(24):
+        for other in (0, 9, 23):
+            answer, answers = interrupted(order(), place, other)
+            assert answer == alone[place]
+            assert answers and set(answers) == {alone[other]}
+
+
+def interrupted(order: Turns | EpochOrder, place: int, other: int) -> tuple[Any, list]:
+    """What one thread hears that asks for a place, and what all hear asking for the other between two of its lines."""
+    heard = []
+
+    def between(frame: FrameType, event: str, _: object) -> Callable | None:
+        if frame.f_code.co_filename not in (mixture.__file__, data_order.__file__):
+            return None
+        if event == "line":
+            heard.append(order[other])
+        return between
+
+    before = sys.gettrace()
+    sys.settrace(between)
+    try:
+        return order[place], heard
+    finally:
+        sys.settrace(before)
