@@ -145,8 +145,8 @@ _MASK2FORMER = Recipe(
     undecayed=r"norm|relative_position_bias_table|query_embed|query_feat|query_decoder\.level_embed", clip_norm=0.01,
     validate_every=5000,
 )  # fmt: skip
-# From the backbone of a SegFormer of the same world four of five things have their class after 250 steps. From nothing,
-# 1250 steps find the masks but no classes, for an object is one label, where to a SegFormer it is a few hundred.
+# From the backbone of a SegFormer of the same world: four of five things have their class after 250 steps. What was
+# tried before, a Swin from nothing, had found their masks after 1250 steps, and of their classes one in four.
 _PANOPTIC_SHAPES = replace(
     _MASK2FORMER, steps=2500, batch_size=8, crop_size=128, short_side=160, long_side=160, scale_min=1.0, scale_max=1.0,
     learning_rate=1e-3, warmup_steps=200, schedule="poly", milestones=(), backbone_multiplier=0.3, clip_norm=1.0,
