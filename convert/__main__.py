@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from convert import open_checkpoint
 from convert.atomic import whole_file
+from convert.ending import exit_code
 from convert.plan import Plan, Source, find_layout, recognise
 from convert.progress import progress_bar
 from convert.writing import write_checkpoint
@@ -23,19 +24,11 @@ TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("GLOG_v", "3")  # MindSpore's own notes are no part of the report
-    try:
-        return convert(options)
-    except (ValueError, OSError) as error:
-        print(f"convert: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("convert: stopped, nothing was written", file=sys.stderr)
-        return 130
+    return exit_code("convert", partial(convert, options), "convert: stopped, nothing was written")
 
 
-def convert(options: argparse.Namespace) -> int:
-    """Recognise, plan, report, write; 0 only if every tensor on both sides is accounted for."""
+def convert(options: argparse.Namespace) -> None:
+    """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
     _check_target(options.target, options.source, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
     with open_checkpoint(options.source) as tensors:
         source = recognise(tensors)
@@ -55,7 +48,6 @@ def convert(options: argparse.Namespace) -> int:
             with progress_bar(size, f"writing {options.target.name}") as advance:
                 write_checkpoint(options.target, entries, metadata=metadata, progress=advance)
             print(f"  written to {options.target}")
-    return 0
 
 
 def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:

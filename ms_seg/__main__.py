@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
+from convert.ending import exit_code
 from ms_seg.commands import demo, evaluate, models, segment, train
 
 _COMMANDS = {
@@ -21,15 +22,7 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 if all went well, 1 if a part failed, 2 if it could not be done."""
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
-    try:
-        return options.run(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"ms_seg {options.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return exit_code(f"ms_seg {options.command}", partial(options.run, options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 MODELS = {  # by --backbone
@@ -46,17 +44,3 @@ def add_unused(parser: argparse.ArgumentParser, what: str, switches: Sequence[st
         unused.add_argument(name, action="store_true")
     for name in values:
         unused.add_argument(name, metavar="X")
-
-
-def ending(script: str, stopped: str, run: Callable[[argparse.Namespace], object], options: argparse.Namespace) -> int:
-    """Run a script to its exit code: 0, or 2 and one sentence for what is wrong. stopped: what Ctrl-C is answered."""
-    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
-    try:
-        run(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"{script}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return 130
-    return 0

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from convert.ending import exit_code  # noqa: E402
 from ms_seg.data.archives import Part, Split, prepare  # noqa: E402
 
 DATASET = "ADEChallengeData2016"
@@ -20,16 +22,12 @@ COUNTS = {"training": 20_210, "validation": 2000}
 
 
 def main() -> int:
-    options = _parser().parse_args()
-    try:
-        print(prepare(splits(), options.archive, options.output / DATASET))
-    except (ValueError, OSError) as error:
-        print(f"prepare_ade20k: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("prepare_ade20k", partial(run, _parser().parse_args()), "stopped: the same command continues")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Unpack, verify, and say what there is."""
+    print(prepare(splits(), options.archive, options.output / DATASET))
 
 
 def splits() -> list[Split]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from convert.ending import exit_code  # noqa: E402
 from ms_seg.data.archives import Part, Split, prepare  # noqa: E402
 from ms_seg.data.coco_instance import open_coco_instance  # noqa: E402
 from ms_seg.data.coco_json import PARTS  # noqa: E402
@@ -27,7 +29,12 @@ LARGEST_JSON = 2 << 30  # bytes; the largest published one has half a gigabyte
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    stopped = "stopped: the same command continues"
+    return exit_code("prepare_coco_panoptic", partial(run, _parser().parse_args()), stopped)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Unpack, verify, and say what there is."""
     counts = {split: count for split, count in COUNTS.items() if split == "val2017" or not options.validation}
     with_instances = any(INSTANCES in (path.name, *_names(path)) for path in options.archives)
     files = [_json(SEGMENTS, f"panoptic_{split}.json") for split in counts]
@@ -41,15 +48,7 @@ def main() -> int:
                 if with_instances:
                     open_coco_instance(folder, name)
 
-    try:
-        print(prepare(splits(counts), options.archives, options.output / DATASET, files, check))
-    except (ValueError, OSError) as error:
-        print(f"prepare_coco_panoptic: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    print(prepare(splits(counts), options.archives, options.output / DATASET, files, check))
 
 
 def splits(counts: dict[str, int]) -> list[Split]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from convert.ending import exit_code  # noqa: E402
 from ms_seg.data.archives import Part, Split, prepare  # noqa: E402
 
 DATASET = "coco_stuff164k"
@@ -22,16 +24,12 @@ COUNTS = {"train2017": 118_287, "val2017": 5000}
 
 
 def main() -> int:
-    options = _parser().parse_args()
-    try:
-        print(prepare(splits(), options.archives, options.output / DATASET))
-    except (ValueError, OSError) as error:
-        print(f"prepare_coco_stuff: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command continues", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("prepare_coco_stuff", partial(run, _parser().parse_args()), "stopped: the same command continues")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Unpack, verify, and say what there is."""
+    print(prepare(splits(), options.archives, options.output / DATASET))
 
 
 def splits() -> list[Split]:

@@ -19,9 +19,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from lang_seg import MODELS, add_head, add_unused, ending, find_model, head_fields  # noqa: E402
+from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
 import ms_seg  # noqa: E402
+from convert.ending import exit_code  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
@@ -55,7 +56,7 @@ Segment = Callable[[np.ndarray], Answer]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return ending("test_lseg", "stopped", run, _parser().parse_args(arguments))
+    return exit_code("test_lseg", partial(run, _parser().parse_args(arguments)))
 
 
 def run(options: argparse.Namespace) -> None:

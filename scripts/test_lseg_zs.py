@@ -11,15 +11,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from lang_seg import add_unused, ending  # noqa: E402
+from lang_seg import add_unused  # noqa: E402
 
 import ms_seg  # noqa: E402
 from convert.atomic import whole_file  # noqa: E402
+from convert.ending import exit_code  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.data.few_shot import BENCHMARKS, FewShotFold, open_few_shot  # noqa: E402
 from ms_seg.evaluation.few_shot import FewShotIoU, KeptFigures, evaluate_few_shot, figures_text  # noqa: E402
@@ -44,7 +46,8 @@ _VALUES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return ending("test_lseg_zs", "stopped: the same command continues", run, _parser().parse_args(arguments))
+    options = _parser().parse_args(arguments)
+    return exit_code("test_lseg_zs", partial(run, options), "stopped: the same command continues")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
+from convert.ending import exit_code  # noqa: E402
 from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
 from ms_seg.data import labels  # noqa: E402
@@ -41,14 +42,7 @@ _BROKEN = ("--aux", "--se-loss", "--augment")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        command = translate(options)
-    except (ValueError, OSError) as error:
-        print(f"train_lseg: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return ms_seg(command)
+    return exit_code("train_lseg", lambda: ms_seg(translate(options)))
 
 
 def translate(options: argparse.Namespace) -> list[str]:

@@ -5,10 +5,11 @@ phrases ("red circle", "striped square", from `instances`) all come from the sam
 rotation are drawn independently of the class, so that a shape can be known by its form alone.
 
 What reaches a pixel is integer arithmetic, or float64 rounded once at the end: the last bits, in which processors and
-builds of a library differ, do not show, and a seed gives the same scene everywhere.
+builds of a library differ, do not show, and a seed gives the same scene everywhere. Pictures are (3, H, W) until they
+are photographed: NumPy takes three times as long over the last axis if it is 3 long.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -82,7 +83,7 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
         remaining = visible - np.bincount(ids[covered], minlength=len(words) + 1)[1:]
         if np.any(remaining < _LEAST_VISIBLE * areas):
             continue
-        _paint(rng, picture[shape.window], shape, colour)
+        _paint(rng, picture[:, *shape.window], shape, colour)
         words.append((label, colour, pattern))
         areas = np.append(areas, covered.sum())
         visible = np.append(remaining, covered.sum())
@@ -130,13 +131,31 @@ PATTERNS = tuple(_PATTERNS)
 
 @dataclass(frozen=True)
 class _Placed:
-    """A shape at its place: the part of the picture that it touches, and (h, w) float64 shares 0..1 within it."""
+    """A shape at its place. window: the part of the picture that it touches, of which all else is said.
+
+    contours: (P, 2) x and y. coverage, shadow, rim and second_tone: (h, w) float64 shares 0..1. The last three are made
+    when they are asked for: many a shape is not painted, because it would hide another.
+    """
 
     window: tuple[slice, slice]
+    contours: list[np.ndarray]
     coverage: np.ndarray
-    rim: np.ndarray
-    shadow: np.ndarray
-    second_tone: np.ndarray
+    shadow_offset: np.ndarray  # x, y
+    pattern: str
+    axes: tuple[np.ndarray, np.ndarray]  # u and v at each pixel
+
+    @property
+    def shadow(self) -> np.ndarray:
+        shadow = _fill([contour + self.shadow_offset for contour in self.contours], self.coverage.shape)
+        return cv2.GaussianBlur(shadow, (0, 0), 0.6 + 0.5 * np.hypot(*self.shadow_offset))
+
+    @property
+    def rim(self) -> np.ndarray:
+        return 1 - abs(2 * cv2.GaussianBlur(self.coverage, (0, 0), 0.8) - 1)
+
+    @property
+    def second_tone(self) -> np.ndarray:
+        return np.clip(0.5 + 2 * _PATTERNS[self.pattern](*self.axes), 0, 1)
 
 
 def _place(rng: np.random.Generator, label: str, pattern: str, light: float, size: tuple[int, int]) -> _Placed:
@@ -151,19 +170,16 @@ def _place(rng: np.random.Generator, label: str, pattern: str, light: float, siz
     reach = 1.9 * radius + 3  # the furthest corner, the longest shadow and its blur
     x0, y0 = np.maximum(centre - reach, 0).astype(int)
     x1, y1 = np.minimum(centre + reach, size[::-1]).astype(int)
-    x, y = np.meshgrid(np.arange(x0, x1) + 0.5 - centre[0], np.arange(y0, y1) + 0.5 - centre[1])
+    x, y = np.arange(x0, x1) + 0.5 - centre[0], np.arange(y0, y1)[:, None] + 0.5 - centre[1]
     contours = [np.stack([o.real, o.imag], axis=1) @ axes + centre - (x0, y0) for o in _OUTLINES[label]]
-    offset = fall * np.array([np.cos(light), np.sin(light)])
-    shadow = _fill([contour + offset for contour in contours], x.shape)
-    coverage = _fill(contours, x.shape)
     to_uv = np.linalg.inv(axes) * rng.uniform(1.6, 2.4)  # times how fine the pattern is
-    u, v = (x * to_uv[0, i] + y * to_uv[1, i] + rng.uniform(0, 1) for i in (0, 1))
     return _Placed(
         window=(slice(y0, y1), slice(x0, x1)),
-        coverage=coverage,
-        rim=1 - abs(2 * cv2.GaussianBlur(coverage, (0, 0), 0.8) - 1),
-        shadow=cv2.GaussianBlur(shadow, (0, 0), 0.6 + 0.5 * fall),
-        second_tone=np.clip(0.5 + 2 * _PATTERNS[pattern](u, v), 0, 1),
+        contours=contours,
+        coverage=_fill(contours, (y1 - y0, x1 - x0)),
+        shadow_offset=fall * np.array([np.cos(light), np.sin(light)]),
+        pattern=pattern,
+        axes=tuple(x * to_uv[0, i] + y * to_uv[1, i] + rng.uniform(0, 1) for i in (0, 1)),
     )
 
 
@@ -174,32 +190,40 @@ def _fill(contours: list[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
     """
     height, width = size
     y = (np.arange(height * _SUBROWS) + 0.5) / _SUBROWS
-    steps = np.zeros(len(y) * (width + 2))  # what the share changes by, from one pixel of a scan line to the next
-    for start in contours:
-        edges = np.roll(start, -1, axis=0) - start
-        below = start[:, 1] <= y[:, None]  # (scan lines, P)
-        row, edge = np.nonzero(below != np.roll(below, -1, axis=1))
-        x = start[edge, 0] + (y[row] - start[edge, 1]) * edges[edge, 0] / edges[edge, 1]
-        x = np.clip(x, 0, width)
-        pixel = np.floor(x).astype(int)
-        inwards = -np.sign(edges[edge, 1])  # clockwise: the inside lies right of an edge that goes up
-        for offset, share in ((0, pixel + 1 - x), (1, x - pixel)):
-            steps += np.bincount(row * (width + 2) + pixel + offset, inwards * share, steps.size)
-    shares = steps.reshape(height, _SUBROWS, width + 2).mean(axis=1).cumsum(axis=1)
-    return np.clip(shares[:, :width], 0, 1)
+    start = np.concatenate(contours)
+    end = np.concatenate([np.roll(contour, -1, axis=0) for contour in contours])
+    edges = end - start
+    edge, row = np.nonzero((start[:, 1:] <= y) != (end[:, 1:] <= y))  # an edge that crosses a scan line
+    x = start[edge, 0] + (y[row] - start[edge, 1]) * edges[edge, 0] / edges[edge, 1]
+    x = np.clip(x, 0, width)
+    pixel = np.floor(x).astype(int)
+    inwards = -np.sign(edges[edge, 1]) / _SUBROWS  # clockwise: the inside lies right of an edge that goes up
+    place = row // _SUBROWS * (width + 2) + pixel
+    # What the share changes by, from one pixel of a row to the next.
+    steps = np.bincount(
+        np.concatenate([place, place + 1]),
+        np.concatenate([inwards * (pixel + 1 - x), inwards * (x - pixel)]),
+        height * (width + 2),
+    )
+    return np.clip(steps.reshape(height, width + 2).cumsum(axis=1)[:, :width], 0, 1)
 
 
 def _paint(rng: np.random.Generator, picture: np.ndarray, shape: _Placed, colour: str) -> None:
-    """Lays the shape and its shadow, in place, over its window of the picture: (h, w, 3) float64, 0..255."""
-    picture *= 1 - rng.uniform(0.2, 0.5) * shape.shadow[..., None]
+    """Lays the shape and its shadow, in place, over its window of the picture: (3, h, w) float64, 0..255."""
+    picture *= 1 - rng.uniform(0.2, 0.5) * shape.shadow
     first = np.clip(np.multiply(COLOURS[colour], rng.uniform(0.8, 1.1)) + rng.normal(0, 8, 3), 0, 255)
     second = 0.55 * first + 0.45 * (255 if first.mean() < 128 else 0)
-    surface = first + shape.second_tone[..., None] * (second - first)
-    surface *= 1 - rng.uniform(0, 0.5) * shape.rim[..., None]
-    picture += shape.coverage[..., None] * (surface - picture)
+    surface = _tinted(second - first, shape.second_tone) + first[:, None, None]
+    surface *= 1 - rng.uniform(0, 0.5) * shape.rim
+    picture += shape.coverage * (surface - picture)
 
 
-# Ground: each texture is (H, W, 3) float64, about 0..255.
+def _tinted(colour: Sequence[float], tone: np.ndarray) -> np.ndarray:
+    """A colour, as bright as `tone` (h, w) says: (3, h, w)."""
+    return np.multiply.outer(colour, tone)
+
+
+# Ground: each texture is (3, H, W) float64, about 0..255.
 
 
 def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: float) -> np.ndarray:
@@ -210,7 +234,7 @@ def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: float) 
 
 def _waves(rng: np.random.Generator, size: tuple[int, int], period: float, bend: float) -> np.ndarray:
     """Sine waves `period` pixels long in a random direction, bent by slow noise: (H, W) in -1..1."""
-    y, x = np.mgrid[: size[0], : size[1]]
+    y, x = np.arange(size[0])[:, None], np.arange(size[1])
     angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
     along = (x * np.cos(angle) + y * np.sin(angle)) / period
     return np.sin(2 * np.pi * along + phase + bend * _smooth_noise(rng, size, 3 * period))
@@ -219,13 +243,13 @@ def _waves(rng: np.random.Generator, size: tuple[int, int], period: float, bend:
 def _grass(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     blades = cv2.blur(rng.normal(0, 1, size), (1, int(rng.integers(5, 10))))
     tone = 1 + 0.5 * blades + 0.1 * _smooth_noise(rng, size, 20)
-    return rng.uniform((70, 115, 35), (125, 155, 75)) * tone[..., None]
+    return _tinted(rng.uniform((70, 115, 35), (125, 155, 75)), tone)
 
 
 def _sand(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     ripples = _waves(rng, size, rng.uniform(9, 18), 1.5)
     tone = 1 + 0.08 * rng.normal(0, 1, size) + 0.07 * ripples + 0.06 * _smooth_noise(rng, size, 25)
-    return rng.uniform((175, 135, 85), (225, 195, 150)) * tone[..., None]
+    return _tinted(rng.uniform((175, 135, 85), (225, 195, 150)), tone)
 
 
 def _water(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -233,7 +257,7 @@ def _water(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     swell = _waves(rng, size, period, 2.5) + 0.7 * _waves(rng, size, 0.6 * period, 2.5)
     tone = 1 + 0.14 * swell + 0.08 * _smooth_noise(rng, size, 30)
     glints = 90 * np.clip(swell - 0.9, 0, 1)
-    return rng.uniform((25, 85, 115), (80, 140, 190)) * tone[..., None] + glints[..., None]
+    return _tinted(rng.uniform((25, 85, 115), (80, 140, 190)), tone) + glints
 
 
 _GROUNDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
@@ -245,21 +269,22 @@ THINGS, STUFF = tuple(_OUTLINES), tuple(_GROUNDS)
 
 
 def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """One to three textures along winding borders: picture (H, W, 3) float64 and label map (H, W) uint8."""
+    """One to three textures along winding borders: picture (3, H, W) float64 and label map (H, W) uint8."""
     kinds = rng.permutation(STUFF)[: rng.integers(1, len(STUFF) + 1)]
     heights = np.stack([_smooth_noise(rng, size, 0.45 * min(size)) for _ in kinds])  # the highest is seen
     share = np.exp(0.5 * min(size) * (heights - heights.max(axis=0)))  # soft over about a pixel at a border
     share /= share.sum(axis=0)
-    textures = np.stack([_GROUNDS[kind](rng, size) for kind in kinds])
+    picture = sum(part * _GROUNDS[kind](rng, size) for part, kind in zip(share, kinds, strict=True))
     classes = np.array([SHAPES_LABELS.names.index(kind) for kind in kinds], np.uint8)
-    return (share[..., None] * textures).sum(axis=0), classes[heights.argmax(axis=0)]
+    return picture, classes[heights.argmax(axis=0)]
 
 
 def _photograph(rng: np.random.Generator, picture: np.ndarray, light: float) -> np.ndarray:
     """As a cheap camera sees it: light gradient, contrast, brightness, tint, blur, noise; (H, W, 3) uint8."""
-    y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in picture.shape[:2]), indexing="ij")
-    picture = picture * (1 - rng.uniform(0, 0.25) * (x * np.cos(light) + y * np.sin(light)))[..., None]
-    picture = 128 + rng.uniform(0.75, 1.2) * (picture - 128) + rng.uniform(-25, 25) + rng.normal(0, 5, 3)
+    y, x = (np.linspace(-1, 1, side) for side in picture.shape[1:])
+    picture = picture * (1 - rng.uniform(0, 0.25) * (x * np.cos(light) + y[:, None] * np.sin(light)))
+    picture = 128 + rng.uniform(0.75, 1.2) * (picture - 128) + rng.uniform(-25, 25) + rng.normal(0, 5, (3, 1, 1))
+    picture = np.ascontiguousarray(picture.transpose(1, 2, 0))
     blur = rng.uniform(0, 1.1)
     if blur > 0.3:  # below that OpenCV's kernel is a single pixel
         picture = cv2.GaussianBlur(picture, (0, 0), blur)

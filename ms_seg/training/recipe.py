@@ -119,7 +119,7 @@ _EASYCV = replace(_MMSEG, undecayed="", head_multiplier=1.0)
 _SHAPES = Recipe(
     steps=4500, batch_size=8, crop_size=128, short_side=160, long_side=640, scale_min=1.0, scale_max=1.0,
     photometric=False, learning_rate=3e-3, warmup_steps=100, head_multiplier=1.0, undecayed="norm",
-    validate_every=900, keep_every=300,
+    validate_every=1500, keep_every=300,
 )  # fmt: skip
 _WORD_SHAPES = replace(
     _SHAPES, steps=4000, text_multiplier=0.1, undecayed="norm|pos_embed|token_embedding", validate_every=1000

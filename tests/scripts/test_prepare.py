@@ -107,7 +107,7 @@ def test_coco_stuff_is_unpacked_from_its_three_archives(monkeypatch, tmp_path):
 
 def test_a_missing_archive_is_named(monkeypatch, tmp_path, capsys):
     write_zip(tmp_path / "train2017.zip", {})
-    assert run(load("prepare_coco_stuff", monkeypatch), monkeypatch, tmp_path, "--output", tmp_path) == 1
+    assert run(load("prepare_coco_stuff", monkeypatch), monkeypatch, tmp_path, "--output", tmp_path) == 2
     refused(capsys, "there is no stuffthingmaps_trainval2017.zip", "download it first")
 
 
@@ -124,7 +124,7 @@ def test_a_whole_dataset_is_left_as_it_is(ade20k, monkeypatch, downloaded, tmp_p
 def test_a_dataset_that_lost_a_file_is_not_called_whole(ade20k, monkeypatch, downloaded, tmp_path, capsys, gone):
     assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 0
     (tmp_path / "ADEChallengeData2016" / gone).unlink()
-    assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 1
+    assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 2
     refused(capsys, "is not a whole dataset")
 
 
@@ -155,7 +155,7 @@ def test_a_stopped_run_is_continued(ade20k, monkeypatch, downloaded, tmp_path, c
 def test_a_full_disk_is_said_before_anything_is_unpacked(ade20k, monkeypatch, downloaded, tmp_path, capsys):
     usage = archives.shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _folder: usage)
-    assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 1
+    assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 2
     refused(capsys, "MB more, and the disk has 0 MB free")
 
 
@@ -244,7 +244,7 @@ def understated(path: Path) -> None:
 def test_an_archive_that_is_wrong_leaves_no_dataset(ade20k, monkeypatch, downloaded, tmp_path, capsys, change, message):
     change(downloaded)
     output = tmp_path / "inside" / "datasets"
-    assert run(ade20k, monkeypatch, downloaded, "--output", output) == 1
+    assert run(ade20k, monkeypatch, downloaded, "--output", output) == 2
     refused(capsys, str(downloaded), message)
     assert not (output / "ADEChallengeData2016").exists()
     assert not list(tmp_path.rglob("evil*"))
@@ -253,7 +253,7 @@ def test_an_archive_that_is_wrong_leaves_no_dataset(ade20k, monkeypatch, downloa
 def test_a_mended_archive_continues_after_a_damaged_one(ade20k, monkeypatch, downloaded, tmp_path):
     whole = downloaded.read_bytes()
     spoil(downloaded)
-    assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 1
+    assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 2
     downloaded.write_bytes(whole)
     assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path) == 0
 
@@ -266,6 +266,6 @@ def test_the_published_counts_are_asked_for(script, tmp_path):
     result = subprocess.run(
         [sys.executable, SCRIPTS / f"{script}.py", tmp_path, "--output", tmp_path], capture_output=True, text=True
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert ("not 20210" if script == "prepare_ade20k" else "not 118287") in result.stderr
