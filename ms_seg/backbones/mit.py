@@ -109,7 +109,7 @@ class MixTransformer(nn.Cell):
         super().__init__()
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
         starts = np.cumsum([0, *depths])
-        in_channels = (3, *embed_dims)
+        in_channels, self.out_channels = (3, *embed_dims), tuple(embed_dims)
         self.stages = nn.CellList(
             [
                 Stage(

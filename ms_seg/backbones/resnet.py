@@ -70,12 +70,15 @@ class ResNet(nn.Cell):
         self.stem = ConvNorm(3, stem_channels, 7, 2, frozen_norms)
         # ops.max_pool2d is as fast, but its gradient takes minutes on the CPU.
         self.pool = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
-        stages, in_channels = [], stem_channels
-        for level, depth in enumerate(depths):
-            channels = stem_channels * 2**level
-            stages.append(Stage(in_channels, channels, depth, 1 if level == 0 else 2, frozen_norms))
-            in_channels = EXPANSION * channels
-        self.stages = nn.CellList(stages)
+        inside = [stem_channels * 2**level for level in range(len(depths))]  # the bottlenecks of each stage
+        self.out_channels = tuple(EXPANSION * channels for channels in inside)
+        in_channels = (stem_channels, *self.out_channels)
+        self.stages = nn.CellList(
+            [
+                Stage(in_channels[level], inside[level], depth, 1 if level == 0 else 2, frozen_norms)
+                for level, depth in enumerate(depths)
+            ]
+        )
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.pool(ops.relu(self.stem(images)))
@@ -84,8 +87,3 @@ class ResNet(nn.Cell):
             x = stage(x)
             maps += (x,)
         return maps
-
-
-def stage_channels(depths: Sequence[int], stem_channels: int = STEM_CHANNELS) -> tuple[int, ...]:
-    """Channels of the maps that a ResNet of these depths gives."""
-    return tuple(EXPANSION * stem_channels * 2**level for level in range(len(depths)))

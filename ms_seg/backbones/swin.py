@@ -151,15 +151,16 @@ class SwinTransformer(nn.Cell):
         super().__init__()
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
         starts = np.cumsum([0, *depths])
+        self.out_channels = tuple(channels * 2**level for level in range(LEVELS))
         self.patch_embed = PatchEmbed(channels)
         self.stages = nn.CellList(
             [
-                Stage(channels * 2**i, heads[i], window, rates[starts[i] : starts[i + 1]], merges=i < LEVELS - 1)
-                for i in range(LEVELS)
+                Stage(width, heads[i], window, rates[starts[i] : starts[i + 1]], merges=i < LEVELS - 1)
+                for i, width in enumerate(self.out_channels)
             ]
         )
-        for level in range(LEVELS):
-            setattr(self, f"norm{level}", LayerNorm(channels * 2**level, NORM_EPS))
+        for level, width in enumerate(self.out_channels):
+            setattr(self, f"norm{level}", LayerNorm(width, NORM_EPS))
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         norms = (self.norm0, self.norm1, self.norm2, self.norm3)
@@ -172,11 +173,6 @@ class SwinTransformer(nn.Cell):
                 x = stage.downsample(x, grid)
                 grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
         return maps
-
-
-def stage_channels(channels: int) -> tuple[int, ...]:
-    """Channels of the maps that a Swin Transformer gives whose first stage has this many."""
-    return tuple(channels * 2**level for level in range(LEVELS))
 
 
 def _relative_positions(window: int) -> np.ndarray:

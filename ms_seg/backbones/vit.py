@@ -71,7 +71,7 @@ class ViTPyramid(nn.Cell):
         self.reassemble = nn.CellList(
             [Reassemble(channels, width, patch, stride) for width, stride in zip(map_channels, STRIDES, strict=True)]
         )
-        self.patch = patch
+        self.patch, self.out_channels = patch, tuple(map_channels)
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         height, width = images.shape[2:]

@@ -36,6 +36,7 @@ _RADIUS = (0.1, 0.26)  # of a shape, as a share of the picture's shorter side
 _SMALLEST_RADIUS = 7.0  # pixels; below it a star and a circle look alike
 _LEAST_VISIBLE = 0.7  # share of a shape's pixels that the shapes above it leave in sight
 _TILT = np.pi / 6  # a shape's rotation to either side
+_HALF = 0.5 - 1e-9  # a pixel that a shape covers half is the shape's, whatever the last bits of the half are
 _SUBROWS = 4  # scan lines to a row of pixels
 
 
@@ -78,7 +79,7 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
     for _ in range(int(rng.integers(3, 10) * max(size) / min(size))):
         label, colour, pattern = (str(rng.choice(names)) for names in (THINGS, tuple(COLOURS), PATTERNS))
         shape = _place(rng, label, pattern, light, size)
-        covered = shape.coverage >= 0.5
+        covered = shape.coverage >= _HALF
         ids = instance_map[shape.window]
         remaining = visible - np.bincount(ids[covered], minlength=len(words) + 1)[1:]
         if np.any(remaining < _LEAST_VISIBLE * areas):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from mindspore import Tensor, nn
 
+from ms_seg.backbones.choice import choose_backbone
 from ms_seg.backbones.mit import MixTransformer
-from ms_seg.backbones.resnet import ResNet, stage_channels
+from ms_seg.backbones.resnet import ResNet
 from ms_seg.backbones.vit import ViTPyramid
 from ms_seg.decoders.dpt import DPTDecoder
 from ms_seg.decoders.word_pixel import WordPixel
@@ -49,22 +50,16 @@ class LSeg(nn.Cell):
         mit_heads: Sequence[int] | None = None,
     ):
         super().__init__()
-        vit, mit = (channels, depth, heads, patch, grid, map_channels), (mit_channels, mit_depths, mit_heads)
-        given = [all(argument is not None for argument in backbone) for backbone in (vit, (resnet_depths,), mit)]
-        if given == [True, False, False]:
-            self.backbone = ViTPyramid(*vit)
-        elif given == [False, True, False]:
-            self.backbone = ResNet(resnet_depths)
-            map_channels = stage_channels(resnet_depths)
-        elif given == [False, False, True]:
-            self.backbone = MixTransformer(*mit)
-            map_channels = mit_channels
-        else:
-            raise ValueError(
-                "LSeg takes channels, depth, heads, patch, grid and map_channels, or resnet_depths alone, or "
-                "mit_channels, mit_depths and mit_heads"
-            )
-        self.decoder = DPTDecoder(map_channels, features, embed_dim)
+        backbones = {
+            ViTPyramid: {
+                "channels": channels, "depth": depth, "heads": heads, "patch": patch, "grid": grid,
+                "map_channels": map_channels,
+            },
+            ResNet: {"resnet_depths": resnet_depths},
+            MixTransformer: {"mit_channels": mit_channels, "mit_depths": mit_depths, "mit_heads": mit_heads},
+        }  # fmt: skip
+        self.backbone = choose_backbone("LSeg", backbones)
+        self.decoder = DPTDecoder(self.backbone.out_channels, features, embed_dim)
         self.text = TextTransformer(text_width, text_heads, text_layers, embed_dim, vocabulary)
         self.word_pixel = WordPixel(head_block, block_depth, activation)
 

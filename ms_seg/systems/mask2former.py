@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mindspore import Tensor, nn
 
-from ms_seg.backbones import resnet, swin
+from ms_seg.backbones.choice import choose_backbone
 from ms_seg.backbones.mit import MixTransformer
+from ms_seg.backbones.resnet import ResNet
+from ms_seg.backbones.swin import SwinTransformer
 from ms_seg.decoders.pixel_decoder import PixelDecoder
 from ms_seg.decoders.query_decoder import Prediction, QueryDecoder
 
@@ -48,23 +51,17 @@ class Mask2Former(nn.Cell):
         mit_heads: Sequence[int] | None = None,
     ):
         super().__init__()
-        windows, mit = (channels, depths, heads, window, drop_path_rate), (mit_channels, mit_depths, mit_heads)
-        given = [all(argument is not None for argument in backbone) for backbone in (windows, (resnet_depths,), mit)]
-        if given == [True, False, False]:
-            self.backbone = swin.SwinTransformer(*windows)
-            in_channels = swin.stage_channels(channels)
-        elif given == [False, True, False]:
-            self.backbone = resnet.ResNet(resnet_depths, frozen_norms=True)
-            in_channels = resnet.stage_channels(resnet_depths)
-        elif given == [False, False, True]:
-            self.backbone = MixTransformer(*mit)
-            in_channels = mit_channels
-        else:
-            raise ValueError(
-                "Mask2Former takes channels, depths, heads, window and drop_path_rate, or resnet_depths alone, or "
-                "mit_channels, mit_depths and mit_heads"
-            )
-        self.pixel_decoder = PixelDecoder(in_channels, width, decoder_heads, points, pixel_layers, pixel_hidden)
+        backbones = {
+            SwinTransformer: {
+                "channels": channels, "depths": depths, "heads": heads, "window": window,
+                "drop_path_rate": drop_path_rate,
+            },
+            partial(ResNet, frozen_norms=True): {"resnet_depths": resnet_depths},
+            MixTransformer: {"mit_channels": mit_channels, "mit_depths": mit_depths, "mit_heads": mit_heads},
+        }  # fmt: skip
+        self.backbone = choose_backbone("Mask2Former", backbones)
+        map_channels = self.backbone.out_channels
+        self.pixel_decoder = PixelDecoder(map_channels, width, decoder_heads, points, pixel_layers, pixel_hidden)
         self.query_decoder = QueryDecoder(num_classes, queries, width, decoder_heads, query_layers, query_hidden)
 
     def construct(self, images: Tensor, return_all_layers: bool = False) -> Prediction | list[Prediction]:
