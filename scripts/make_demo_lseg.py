@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--output", type=Path, default=ASSETS, metavar="DIR")
     options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
     record = train(MODEL, DATASETS, options.run)
     target = options.output / f"{MODEL}.ckpt"
     embed(options.run, target)

@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--output", type=Path, default=ASSETS, metavar="DIR")
     options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
     before = train(FIRST, (FIRST_DATASET,), options.run / "segformer")
     start = options.run / "backbone.ckpt"
     extract_backbone(options.run / "segformer", start)
