@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MODEL = "segformer_tiny_shapes"
 PICTURES = ("shapes_1", "shapes_2")
 WORDS_MODEL, WORDS_PICTURE = "lseg_tiny_shapes", "shapes_1"
-WORDS = "red circle,red square,purple triangle,black cross,orange ring,grass,sand,water"
+WORDS = "red circle,white circle,black circle,purple triangle,red square,orange ring,pink ring,black cross,grass,sand"
 PANOPTIC_MODEL, PANOPTIC_PICTURE = "mask2former_tiny_shapes", "shapes_1"
 HELD_OUT, HELD_OUT_SIZE = 60, (192, 256)
 LARGEST_ERROR = 1e-4  # relative, for "the same model"
