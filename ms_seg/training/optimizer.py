@@ -81,7 +81,7 @@ class Adam(nn.Cell):
         decays, none = tuple(group.weight_decay for group in parameter_groups), (0.0,) * len(parameter_groups)
         self.weight_decays, self.gradient_decays = (decays, none) if decoupled else (none, decays)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.update = ops.AdamWeightDecay()
+        self.of_each = ops.HyperMap()
 
     @property
     def moments(self) -> list[Parameter]:
@@ -93,18 +93,10 @@ class Adam(nn.Cell):
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, first: Tensor, second: Tensor) -> None:
         """lr: scalar float32; first, second: the step's corrections, scalars float32."""
-        for i in range(len(self.trained)):
-            self.update(
-                self.trained[i],
-                self.first_moments[i],
-                self.second_moments[i],
-                lr * self.lr_multipliers[i] * second / first,
-                self.beta1,
-                self.beta2,
-                self.epsilon * second,
-                self.weight_decays[i] * first / second,
-                _with_decay(gradients[i], self.trained[i], self.gradient_decays[i]),
-            )
+        update = ops.partial(_adam, lr, first, second, self.beta1, self.beta2, self.epsilon)
+        moments = (self.first_moments, self.second_moments)
+        multipliers = (self.lr_multipliers, self.weight_decays, self.gradient_decays)
+        self.of_each(update, gradients, self.trained, *moments, *multipliers)
 
 
 class SGD(nn.Cell):
@@ -117,7 +109,7 @@ class SGD(nn.Cell):
         self.lr_multipliers = tuple(group.lr_multiplier for group in parameter_groups)
         self.gradient_decays = tuple(group.weight_decay for group in parameter_groups)
         self.momentum = momentum
-        self.update = ops.ApplyMomentum()
+        self.of_each = ops.HyperMap()
 
     @property
     def moments(self) -> list[Parameter]:
@@ -129,14 +121,58 @@ class SGD(nn.Cell):
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor) -> None:
         """lr: scalar float32."""
-        for i in range(len(self.trained)):
-            self.update(
-                self.trained[i],
-                self.sums[i],
-                lr * self.lr_multipliers[i],
-                _with_decay(gradients[i], self.trained[i], self.gradient_decays[i]),
-                self.momentum,
-            )
+        update = ops.partial(_sgd, lr, self.momentum)
+        self.of_each(update, gradients, self.trained, self.sums, self.lr_multipliers, self.gradient_decays)
+
+
+# Of one parameter, for HyperMap: a loop over the 661 of Swin-L goes deeper than MindSpore's compiler follows.
+_adam = ops.MultitypeFuncGraph("adam")
+_sgd = ops.MultitypeFuncGraph("sgd")
+_adam_weight_decay, _apply_momentum = ops.AdamWeightDecay(), ops.ApplyMomentum()
+
+
+@_adam.register(*["Tensor"] * 3, *["Number"] * 3, *["Tensor"] * 4, *["Number"] * 3)
+def _adam_one(
+    lr: Tensor,
+    first: Tensor,
+    second: Tensor,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    gradient: Tensor,
+    parameter: Parameter,
+    first_moment: Parameter,
+    second_moment: Parameter,
+    lr_multiplier: float,
+    weight_decay: float,
+    gradient_decay: float,
+) -> bool:
+    _adam_weight_decay(
+        parameter,
+        first_moment,
+        second_moment,
+        lr * lr_multiplier * second / first,
+        beta1,
+        beta2,
+        epsilon * second,
+        weight_decay * first / second,
+        _with_decay(gradient, parameter, gradient_decay),
+    )
+    return True
+
+
+@_sgd.register("Tensor", "Number", *["Tensor"] * 3, *["Number"] * 2)
+def _sgd_one(
+    lr: Tensor,
+    momentum: float,
+    gradient: Tensor,
+    parameter: Parameter,
+    total: Parameter,
+    lr_multiplier: float,
+    gradient_decay: float,
+) -> bool:
+    _apply_momentum(parameter, total, lr * lr_multiplier, _with_decay(gradient, parameter, gradient_decay), momentum)
+    return True
 
 
 def _with_decay(gradient: Tensor, parameter: Parameter, weight_decay: float) -> Tensor:

@@ -164,6 +164,7 @@ class _Scaled(nn.Cell):
 # second.
 _times = ops.MultitypeFuncGraph("times")
 _squared = ops.MultitypeFuncGraph("squared")
+_average = ops.MultitypeFuncGraph("average")
 
 
 @_times.register("Number", "Tensor")
@@ -175,6 +176,12 @@ def _times_one(factor: float | Tensor, gradient: Tensor) -> Tensor:
 @_squared.register("Tensor")
 def _squared_one(gradient: Tensor) -> Tensor:
     return ops.reduce_sum(ops.square(gradient))
+
+
+@_average.register("Number", "Tensor", "Tensor")
+def _average_one(keep: float, average: Parameter, trained: Parameter) -> bool:
+    ops.assign(average, average * keep + trained * (1 - keep))
+    return True
 
 
 class _Unscale(nn.Cell):
@@ -212,7 +219,6 @@ class _Update(nn.Cell):
         if self.clip_norm > 0 or self.parts > 1:
             gradients = self.of_each(ops.partial(_times, share), gradients)
         self.optimizer(gradients, rate, *corrections)
-        for i in range(len(self.averages)):
-            average, trained = self.averages[i], self.optimizer.trained[i]
-            ops.assign(average, average * self.keep + trained * (1 - self.keep))
+        if self.keep:
+            self.of_each(ops.partial(_average, self.keep), self.averages, self.optimizer.trained)
         return rate  # a graph that returns nothing asks the Python interpreter for None
