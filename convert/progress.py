@@ -19,8 +19,9 @@ def progress_bar(
 ) -> Iterator[ProgressBar]:
     """Show how much of `total` (pictures, tensors, bytes) is done, on stderr unless another stream is given.
 
-    `done`: how much of it was done before, and says nothing of the time that is left. `log`: a logger, such as
-    "ms_seg"; what it says meanwhile, such as that something takes long, is noted beside the bar.
+    `done`: how much of it was done before, and says nothing of the time that is left; nor does the first part, which
+    something may be compiled for, once there are others. `log`: a logger, such as "ms_seg"; what it says meanwhile,
+    such as that something takes long, is noted beside the bar.
 
     with progress_bar(len(pictures), "segmenting") as advance:
         for picture in pictures:
@@ -43,19 +44,25 @@ class ProgressBar:
 
     def __init__(self, total: int, label: str, stream: TextIO, done: int = 0):
         self.total, self.label = total, label
-        self.done = self._done_before = done
+        self.done = done
         self._text = ""
         self._stream = stream
         self._terminal = stream.isatty()
         self._begun = self._drawn = time.monotonic()
+        self._pace_from = (self._begun, done)  # since when, and since how much done, the pace is measured
+        self._first_ended: tuple[float, int] | None = None
         if self._terminal:
             self._draw(self._begun)
 
     def __call__(self, amount: int = 1, text: str = "") -> None:
         """Say that so much more is done, and what stands behind the bar."""
+        now = time.monotonic()
+        if self._first_ended is None:
+            self._first_ended = (now, self.done + amount)
+        else:
+            self._pace_from = self._first_ended
         self.done += amount
         self._text = f"  {text}" if text else ""
-        now = time.monotonic()
         if now - self._drawn >= (_TERMINAL_PAUSE if self._terminal else _FILE_PAUSE):
             self._draw(now)
 
@@ -77,9 +84,11 @@ class ProgressBar:
         self._drawn = now
         share = min(self.done / self.total, 1.0) if self.total else 1.0
         filled = round(share * _BAR_WIDTH)
-        elapsed, here = now - self._begun, self.done - self._done_before
-        going_on = here and self.done < self.total
-        seconds = f"{_clock(elapsed / here * (self.total - self.done))} left" if going_on else _clock(elapsed)
+        since, done = self._pace_from
+        if done < self.done < self.total:
+            seconds = f"{_clock((now - since) / (self.done - done) * (self.total - self.done))} left"
+        else:
+            seconds = _clock(now - self._begun)
         if self._terminal:
             bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
             self._stream.write(f"\r\x1b[K{self.label} [{bar}] {share:4.0%} {seconds}{self._text}")

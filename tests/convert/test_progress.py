@@ -35,6 +35,14 @@ def test_a_terminal_shows_a_bar_that_fills_and_the_time_left(clock):
     assert stream.getvalue().count("\n") == 1
 
 
+def test_what_the_first_part_was_compiled_for_says_nothing_of_the_time_left(clock):
+    stream = Terminal()
+    with progress_bar(12, "training", stream) as advance:
+        for clock[0] in (60.0, 62.0, 64.0):
+            advance()
+        assert stream.getvalue().split("\r")[-1].endswith("25% 0:18 left")
+
+
 def test_a_file_gets_a_line_now_and_then(clock):
     stream = io.StringIO()
     with progress_bar(100, "writing", stream) as advance:
