@@ -25,7 +25,7 @@ from convert.ending import exit_code  # noqa: E402
 from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
 from ms_seg.data import labels  # noqa: E402
-from ms_seg.data.semantic import DATASETS, open_dataset  # noqa: E402
+from ms_seg.data.semantic import DATASETS, open_dataset, root_of  # noqa: E402
 from ms_seg.presets import find_preset  # noqa: E402
 from ms_seg.training.recipe import recipe_for  # noqa: E402
 
@@ -120,8 +120,7 @@ def _announce(options: argparse.Namespace, pictures: Sequence[int], resumed: Pat
             print("BaseDataset: " + ", ".join(f"{name} {size}" for name, size in sizes.items()))
         if options.data_path is not None:
             print(options.data_path)
-            inner = Path(options.data_path, "ADEChallengeData2016")
-            print(f"---------{inner if inner.is_dir() else options.data_path}")
+            print(f"---------{root_of(options.dataset, options.data_path)}")
         print(f"len(img_paths): {count}")
     names = Path(labels.__file__).parent / "label_sets" / "ade20k_lang_seg.tsv"
     where = names if options.dataset == "ade20k" else f"that of the dataset {options.dataset}"

@@ -76,19 +76,27 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str, w
     return replace(dataset, label_set=read_labels(_WORDS[name])) if words and name in _WORDS else dataset
 
 
+_PUBLISHED_IN = {  # the folder that an archive or a script of `scripts` makes
+    "ade20k": "ADEChallengeData2016", "cocostuff164k": "coco_stuff164k", "coco_panoptic": "coco_panoptic",
+    "coco_instance": "coco_panoptic",
+}  # fmt: skip
+
+
 def root_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
-    """The folder of a dataset that is not drawn. Raises ValueError if none is given, or it is not there."""
+    """The folder of a dataset that is not drawn: the one that is given, or, as it was published, within that.
+
+    Raises ValueError if none is given, or it is not there.
+    """
     if folder is None:
         raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
     if not Path(folder).is_dir():
         raise ValueError(f"there is no folder {folder}")
-    return Path(folder)
+    inner = Path(folder, _PUBLISHED_IN.get(name, "."))
+    return inner if inner.is_dir() else Path(folder)
 
 
 def open_ade20k(root: Path, split: str) -> LabelledFolder:
-    """ADE20K as in ADEChallengeData2016.zip; `root` is that folder or its parent. Label 0 is "other": ignored."""
-    inner = root / "ADEChallengeData2016"
-    root = inner if inner.is_dir() else root
+    """ADE20K as in ADEChallengeData2016.zip. Label 0 is "other": ignored."""
     labels = read_labels("ade20k")
     return _pair(root / "images" / split, root / "annotations" / split, ".png", labels, from_one(len(labels)))
 

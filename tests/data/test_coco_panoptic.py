@@ -260,6 +260,8 @@ def test_datasets_are_opened_by_their_names(root):
         "semantic", "panoptic", "panoptic", "instance"
     ]  # fmt: skip
     assert len(open_for_task("coco_panoptic", root, "validation")) == 2
+    published = root.rename(root.with_name("coco_panoptic"))
+    assert len(open_for_task("coco_panoptic", published.parent, "validation")) == 2
     assert len(open_for_task("shapes_panoptic", None, "training")) == 4000
     with pytest.raises(ValueError, match="coco_panoptic needs the folder that it lies in"):
         open_for_task("coco_panoptic", None, "validation")

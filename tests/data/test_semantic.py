@@ -67,6 +67,12 @@ def test_coco_stuff_numbers_lead_to_the_published_names():
     assert all(names[table[number]].replace("-", " ") == name.replace("-", " ") for number, name in learned.items())
 
 
+def test_coco_stuff_is_found_from_the_folder_above(tmp_path):
+    write_picture(tmp_path / "coco_stuff164k/images/val2017/a.jpg")
+    write_labels(tmp_path / "coco_stuff164k/annotations/val2017/a.png", [181])
+    assert len(open_dataset("cocostuff164k", tmp_path, "validation")) == 1
+
+
 def test_coco_stuff_prefers_mmsegmentations_label_maps(tmp_path):
     write_picture(tmp_path / "images/val2017/a.jpg")
     write_labels(tmp_path / "annotations/val2017/a.png", [181])
