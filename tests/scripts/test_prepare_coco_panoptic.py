@@ -119,7 +119,7 @@ def test_a_map_that_the_json_file_names_and_nobody_packed_leaves_no_dataset(
     name = "annotations/panoptic_val2017.json"
     members[name] = members[name].replace(b"000000000100.png", b"000000000107.png")
     path.write_bytes(zipped(members))
-    assert run(script, monkeypatch, downloaded, "--output", tmp_path) == 1
+    assert run(script, monkeypatch, downloaded, "--output", tmp_path) == 2
     assert "000000000107.png is missing" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "coco_panoptic").exists()
 
@@ -140,7 +140,7 @@ def test_what_is_wrong_inside_an_archive_is_one_sentence(
     with zipfile.ZipFile(path) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
     path.write_bytes(zipped({**members, name: content}))
-    assert run(script, monkeypatch, downloaded, "--output", tmp_path) == 1
+    assert run(script, monkeypatch, downloaded, "--output", tmp_path) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("prepare_coco_panoptic: ") and sentence in error
     assert not (tmp_path / "coco_panoptic").exists()
