@@ -64,8 +64,8 @@ def _plan_forward(
     source: Source, metadata: dict[str, str], options: argparse.Namespace
 ) -> tuple[str, dict[str, str], Plan]:
     """What the file becomes, what the written file says of itself, and the plan."""
-    from ms_seg.loading import identify, outline, plan_for, shapes_of
-    from ms_seg.notes import describe
+    from ms_seg.checkpoints.loading import identify, outline, plan_for, shapes_of
+    from ms_seg.checkpoints.metadata import describe
 
     preset = identify(source, metadata, options.model or "auto", dict(options.override))
     plan = plan_for(source, preset, shapes_of(outline(preset)))

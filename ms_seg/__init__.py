@@ -45,7 +45,7 @@ def create_model(
         does not fit the model, naming every tensor that is left over on either side.
     """
     if checkpoint is not None:
-        from ms_seg.loading import load_model
+        from ms_seg.checkpoints.loading import load_model
 
         return load_model(name, checkpoint, overrides, fine_tune)
     if name == "auto":

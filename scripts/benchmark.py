@@ -152,9 +152,9 @@ def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
     os.environ.setdefault("GLOG_v", "3")
     import ms_seg
     from ms_seg.distributed import World
-    from ms_seg.training.losses import SemanticLoss
-    from ms_seg.training.mask_losses import MaskLoss
-    from ms_seg.training.recipe import recipe_for
+    from ms_seg.presets.recipe import recipe_for
+    from ms_seg.training.losses.cross_entropy import SemanticLoss
+    from ms_seg.training.losses.masks import MaskLoss
     from ms_seg.training.step import TrainStep
 
     (images,), model = inputs, ms_seg.create_model(name)
@@ -193,7 +193,7 @@ def _train_mmdet(name: str, inputs: Inputs) -> Callable[[], object]:
     import mask2former_reference
     import torch
 
-    from ms_seg.training.recipe import recipe_for
+    from ms_seg.presets.recipe import recipe_for
 
     preset, (images,) = find_preset(name), inputs
     model = mask2former_reference.build(preset, recipe_for(preset))

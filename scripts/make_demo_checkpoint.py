@@ -29,7 +29,7 @@ from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ms_seg.data.shapes import SHAPES_LABELS, Scene, draw_scene
+from ms_seg.data.drawn.scenes import SHAPES_LABELS, Scene, draw_scene
 
 ASSETS = Path(__file__).resolve().parents[1] / "ms_seg" / "assets"
 ARCHITECTURE = {  # under 4 MB as float32; what is not named here is SegformerConfig's default

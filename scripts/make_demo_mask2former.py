@@ -17,9 +17,9 @@ from pathlib import Path
 from demo_model import ASSETS, embed, extract_backbone, train, write_record
 
 import ms_seg
-from ms_seg.data.panoptic import DrawnPanoptic
-from ms_seg.evaluation.panoptic import PanopticQuality
-from ms_seg.evaluation.panoptic_predictions import PanopticModelPredictions
+from ms_seg.data.drawn.world import DrawnPanoptic
+from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
+from ms_seg.evaluation.panoptic.quality import PanopticQuality
 
 MODEL, DATASET = "mask2former_tiny_shapes", "shapes_panoptic"
 FIRST, FIRST_DATASET = "segformer_tiny_shapes", "shapes"

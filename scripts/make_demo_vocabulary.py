@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from convert.atomic import whole_file
-from ms_seg.data.phrases import Phrases
-from ms_seg.data.shapes import SHAPES_LABELS
+from ms_seg.data.drawn.phrases import Phrases
+from ms_seg.data.drawn.scenes import SHAPES_LABELS
 from ms_seg.text.vocabulary import END_OF_WORD, read_vocabulary
 
 ASSETS = Path(__file__).resolve().parents[1] / "ms_seg" / "assets"

@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ms_seg.evaluation.semantic import ConfusionMatrix  # noqa: E402
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix  # noqa: E402
 
 SIZES = ((512, 683), (2000, 3000))  # of ADE20K's usual pictures, and of a large one
 

@@ -18,9 +18,9 @@ sys.path.insert(0, str(ROOT))
 
 from convert.ending import exit_code  # noqa: E402
 from ms_seg.data.archives import Part, Split, prepare  # noqa: E402
-from ms_seg.data.coco_instance import open_coco_instance  # noqa: E402
-from ms_seg.data.coco_json import PARTS  # noqa: E402
-from ms_seg.data.coco_panoptic import open_coco_panoptic  # noqa: E402
+from ms_seg.data.coco.annotations import PARTS  # noqa: E402
+from ms_seg.data.coco.instance import open_coco_instance  # noqa: E402
+from ms_seg.data.coco.panoptic import open_coco_panoptic  # noqa: E402
 
 DATASET = "coco_panoptic"
 SEGMENTS, INSTANCES = "panoptic_annotations_trainval2017.zip", "annotations_trainval2017.zip"

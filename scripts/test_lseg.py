@@ -26,18 +26,18 @@ from convert.ending import exit_code  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
-from ms_seg.data.augmentation_lang_seg import normalise  # noqa: E402
-from ms_seg.data.labels import LabelSet  # noqa: E402
+from ms_seg.data.augmentation.lang_seg import normalise  # noqa: E402
 from ms_seg.data.picture import read_picture  # noqa: E402
+from ms_seg.data.preprocessing import Geometry  # noqa: E402
 from ms_seg.data.semantic import SemanticDataset, open_dataset  # noqa: E402
 from ms_seg.distributed import World  # noqa: E402
 from ms_seg.evaluation.evaluator import evaluate  # noqa: E402
-from ms_seg.evaluation.predictions import ModelPredictions, Remembered  # noqa: E402
-from ms_seg.evaluation.semantic import ConfusionMatrix  # noqa: E402
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix  # noqa: E402
+from ms_seg.evaluation.semantic.predictions import ModelPredictions, Remembered  # noqa: E402
 from ms_seg.inference import Answer  # noqa: E402
 from ms_seg.inference.multi_eval import CITYSCAPES_SCALES, MultiEval  # noqa: E402
-from ms_seg.inference.postprocessing import Logits, label_pixels  # noqa: E402
-from ms_seg.inference.preprocessing import Geometry  # noqa: E402
+from ms_seg.label_sets import LabelSet  # noqa: E402
+from ms_seg.postprocessing.logits import Logits, label_pixels  # noqa: E402
 
 WORDS_OF_A_DATASET = "default"  # of --label_src
 OUTPUT = Path("outdir_ours")  # where the original writes

@@ -22,12 +22,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
 from convert.ending import exit_code  # noqa: E402
+from ms_seg import label_sets  # noqa: E402
 from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
-from ms_seg.data import labels  # noqa: E402
 from ms_seg.data.semantic import DATASETS, open_dataset, root_of  # noqa: E402
 from ms_seg.presets import find_preset  # noqa: E402
-from ms_seg.training.recipe import recipe_for  # noqa: E402
+from ms_seg.presets.recipe import recipe_for  # noqa: E402
 
 RATE_OF = 16  # pictures at a time that --base_lr is meant for
 RUNS, DRY_RUN = Path("checkpoints"), "dry_run"
@@ -122,7 +122,7 @@ def _announce(options: argparse.Namespace, pictures: Sequence[int], resumed: Pat
             print(options.data_path)
             print(f"---------{root_of(options.dataset, options.data_path)}")
         print(f"len(img_paths): {count}")
-    names = Path(labels.__file__).parent / "label_sets" / "ade20k_lang_seg.tsv"
+    names = Path(label_sets.__file__).with_name("ade20k_lang_seg.tsv")
     where = names if options.dataset == "ade20k" else f"that of the dataset {options.dataset}"
     print(f"label path is {where}")
     if resumed:

@@ -13,12 +13,12 @@ from PIL import Image
 import ms_seg
 from ms_seg.__main__ import main
 from ms_seg.commands import demo
-from ms_seg.data.phrases import unseen_phrases
+from ms_seg.data.datasets import open_for_task
+from ms_seg.data.drawn.phrases import unseen_phrases
 from ms_seg.data.semantic import first_pictures, open_dataset
-from ms_seg.data.tasks import open_for_task
-from ms_seg.evaluation.panoptic import PanopticQuality
-from ms_seg.evaluation.panoptic_predictions import PanopticModelPredictions
-from ms_seg.evaluation.semantic import ConfusionMatrix
+from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
+from ms_seg.evaluation.panoptic.quality import PanopticQuality
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.inference.words import by_names
 from ms_seg.presets import ASSETS, find_preset
 from tests.toy_model import QUERY_PRESET, ColourQueries, StrongestChannel

@@ -12,11 +12,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. A file may import from its own floor and from any floor below.
 FLOORS = (
-    ("convert.reading", "ms_seg.cells"),
+    ("convert.reading", "ms_seg.cells", "ms_seg.label_sets"),
     ("convert", "ms_seg.backbones", "ms_seg.text", "ms_seg.decoders"),
     ("ms_seg.systems",),
     ("ms_seg.presets", "ms_seg.distributed"),
-    ("ms_seg.loading", "ms_seg.notes", "ms_seg.data", "ms_seg.inference", "ms_seg.training", "ms_seg.evaluation"),
+    ("ms_seg.data",),
+    ("ms_seg.postprocessing",),
+    ("ms_seg.answers",),
+    ("ms_seg.checkpoints", "ms_seg.inference"),
+    ("ms_seg.evaluation",),
+    ("ms_seg.training",),
     ("ms_seg",),  # the public face
     ("ms_seg.__main__", "ms_seg.commands", "convert.__main__"),
 )

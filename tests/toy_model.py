@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ms_seg.data.labels import LabelSet
+from ms_seg.label_sets import LabelSet
 from ms_seg.presets import Preprocessing, Preset, find_preset
 from ms_seg.text import Tokenizer
 

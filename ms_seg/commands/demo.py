@@ -15,9 +15,9 @@ from PIL import Image
 
 import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
-from ms_seg.data.phrases import unseen_phrases
-from ms_seg.data.semantic import DrawnWorld
-from ms_seg.evaluation.semantic import ConfusionMatrix
+from ms_seg.data.drawn.phrases import unseen_phrases
+from ms_seg.data.drawn.world import DrawnWorld
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.presets import ASSETS, find_preset
 
 if TYPE_CHECKING:

@@ -17,21 +17,21 @@ import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_override
 from ms_seg.commands.segment import choose_model
+from ms_seg.data.datasets import DATASETS, open_for_task, task_of
 from ms_seg.data.semantic import SPLITS
-from ms_seg.data.tasks import DATASETS, open_for_task, task_of
 from ms_seg.distributed import World, start
 from ms_seg.evaluation.evaluator import check_labels, evaluate, most_outputs
-from ms_seg.evaluation.kinds import KINDS
-from ms_seg.evaluation.predictions import Remembered
 from ms_seg.evaluation.report import write_report
+from ms_seg.evaluation.semantic.predictions import Remembered
 from ms_seg.evaluation.tally import Tally, TallyFiles, file_stamp
+from ms_seg.evaluation.tasks import KINDS
 from ms_seg.presets import Preset
 
 if TYPE_CHECKING:
     from mindspore import nn
 
     from ms_seg.inference import Segmenter
-    from ms_seg.inference.sliding_window import Window
+    from ms_seg.inference.windows import Window
 
 # Options that --predictions does without.
 _OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab", "override")
@@ -117,7 +117,7 @@ def _window(options: argparse.Namespace, preset: Preset) -> Window | None:
     """mmsegmentation's windows on a model trained with crops of 512 move by 341, two thirds."""
     if not options.slide:
         return None
-    from ms_seg.inference.sliding_window import Window
+    from ms_seg.inference.windows import Window
 
     crop = options.crop or preset.preprocessing.short_side
     return Window(crop, options.stride or max(1, crop * 2 // 3))

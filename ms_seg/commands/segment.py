@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
+from ms_seg.answers.segments import SegmentsAnswer
 from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_override
-from ms_seg.inference.segments_answer import SegmentsAnswer
 from ms_seg.presets import TASKS, find_preset
 
 if TYPE_CHECKING:
-    from ms_seg.inference.answer import Answer
+    from ms_seg.answers.semantic import Answer
 
 DEFAULT_MODEL = "segformer_tiny_shapes"
 

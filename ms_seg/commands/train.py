@@ -17,16 +17,16 @@ import ms_seg
 from convert.atomic import whole_file
 from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.override import add_override
-from ms_seg.data.labels import LabelSet, labels_of
+from ms_seg.data.datasets import DRAWN, PANOPTIC, open_for_task, task_of
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.preflight import preflight, preflight_panoptic
 from ms_seg.data.semantic import DATASETS as SEMANTIC
 from ms_seg.data.semantic import SemanticDataset, first_pictures
-from ms_seg.data.tasks import DRAWN, PANOPTIC, open_for_task, task_of
 from ms_seg.distributed import World, start
+from ms_seg.label_sets import LabelSet, labels_of
 from ms_seg.presets import Preset, find_preset
+from ms_seg.presets.recipe import Recipe, recipe_for
 from ms_seg.text.vocabulary import find_vocabulary
-from ms_seg.training.recipe import Recipe, recipe_for
 
 OPTIONS = "options.json"
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     """Train to the recipe's last step."""
     import mindspore as ms
 
-    from ms_seg.loading import fill
+    from ms_seg.checkpoints.loading import fill
     from ms_seg.training.checkpoints import Checkpoints
     from ms_seg.training.tensorboard import check_tensorboard
 
@@ -117,15 +117,15 @@ def run(options: argparse.Namespace) -> int:
     with _sole_trainer(options.output) if world.rank == 0 else nullcontext():
         try:
             if preset.takes_words:
-                from ms_seg.training.words import train_on_words
+                from ms_seg.training.tasks.words import train_on_words
 
                 train_on_words(model, training, validation, recipe, options.output, world, options.vocab, **how)
             elif _task(preset) == "panoptic":
-                from ms_seg.training.panoptic import train_panoptic
+                from ms_seg.training.tasks.panoptic import train_panoptic
 
                 train_panoptic(model, training[0], validation, recipe, options.output, world, **how)
             else:
-                from ms_seg.training.semantic import train_semantic
+                from ms_seg.training.tasks.semantic import train_semantic
 
                 train_semantic(model, training[0], validation, recipe, options.output, world, **how)
         except BaseException:

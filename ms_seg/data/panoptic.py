@@ -10,10 +10,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ms_seg.data.labels import LabelSet
 from ms_seg.data.picture import read_stored
-from ms_seg.data.semantic import DrawnWorld
-from ms_seg.data.shapes import Scene
+from ms_seg.label_sets import LabelSet
 
 VOID = 0  # the id of pixels that belong to no segment
 MOST_IDS = 1 << 24  # a PNG's three bytes tell so many ids apart
@@ -69,34 +67,6 @@ class PanopticDataset(Protocol):
 
     def panoptic(self, index: int) -> PanopticMap:
         """Its segments."""
-
-
-class DrawnPanoptic(DrawnWorld):
-    """The drawn world with its shapes as things and its grounds as stuff; see `DrawnWorld`.
-
-    A scene's shapes have the ids 1, 2, ... from the lowest to the top, its grounds the ids that follow.
-    """
-
-    depth = 5  # one more than the semantic one: the shapes' ids
-    has_pictures = True
-
-    def image_id(self, index: int) -> int:
-        return self.seed(index)
-
-    def panoptic(self, index: int) -> PanopticMap:
-        labels = self.plane(index, 3)
-        shapes = self.plane(index, 4).astype(np.int32)
-        grounds = np.unique(labels[shapes == VOID])
-        first = int(shapes.max()) + 1
-        ids = np.where(shapes, shapes, first + np.searchsorted(grounds, labels)).astype(np.int32)
-        classes = np.zeros(first + len(grounds), np.intp)
-        classes[ids] = labels
-        areas = np.bincount(ids.ravel())
-        segments = (Segment(number, int(classes[number]), False, int(areas[number])) for number in range(1, len(areas)))
-        return PanopticMap(ids, tuple(segments))
-
-    def planes(self, scene: Scene) -> list[np.ndarray]:
-        return [*super().planes(scene), scene.instance_map.astype(np.uint8)]
 
 
 def read_ids(file: Path) -> np.ndarray:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ms_seg.data.labels import LabelSet
 from ms_seg.data.numbering import IGNORED, value_counts
 from ms_seg.data.panoptic import VOID, PanopticDataset
 from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
+from ms_seg.label_sets import LabelSet
 
 _SAMPLE = 100  # pictures that are read with their label files
 _MOST_NAMED = 8  # classes that a line lists by name

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from convert.progress import progress_bar
-from ms_seg.data.coco_json import things_alone
-from ms_seg.data.labels import LabelSet, labels_of
+from ms_seg.data.coco.annotations import things_alone
 from ms_seg.distributed import World
-from ms_seg.evaluation.predictions import Remembered
-from ms_seg.evaluation.semantic_tally import SemanticTally
+from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.evaluation.tally import Tally, TallyFiles
+from ms_seg.label_sets import LabelSet, labels_of
 from ms_seg.presets import PRESETS, Preset
 
 WORST = 6  # pictures that are drawn beside their truth

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from convert.atomic import whole_file
-from ms_seg.evaluation.average_precision_report import detection_findings
-from ms_seg.evaluation.average_precision_tally import DetectionTally
 from ms_seg.evaluation.evaluator import WORST, worst_pictures
-from ms_seg.evaluation.findings import Findings
-from ms_seg.evaluation.panoptic_report import panoptic_findings
-from ms_seg.evaluation.panoptic_tally import PanopticTally
-from ms_seg.evaluation.semantic_report import semantic_findings
-from ms_seg.evaluation.semantic_tally import SemanticTally
+from ms_seg.evaluation.instance.report import detection_findings
+from ms_seg.evaluation.instance.tally import DetectionTally
+from ms_seg.evaluation.panoptic.report import panoptic_findings
+from ms_seg.evaluation.panoptic.tally import PanopticTally
+from ms_seg.evaluation.results import Findings
+from ms_seg.evaluation.semantic.report import semantic_findings
+from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.evaluation.tally import Tally
 
 _FINDINGS = {SemanticTally: semantic_findings, PanopticTally: panoptic_findings, DetectionTally: detection_findings}

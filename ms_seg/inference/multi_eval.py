@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ms_seg.data.augmentation_lang_seg import resized_size
-from ms_seg.inference.resizing import resize
+from ms_seg.data.augmentation.lang_seg import resized_size
+from ms_seg.postprocessing.resizing import resize
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 CITYSCAPES_SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25)

@@ -9,18 +9,18 @@ from functools import partial
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_seg.data.labels import labels_of, numbered_labels
+from ms_seg.answers.query_answers import answer_queries
+from ms_seg.answers.segments import SegmentsAnswer
+from ms_seg.answers.semantic import Answer, Embeddings
 from ms_seg.data.picture import Picture, read_picture
-from ms_seg.inference.answer import Answer, Embeddings
+from ms_seg.data.preprocessing import Geometry, network_input
 from ms_seg.inference.execution import runner
-from ms_seg.inference.postprocessing import Logits, label_by_mask, label_pixels
-from ms_seg.inference.preprocessing import Geometry, network_input
-from ms_seg.inference.queries import Queries
-from ms_seg.inference.query_answers import answer_queries
-from ms_seg.inference.segments_answer import SegmentsAnswer
-from ms_seg.inference.sliding_window import Window, slide
-from ms_seg.inference.test_time import View, label_views
+from ms_seg.inference.views import View, label_views
+from ms_seg.inference.windows import Window, slide
 from ms_seg.inference.words import OTHERS, WordModel, check_words, word_labels
+from ms_seg.label_sets import labels_of, numbered_labels
+from ms_seg.postprocessing.logits import Logits, label_by_mask, label_pixels
+from ms_seg.postprocessing.queries import Queries
 from ms_seg.systems.lseg import COARSEST
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary

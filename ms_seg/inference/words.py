@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_seg.data.labels import LabelSet, check_names, numbered_labels
 from ms_seg.inference.execution import runner
+from ms_seg.label_sets import LabelSet, check_names, numbered_labels
 from ms_seg.text import Tokenizer
 
 if TYPE_CHECKING:
-    from ms_seg.inference.answer import Answer
+    from ms_seg.answers.semantic import Answer
     from ms_seg.inference.segmenter import Segmenter
 
 OTHERS = "others"  # what a single label is told from; lang-seg's few-shot files and ModelScope write it so

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mindspore import nn
 
-    from ms_seg.data.labels import LabelSet
+    from ms_seg.label_sets import LabelSet
 
 ASSETS = Path(__file__).parents[1] / "assets"  # the drawn world's models and pictures
 EMBEDDED = "ms_seg/assets/"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from ms_seg.training.recipe import Recipe
+from ms_seg.presets.recipe import Recipe
 
 _BACKBONE = "backbone."
 _FRESH = ("decoder.", "word_pixel.", "pixel_decoder.", "query_decoder.")  # what no pretrained file fills

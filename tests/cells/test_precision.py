@@ -10,7 +10,7 @@ from mindspore import Tensor, nn, ops
 import ms_seg
 from ms_seg.cells import precision
 from ms_seg.cells.precision import product, products_in
-from ms_seg.training.losses import SemanticLoss
+from ms_seg.training.losses.cross_entropy import SemanticLoss
 
 UNITS = {ms.bfloat16: 2.0**-8, ms.float16: 2.0**-11}  # half a unit in the last place of 1.0
 SMALL = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 1, 1), "head_width": 8, "num_classes": 5}

@@ -17,7 +17,7 @@ from PIL import Image
 
 import ms_seg
 from ms_seg.__main__ import main
-from ms_seg.evaluation.semantic import ConfusionMatrix
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from tests.commands import broken_datasets as broken
 from tests.commands.toy_evaluation import toy_model
 from tests.toy_model import PRESET, StrongestChannel

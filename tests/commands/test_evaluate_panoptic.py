@@ -16,7 +16,7 @@ from PIL import Image
 
 from ms_seg.__main__ import main
 from ms_seg.data import semantic
-from ms_seg.data.panoptic import DrawnPanoptic
+from ms_seg.data.drawn.world import DrawnPanoptic
 from tests.data.panoptic_files import encode, in_quarters, segment, write_coco_panoptic, write_panoptic
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import pytest
 
 from ms_seg.__main__ import main
 from ms_seg.commands.train import default_workers
-from ms_seg.training import semantic
 from ms_seg.training.step import TrainStep
+from ms_seg.training.tasks import semantic
 from tests.commands import broken_datasets as small
 from tests.training.event_files import shown
 

@@ -81,7 +81,7 @@ def test_a_run_goes_on_with_its_own_datasets_alone(trained: Path, folder: Path, 
 
 
 def test_what_each_dataset_holds_is_said(folder: Path, tmp_path: Path, capfd, monkeypatch):
-    from ms_seg.training import words
+    from ms_seg.training.tasks import words
 
     monkeypatch.setattr(words, "train_on_words", lambda *_, **__: None)
     assert run(folder, tmp_path / "run", *of(folder, "folder", "ade20k")) == 0
@@ -92,7 +92,7 @@ def test_what_each_dataset_holds_is_said(folder: Path, tmp_path: Path, capfd, mo
 
 
 def test_the_words_of_ade20k_are_lang_segs(folder: Path, tmp_path: Path, monkeypatch):
-    from ms_seg.training import words
+    from ms_seg.training.tasks import words
 
     seen = []
     monkeypatch.setattr(words, "train_on_words", lambda model, training, *_, **__: seen.extend(training))
@@ -129,7 +129,7 @@ def write_part(file: Path, model: nn.Cell, prefix: str) -> str:
 
 
 def test_each_part_may_begin_with_a_file_of_its_own(folder: Path, tmp_path: Path, caplog, monkeypatch):
-    from ms_seg.training import words
+    from ms_seg.training.tasks import words
 
     begun = []
     monkeypatch.setattr(words, "train_on_words", lambda model, *_, **__: begun.append(model))

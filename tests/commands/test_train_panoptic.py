@@ -10,8 +10,8 @@ import pytest
 
 import ms_seg
 from ms_seg.__main__ import main
-from ms_seg.training import panoptic
 from ms_seg.training.step import TrainStep
+from ms_seg.training.tasks import panoptic
 from tests.data.panoptic_files import CATEGORIES, in_quarters, segment, write_coco_panoptic
 
 MODEL = "mask2former_tiny_shapes"

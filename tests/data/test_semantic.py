@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.data.labels import read_labels
+from ms_seg.data.drawn.scenes import draw_scene
+from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.numbering import coco_stuff
-from ms_seg.data.semantic import DATASETS, DrawnWorld, first_pictures, open_dataset
-from ms_seg.data.shapes import draw_scene
+from ms_seg.data.semantic import DATASETS, first_pictures, open_dataset
+from ms_seg.label_sets import read_labels
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -272,7 +273,7 @@ def test_what_a_forked_process_drew_needs_no_drawing_here(monkeypatch):
     worker.start()
     worker.join()
     truth = draw_scene(3, (64, 64))
-    monkeypatch.setattr("ms_seg.data.semantic.draw_scene", None)
+    monkeypatch.setattr("ms_seg.data.drawn.world.draw_scene", None)
     assert np.array_equal(dataset.picture(3), truth.picture)
     assert np.array_equal(dataset.labels(3), truth.label_map)
 
@@ -286,7 +287,7 @@ def test_what_is_read_may_be_written_to_without_harm_to_the_next_reader():
 
 
 def test_the_room_imports_no_mindspore():
-    modules = "semantic, ms_seg.data.preflight, ms_seg.data.order, ms_seg.data.archives"
+    modules = "semantic, ms_seg.data.preflight, ms_seg.data.samples, ms_seg.data.archives"
     code = f"import sys, ms_seg.data.{modules}; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 

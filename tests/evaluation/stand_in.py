@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ms_seg.data.labels import LabelSet, numbered_labels
+from ms_seg.label_sets import LabelSet, numbered_labels
 
 
 class InMemory:

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ms_seg.data.labels import LabelSet, read_labels
 from ms_seg.distributed import World
 from ms_seg.evaluation import tally as tally_module
 from ms_seg.evaluation.evaluator import WORST, check_labels, evaluate, most_outputs, worst_pictures
-from ms_seg.evaluation.predictions import Remembered
+from ms_seg.evaluation.semantic.predictions import Remembered
 from ms_seg.evaluation.tally import TallyFiles, file_stamp
+from ms_seg.label_sets import LabelSet, read_labels
 from ms_seg.presets import find_preset
 from tests.evaluation.stand_in import Guesses, InMemory
 

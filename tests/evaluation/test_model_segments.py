@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.data.coco_instance import open_coco_instance
-from ms_seg.data.panoptic import DrawnPanoptic
+from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer
+from ms_seg.data.coco.instance import open_coco_instance
+from ms_seg.data.drawn.world import DrawnPanoptic
 from ms_seg.distributed import World
-from ms_seg.evaluation.average_precision_tally import DetectionTally
-from ms_seg.evaluation.detections import ModelDetections, SavedDetections
 from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.panoptic_predictions import PanopticModelPredictions, SavedPanoptic
-from ms_seg.evaluation.panoptic_tally import PanopticTally
-from ms_seg.evaluation.predictions import Remembered
-from ms_seg.inference.instance import Instances
-from ms_seg.inference.panoptic import Panoptic, Segment
-from ms_seg.inference.segments_answer import InstanceAnswer, PanopticAnswer
+from ms_seg.evaluation.instance.predictions import ModelDetections, SavedDetections
+from ms_seg.evaluation.instance.tally import DetectionTally
+from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions, SavedPanoptic
+from ms_seg.evaluation.panoptic.tally import PanopticTally
+from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.postprocessing.instance import Instances
+from ms_seg.postprocessing.panoptic import Panoptic, Segment
 
 ALONE = World(0, 1, [])
 

@@ -7,12 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ms_seg.data.panoptic import DrawnPanoptic, PanopticMap
+from ms_seg.data.drawn.world import DrawnPanoptic
+from ms_seg.data.panoptic import PanopticMap
 from ms_seg.distributed import World
 from ms_seg.evaluation import tally as tally_module
 from ms_seg.evaluation.evaluator import evaluate, worst_pictures
-from ms_seg.evaluation.panoptic_tally import PanopticTally
-from ms_seg.evaluation.predictions import Remembered
+from ms_seg.evaluation.panoptic.tally import PanopticTally
+from ms_seg.evaluation.semantic.predictions import Remembered
 from ms_seg.evaluation.tally import TallyFiles
 
 ALONE = World(0, 1, [])

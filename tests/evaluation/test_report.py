@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.data.labels import read_labels
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.figures import draw_confusion
-from ms_seg.evaluation.predictions import Remembered
 from ms_seg.evaluation.report import write_report
-from ms_seg.evaluation.semantic import ConfusionMatrix
-from ms_seg.evaluation.semantic_report import table
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
+from ms_seg.evaluation.semantic.figure import draw_confusion
+from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.evaluation.semantic.report import table
+from ms_seg.label_sets import read_labels
 from tests.evaluation.stand_in import Guesses, InMemory
 
 

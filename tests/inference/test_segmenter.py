@@ -10,7 +10,7 @@ from mindspore import Tensor
 from PIL import Image
 
 from ms_seg import Segmenter
-from ms_seg.data.labels import LabelSet, read_labels
+from ms_seg.label_sets import LabelSet, read_labels
 from ms_seg.presets import Preprocessing
 from tests.toy_model import PRESET, StrongestChannel
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ms_seg import Segmenter
 from ms_seg.inference import words as words_module
-from ms_seg.inference.sliding_window import Window
+from ms_seg.inference.windows import Window
 from ms_seg.text import Tokenizer
 from tests.toy_model import WORD_PRESET, ColourWords, StrongestChannel
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ms_seg.inference.preprocessing import network_input
+from ms_seg.data.preprocessing import network_input
 from ms_seg.inference.zero_shot import find_things
 from ms_seg.presets import find_preset
 from ms_seg.text import Tokenizer

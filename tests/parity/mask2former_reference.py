@@ -11,7 +11,7 @@ import torch
 import wheels
 
 from ms_seg.presets import Preset
-from ms_seg.training.recipe import Recipe
+from ms_seg.presets.recipe import Recipe
 
 _CONFIG = "mmdet/.mim/configs/mask2former/mask2former_r50_lsj_8x2_50e_coco-panoptic.py"  # the others begin with it
 _SWIN_CONFIG = "mmdet/.mim/configs/mask2former/mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic.py"

@@ -8,8 +8,8 @@ import torch
 import wheels
 from PIL import Image
 
-from ms_seg.data.augmentation_lang_seg import augment
-from ms_seg.training.recipe import Recipe
+from ms_seg.data.augmentation.lang_seg import augment
+from ms_seg.presets.recipe import Recipe
 
 RECIPE = Recipe(augmentation="lang_seg", crop_size=480, long_side=520, photometric=False, cat_max_ratio=1.0)
 HALF = (127.5, 127.5, 127.5)

@@ -9,11 +9,11 @@ import pytest
 import references
 from test_augmentation import drawn_sample
 
-from ms_seg.data.augmentation_lsj import augment, masks_of
-from ms_seg.data.labels import read_labels
+from ms_seg.data.augmentation.lsj import augment, masks_of
 from ms_seg.data.panoptic import PanopticMap, Segment
+from ms_seg.label_sets import read_labels
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, find_preset
-from ms_seg.training.recipe import recipe_for
+from ms_seg.presets.recipe import recipe_for
 
 LABELS = read_labels("coco_panoptic")
 THINGS, CLASSES = 80, 133

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from ms_seg.data.preprocessing import network_input
 from ms_seg.evaluation.few_shot import FewShotIoU, nearest
-from ms_seg.inference.preprocessing import network_input
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 SIDE = 480

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mindspore import Tensor, nn, ops
 
-from ms_seg.training.losses import IGNORED, WordLoss
+from ms_seg.training.losses.cross_entropy import IGNORED, WordLoss
 
 
 class Product(nn.Cell):

@@ -21,7 +21,7 @@ from convert.reading.entry import ArrayEntry
 from ms_seg.decoders.word_pixel import TEMPERATURE, WordPixel
 from ms_seg.presets import find_preset
 from ms_seg.systems.lseg import GivenWords
-from ms_seg.training.losses import WordLoss
+from ms_seg.training.losses.cross_entropy import WordLoss
 
 COMMON = {"features": 16, "embed_dim": 24, "text_width": 32, "text_layers": 1, "text_heads": 2, "vocabulary": 300}
 L16 = {**COMMON, "channels": 32, "depth": 4, "heads": 2, "grid": 5, "map_channels": (8, 12, 16, 20)}

@@ -20,9 +20,9 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.mask_losses import MaskLoss
-from ms_seg.training.points import PointDraws
-from ms_seg.training.recipe import learning_rate, recipe_for
+from ms_seg.presets.recipe import learning_rate, recipe_for
+from ms_seg.training.losses.masks import MaskLoss
+from ms_seg.training.losses.points import PointDraws
 from ms_seg.training.step import Batch, TrainStep
 
 NAME, CLASSES = "mask2former_swin_l_coco_panoptic", 11

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import references
 
-from ms_seg.evaluation.semantic import ConfusionMatrix
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 
 
 def mmseg_figures(predictions: list[np.ndarray], truths: list[np.ndarray], num_classes: int) -> dict:
@@ -43,7 +43,7 @@ def test_figures_equal_mmsegmentations(num_classes, outputs):
 
 
 def test_the_stored_figures_are_mmsegmentations():
-    from tests.evaluation.test_semantic import STORED
+    from tests.evaluation.semantic.test_confusion import STORED
 
     pixels = np.arange(40_000)
     truth = (pixels * pixels // 7 % 131).reshape(200, 200)

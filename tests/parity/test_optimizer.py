@@ -14,8 +14,8 @@ from errors import relative_error
 from mindspore import Parameter, Tensor
 
 from ms_seg.presets import find_preset
+from ms_seg.presets.recipe import Recipe, learning_rate, recipe_for
 from ms_seg.training.optimizer import make_optimizer
-from ms_seg.training.recipe import Recipe, learning_rate, recipe_for
 
 NAMES = {"backbone.blocks.0.weight": 1, "decoder.head.weight": 10, "word_pixel.conv.weight": 10, "backbone.norm": 1}
 RECIPE = Recipe(steps=20, learning_rate=0.03, weight_decay=0.1, undecayed="norm", warmup_steps=0)

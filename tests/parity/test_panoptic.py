@@ -14,9 +14,9 @@ import pytest
 import wheels
 from PIL import Image
 
-from ms_seg.data.coco_panoptic import open_coco_panoptic
-from ms_seg.evaluation.panoptic import PanopticQuality
-from ms_seg.evaluation.panoptic_predictions import SavedPanoptic
+from ms_seg.data.coco.panoptic import open_coco_panoptic
+from ms_seg.evaluation.panoptic.predictions import SavedPanoptic
+from ms_seg.evaluation.panoptic.quality import PanopticQuality
 from tests.data.panoptic_files import CATEGORIES, encode, write_panoptic
 
 PANOPTICAPI = ("panopticapi-lite", "0.2.0")  # panopticapi itself is not on PyPI; but for white space this is its code

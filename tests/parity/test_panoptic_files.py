@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import wheels
 
-from ms_seg.data.labels import read_labels
-from ms_seg.inference.panoptic import Panoptic, Segment
-from ms_seg.inference.segments_answer import PanopticAnswer
+from ms_seg.answers.segments import PanopticAnswer
+from ms_seg.label_sets import read_labels
+from ms_seg.postprocessing.panoptic import Panoptic, Segment
 
 PANOPTICAPI = ("panopticapi-lite", "0.2.0")  # panopticapi itself is not on PyPI; but for white space this is its code
 

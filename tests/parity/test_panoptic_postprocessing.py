@@ -12,12 +12,12 @@ import references
 import torch
 import torch.nn.functional as F
 
-from ms_seg.inference.instance import Instances, find_instances
-from ms_seg.inference.panoptic import Panoptic, merge
-from ms_seg.inference.preprocessing import Geometry
-from ms_seg.inference.queries import Queries
-from ms_seg.inference.rules import RULES
-from ms_seg.inference.semantic_queries import label_queries
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.postprocessing.instance import Instances, find_instances
+from ms_seg.postprocessing.panoptic import Panoptic, merge
+from ms_seg.postprocessing.queries import Queries
+from ms_seg.postprocessing.rules import RULES
+from ms_seg.postprocessing.semantic import label_queries
 
 THINGS = [True] * 8 + [False] * 5
 QUERIES = 40

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco
 
-from ms_seg.evaluation.semantic import ConfusionMatrix
-from ms_seg.inference.postprocessing import Logits, label_pixels
-from ms_seg.inference.preprocessing import Geometry
-from ms_seg.inference.rle import decode_mask, encode_mask
+from ms_seg.data.coco.rle import decode_mask, encode_mask
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
+from ms_seg.postprocessing.logits import Logits, label_pixels
 
 GEOMETRIES = [
     Geometry((512, 683), (512, 683), (512, 683)),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import references
 
-from ms_seg.inference.preprocessing import network_input
+from ms_seg.data.preprocessing import network_input
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 SIZES = [(512, 683), (364, 500), (1200, 1800), (50, 40), (1, 1), (777, 333), (1500, 3000), (33, 2100)]

@@ -12,8 +12,8 @@ import torch
 from mindspore import nn
 
 from ms_seg import Segmenter
-from ms_seg.inference.sliding_window import Window
-from ms_seg.inference.test_time import SCALES
+from ms_seg.inference.views import SCALES
+from ms_seg.inference.windows import Window
 from ms_seg.presets import Preprocessing
 from tests.toy_model import PRESET
 
@@ -100,7 +100,7 @@ def test_sliding_logits_equal_mmsegmentations(weight):
     with torch.no_grad():
         expected = theirs(weight, slide=True).slide_inference(torch.from_numpy(images), None, rescale=False)[0].numpy()
     segmenter = ours(weight, window=WINDOW)
-    from ms_seg.inference.sliding_window import slide
+    from ms_seg.inference.windows import slide
 
     logits = slide(segmenter.run, images, WINDOW)
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)

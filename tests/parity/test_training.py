@@ -18,8 +18,8 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.losses import SemanticLoss
-from ms_seg.training.recipe import learning_rate, recipe_for
+from ms_seg.presets.recipe import learning_rate, recipe_for
+from ms_seg.training.losses.cross_entropy import SemanticLoss
 from ms_seg.training.step import TrainStep
 
 SMALL = {"embed_dims": (16, 32, 80, 128), "depths": (1, 2, 1, 1), "head_width": 24, "num_classes": 11}

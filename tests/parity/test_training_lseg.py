@@ -18,9 +18,9 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
+from ms_seg.presets.recipe import learning_rate, recipe_for
 from ms_seg.systems.lseg import GivenWords
-from ms_seg.training.losses import WordLoss
-from ms_seg.training.recipe import learning_rate, recipe_for
+from ms_seg.training.losses.cross_entropy import WordLoss
 from ms_seg.training.step import Shared, TrainStep
 
 NAME = "lseg_vitl16_ade20k"

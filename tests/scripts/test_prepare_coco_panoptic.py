@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from ms_seg.data import archives
-from ms_seg.data.coco_instance import open_coco_instance
-from ms_seg.data.coco_panoptic import open_coco_panoptic
+from ms_seg.data.coco.instance import open_coco_instance
+from ms_seg.data.coco.panoptic import open_coco_panoptic
 from tests.data.panoptic_files import CATEGORIES, in_quarters, segment, write_panoptic
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "prepare_coco_panoptic.py"

@@ -11,7 +11,7 @@ import pytest
 
 from ms_seg.__main__ import main as ms_seg
 from ms_seg.presets import find_preset
-from ms_seg.training.recipe import learning_rate, recipe_for
+from ms_seg.presets.recipe import learning_rate, recipe_for
 from tests.data.small_datasets import write_ade20k
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,10 +14,10 @@ import numpy as np
 import psutil
 import pytest
 
-from ms_seg.data.order import TrainingSamples
-from ms_seg.data.semantic import DrawnWorld
+from ms_seg.data.drawn.world import DrawnWorld
+from ms_seg.data.samples import TrainingSamples
+from ms_seg.presets.recipe import Recipe
 from ms_seg.training.feeding import batches
-from ms_seg.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 

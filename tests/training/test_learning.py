@@ -10,11 +10,11 @@ from pathlib import Path
 
 import mindspore as ms
 
-from ms_seg.data.panoptic import DrawnPanoptic
+from ms_seg.data.drawn.world import DrawnPanoptic
 from ms_seg.distributed import start
 from ms_seg.presets import find_preset
-from ms_seg.training.panoptic import train_panoptic
-from ms_seg.training.recipe import recipe_for
+from ms_seg.presets.recipe import recipe_for
+from ms_seg.training.tasks.panoptic import train_panoptic
 
 ROOT = Path(__file__).resolve().parents[2]
 BAR = 0.37  # ground without an error, and every shape taken for the same one, comes to 0.356

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from mindspore import Parameter, ParameterTuple, Tensor
 
+from ms_seg.presets.recipe import Optimizer, Recipe
 from ms_seg.training.optimizer import make_optimizer
-from ms_seg.training.recipe import Optimizer, Recipe
 from ms_seg.training.step import _Update
 
 MANY = 700  # Swin-L has 661, more than a loop in a graph can have turns

@@ -10,8 +10,8 @@ import pytest
 import ms_seg
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.losses import SemanticLoss
-from ms_seg.training.recipe import recipe_for
+from ms_seg.presets.recipe import recipe_for
+from ms_seg.training.losses.cross_entropy import SemanticLoss
 from ms_seg.training.step import TrainStep
 
 NAME = "segformer_b0_ade20k_mmseg"

@@ -12,8 +12,8 @@ from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.norm import BatchNorm2d
-from ms_seg.data.labels import LabelSet, numbered_labels
 from ms_seg.decoders.word_pixel import WordPixel
+from ms_seg.label_sets import LabelSet, numbered_labels
 from ms_seg.text.transformer import TextTransformer
 from tests.toy_model import WORD_PRESET
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_seg.loading import outline, shapes_of
+from ms_seg.checkpoints.loading import outline, shapes_of
 from ms_seg.presets import find_preset
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ from mindspore.nn.utils import no_init_parameters
 
 from convert.layouts.clip import clip_text
 from convert.plan import find_layout, recognise
-from ms_seg.loading import shapes_of
+from ms_seg.checkpoints.loading import shapes_of
 from ms_seg.text.transformer import TextTransformer
 from tests.convert.layouts.published import Declared, manifests, read_manifest
 

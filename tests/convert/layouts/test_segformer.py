@@ -7,7 +7,7 @@ import pytest
 
 from convert.layouts.row import POINTWISE, Operation, blocks, fill, match
 from convert.plan import find_layout, recognise
-from ms_seg.loading import identify
+from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import manifests, model_shapes, read_manifest
 
 MANIFESTS = manifests("segformer_", "mit_")

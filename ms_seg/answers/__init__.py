@@ -1,0 +1,1 @@
+"""What a person gets: label maps, masks, segments, drawings, files."""

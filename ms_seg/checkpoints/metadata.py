@@ -1,0 +1,163 @@
+"""What a checkpoint says of itself beside its tensors: texts that `describe` writes and the `noted_*` functions read.
+
+    model          the preset's name
+    arithmetic     what shapes cannot tell: epsilons, {"norm_eps": 1e-06, ...}, and the spatial block of an LSeg
+    preprocessing  the fields of `Preprocessing`
+    labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
+                   from stuff [name, "#rrggbb", true for a thing, what annotations call it]
+
+A file is anybody's: what is read is checked, and whatever is wrong with it is a CheckpointError in one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from convert import CheckpointError
+from convert.reading.entry import shown
+from ms_seg.label_sets import LabelSet, check_names, read_labels
+from ms_seg.presets import RESIZES, Preprocessing, Preset
+
+_LONGEST = 1 << 20  # characters of one text: 254 names of 200 characters take 60,000
+_LARGEST = 3e38  # of float32
+_EPSILON = "_eps"  # how the names of such arguments end
+_BLOCK = ("head_block", "activation")  # words; and a number:
+_DEPTH, _DEEPEST = "block_depth", 100
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_LARGEST_ID = 2**31 - 1
+
+
+def describe(preset: Preset, part: str = "") -> dict[str, str]:
+    """What a file of this model says of itself; that of a part, such as a backbone, nothing of pictures and classes."""
+    kept = () if preset.arguments.get("head_block") == "none" else (*_BLOCK, _DEPTH)
+    arithmetic = {key: value for key, value in preset.arguments.items() if key.endswith(_EPSILON) or key in kept}
+    notes = {"model": preset.name, "arithmetic": json.dumps(arithmetic)}
+    if not part:
+        notes["preprocessing"] = json.dumps(asdict(preset.preprocessing))
+        notes["labels"] = json.dumps(_rows(preset.label_set))
+    return notes
+
+
+def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Constructor arguments that came with the weights; none where nothing is noted."""
+    values = _read(metadata, "arithmetic", {})
+    if not isinstance(values, dict):
+        raise _wrong("arithmetic", "it is no table")
+    for key, value in values.items():
+        if key in _BLOCK:
+            if type(value) is not str:
+                raise _wrong("arithmetic", f"{shown(key)} is no name")
+        elif key == _DEPTH:
+            if type(value) is not int or not 1 <= value <= _DEEPEST:
+                raise _wrong("arithmetic", f"{shown(key)} is no number from 1 to {_DEEPEST}")
+        elif not key.endswith(_EPSILON) or not _is_number(value) or not 0 < value < 1:
+            raise _wrong("arithmetic", f"{shown(key)} is no epsilon between 0 and 1")
+    return values
+
+
+def noted_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of the Preprocessing that the weights were validated with; none where nothing is noted."""
+    values = _read(metadata, "preprocessing", {})
+    if not isinstance(values, dict):
+        raise _wrong("preprocessing", "it is no table")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    some = Preprocessing(RESIZES[0])
+    kinds = {key: type(value) for key, value in asdict(some).items()}
+    for key, value in values.items():
+        kind = kinds.get(key)
+        if type(value) is not kind or (kind is tuple and not all(map(_is_number, value))):
+            raise _wrong("preprocessing", f"{shown(key)} is no field of it, or of another type")
+    try:
+        replace(some, **values)
+    except ValueError as error:
+        raise _wrong("preprocessing", str(error)) from None
+    return values
+
+
+def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | LabelSet | None:
+    """The classes of a file whose model has that many outputs (None: unknown): what `Preset.label_set` can be.
+
+    None also where nothing is noted.
+    """
+    rows = _read(metadata, "labels", None)
+    if rows is None:
+        return None
+    labels = _published(rows) if isinstance(rows, str) else _own(rows)
+    # A published model may have outputs that no class has, as EasyCV's 172nd.
+    if outputs is not None and (len(labels) > outputs if isinstance(rows, str) else len(labels) != outputs):
+        raise _wrong("labels", f"it has {len(labels)} classes, and the model {outputs}")
+    return rows if isinstance(rows, str) else labels
+
+
+def _rows(labels: str | LabelSet | None) -> str | list[list[Any]] | None:
+    if labels is None or isinstance(labels, str):
+        return labels
+    columns = [labels.names, ["#{:02x}{:02x}{:02x}".format(*colour) for colour in labels.palette.tolist()]]
+    columns += [labels.things, labels.numbers] if labels.things else []
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _published(name: str) -> LabelSet:
+    try:
+        return read_labels(name)
+    except ValueError as error:
+        raise _wrong("labels", str(error)) from None
+
+
+def _own(rows: Any) -> LabelSet:
+    if not isinstance(rows, list) or not rows:
+        raise _wrong("labels", "it is neither a name nor a list of classes")
+    lengths = {len(row) if isinstance(row, list) else 0 for row in rows}
+    if lengths not in ({2}, {4}):
+        raise _wrong(
+            "labels", "a class in it is not a name and a colour, nor all of them these with a kind and a number"
+        )
+    names, colours, *kinds = zip(*rows, strict=True)
+    if not all(isinstance(text, str) for text in (*names, *colours)):
+        raise _wrong("labels", "a class in it is not a name and a colour")
+    if not all(map(_COLOUR.fullmatch, colours)):
+        raise _wrong("labels", "a colour in it is not written as #rrggbb")
+    try:
+        check_names(names, "it")
+    except ValueError as error:
+        raise _wrong("labels", str(error)) from None
+    things, ids = kinds or (None, None)
+    if kinds:
+        _check_kinds(things, ids)
+    return LabelSet(names, np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8), things, ids)
+
+
+def _check_kinds(things: tuple[Any, ...], ids: tuple[Any, ...]) -> None:
+    if not all(isinstance(thing, bool) for thing in things):
+        raise _wrong("labels", "it does not say of every class whether it is a thing")
+    if not all(type(number) is int and 0 <= number <= _LARGEST_ID for number in ids):
+        raise _wrong("labels", f"the number of a class in it is none from 0 to {_LARGEST_ID}")
+    if len(set(ids)) < len(ids):
+        raise _wrong("labels", "two classes in it have the same number")
+
+
+def _read(metadata: Mapping[str, str], key: str, absent: Any) -> Any:
+    text = metadata.get(key)
+    if text is None:
+        return absent
+    if len(text) > _LONGEST:
+        raise _wrong(key, f"it has {len(text)} characters")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(key, f"it is no JSON ({error})") from None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _LARGEST  # NaN is not
+
+
+def _wrong(key: str, problem: str) -> CheckpointError:
+    problem = problem if len(problem) <= 300 else problem[:297] + "..."  # it may quote the file
+    return CheckpointError(f"the checkpoint's note on its {key} cannot be used: {problem}")

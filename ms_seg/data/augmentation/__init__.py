@@ -1,0 +1,1 @@
+"""Training pictures, as each of the references makes them."""

@@ -1,0 +1,147 @@
+"""SegFormer's training pictures: resized, cropped, mirrored, distorted in colour, normalised and padded.
+
+Every function draws from the `RandomState` it is given what mmsegmentation 0.30's transform of that name draws from
+numpy.random, in the same order, and gives the same numbers to the last bit. Pictures are RGB (H, W, 3) uint8 where
+theirs are BGR; label maps (H, W) uint8.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ms_seg.data.numbering import IGNORED, value_counts
+from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
+from ms_seg.presets.recipe import Recipe
+
+Pair = tuple[np.ndarray, np.ndarray]  # picture, label map
+Triple = tuple[float, float, float]  # of RGB channels, for values 0..255
+
+_CROP_TRIES = 10
+_BRIGHTNESS = 32.0  # at most added or taken away
+_CONTRAST = _SATURATION = (0.5, 1.5)  # factors
+_HUE = 18  # at most turned by, in OpenCV's half degrees
+_BYTES = np.arange(256, dtype=np.uint8)
+
+
+def augment(
+    picture: np.ndarray,
+    labels: np.ndarray,
+    recipe: Recipe,
+    rng: np.random.RandomState,
+    mean: Triple = IMAGENET_MEAN,
+    std: Triple = IMAGENET_STD,
+) -> Pair:
+    """One training sample by the numbers of a recipe (crop_size to photometric).
+
+    Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; and its labels (crop, crop)
+        int32, 255 there.
+    """
+    ratios = recipe.scale_min, recipe.scale_max
+    picture, labels = resize(picture, labels, (recipe.long_side, recipe.short_side), ratios, rng)
+    picture, labels = crop(picture, labels, recipe.crop_size, recipe.cat_max_ratio, rng)
+    picture, labels = flip(picture, labels, recipe.flip, rng)
+    if recipe.photometric:
+        picture = distort(picture, rng)
+    return normalise(picture, recipe.crop_size, mean, std), pad(labels, recipe.crop_size).astype(np.int32)
+
+
+def resize(
+    picture: np.ndarray,
+    labels: np.ndarray,
+    sides: tuple[int, int],
+    ratios: tuple[float, float],
+    rng: np.random.RandomState,
+) -> Pair:
+    """Fit both into `sides` (long, short), times a ratio drawn between the two, keeping their shape."""
+    ratio = rng.random_sample() * (ratios[1] - ratios[0]) + ratios[0]
+    longest, shortest = (int(side * ratio) for side in sides)
+    height, width = picture.shape[:2]
+    scale = min(longest / max(height, width), shortest / min(height, width))
+    # A side of a very long picture would vanish, where mmcv fails.
+    size = tuple(max(1, int(side * scale + 0.5)) for side in (width, height))
+    resized = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return resized, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+
+
+def crop(picture: np.ndarray, labels: np.ndarray, side: int, most: float, rng: np.random.RandomState) -> Pair:
+    """A window of at most `side` pixels squared; drawn again while one class has the share `most` of what is labelled.
+
+    Ten times at most. The last window is taken as it is, as mmsegmentation does.
+    """
+    window = draw_window(labels.shape, side, rng)
+    if most < 1:
+        for _ in range(_CROP_TRIES):
+            counts = value_counts(labels[window])[:IGNORED]
+            if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < most:
+                break
+            window = draw_window(labels.shape, side, rng)
+    return picture[window], labels[window]
+
+
+def draw_window(size: tuple[int, ...], side: int, rng: np.random.RandomState) -> tuple[slice, slice]:
+    """Rows and columns of a window of at most `side` pixels squared."""
+    top, left = (rng.randint(0, max(length - side, 0) + 1) for length in size)
+    return slice(top, top + side), slice(left, left + side)
+
+
+def flip(picture: np.ndarray, labels: np.ndarray, probability: float, rng: np.random.RandomState) -> Pair:
+    """The mirror image, with that probability."""
+    if rng.rand() < probability:
+        return picture[:, ::-1], labels[:, ::-1]
+    return picture, labels
+
+
+def distort(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Brightness, contrast, saturation and hue, each with probability one half; contrast before or after the colours.
+
+    Source: mmsegmentation's PhotoMetricDistortion, which rounds to bytes after each; bytes are therefore looked up.
+    """
+    if rng.randint(2):
+        picture = cv2.LUT(picture, _scaled(1, rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)))
+    contrast_first = rng.randint(2)
+    if contrast_first:
+        picture = _contrast(picture, rng)
+    if rng.randint(2):
+        table = _scaled(rng.uniform(*_SATURATION), 0)
+        picture = _look_up_hsv(picture, 1, table)
+    if rng.randint(2):
+        table = ((_BYTES.astype(int) + rng.randint(-_HUE, _HUE)) % 180).astype(np.uint8)
+        picture = _look_up_hsv(picture, 0, table)
+    return picture if contrast_first else _contrast(picture, rng)
+
+
+def normalise(picture: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:
+    """(value - mean) / std for each channel, with zeros up to `side`: (3, side, side) float32."""
+    height, width = picture.shape[:2]
+    # mmcv's arithmetic, once for every byte: float32 constants in float64, 1 / std multiplied.
+    tables = np.repeat(_BYTES[:, None, None], 3, axis=2).astype(np.float32)  # (256, 1, 3)
+    cv2.subtract(tables, np.float64(np.float32(mean)).reshape(1, -1), tables)
+    cv2.multiply(tables, 1 / np.float64(np.float32(std)).reshape(1, -1), tables)
+    image = np.zeros((3, side, side), np.float32)
+    for channel in range(3):
+        image[channel, :height, :width] = tables[:, 0, channel][picture[..., channel]]
+    return image
+
+
+def pad(labels: np.ndarray, side: int) -> np.ndarray:
+    """(h, w) -> (side, side) uint8, ignored right and below."""
+    padded = np.full((side, side), IGNORED, np.uint8)
+    padded[: labels.shape[0], : labels.shape[1]] = labels
+    return padded
+
+
+def _contrast(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    return cv2.LUT(picture, _scaled(rng.uniform(*_CONTRAST), 0)) if rng.randint(2) else picture
+
+
+def _scaled(factor: float, offset: float) -> np.ndarray:
+    """What each byte becomes, (256,) uint8: cut to 0..255 and rounded down."""
+    return np.clip(_BYTES.astype(np.float32) * factor + offset, 0, 255).astype(np.uint8)
+
+
+def _look_up_hsv(picture: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
+    """Replaces one of hue (0), saturation (1) and value (2)."""
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    hsv[..., channel] = table[hsv[..., channel]]
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -1,0 +1,1 @@
+"""COCO's files: annotations, panoptic maps, run lengths."""

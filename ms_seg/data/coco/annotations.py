@@ -1,0 +1,139 @@
+"""What COCO's annotation files have in common: pictures, categories, and sentences about what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
+
+PARTS = {"training": "train2017", "validation": "val2017"}
+
+
+@dataclass(frozen=True)
+class CocoPicture:
+    """A row of "images": its number, the name of its file, and its size as (height, width)."""
+
+    id: int
+    file: str
+    size: tuple[int, int]
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds. Raises ValueError, naming it, if it is missing, cut off or no JSON."""
+    try:
+        return json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"there is no {file}") from None
+    except OSError as error:
+        raise ValueError(f"cannot open {file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON, or cut off: {error}") from None
+
+
+def read_annotations(file: Path, *needed: str) -> dict[str, list[dict]]:
+    """The lists of a COCO annotation file, each of dictionaries. Raises ValueError, naming the file."""
+    content = read_json(file)
+    lists = {}
+    for key in needed:
+        rows = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f'{file} is no COCO annotation file: it has no list "{key}"')
+        lists[key] = rows
+    return lists
+
+
+def field(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], what: str) -> Any:
+    """An entry of a row, checked to be of a kind. Raises ValueError, beginning with `what`."""
+    value = row.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = {int: "a whole number", str: "text", list: "a list"}
+        raise ValueError(f'{what} has no "{key}" that is {names.get(kind, "a number")}')
+    return value
+
+
+def file_name(row: Mapping[str, Any], what: str) -> str:
+    """The "file_name" of a row, checked not to lead out of a folder. Raises ValueError, beginning with `what`."""
+    name = field(row, "file_name", str, what)
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise ValueError(f"{what} has the file name {name!r}, which is no name of a file in a folder")
+    return name
+
+
+def read_pictures(rows: Iterable[Mapping[str, Any]], file: Path) -> dict[int, CocoPicture]:
+    """The pictures of "images" by their numbers. Raises ValueError, naming the file."""
+    pictures: dict[int, CocoPicture] = {}
+    names: set[str] = set()
+    for row in rows:
+        number = field(row, "id", int, f"{file}: a picture")
+        what = f"{file}: picture {number}"
+        name = file_name(row, what)
+        size = field(row, "height", int, what), field(row, "width", int, what)
+        if number in pictures:
+            raise ValueError(f"{what} stands there twice")
+        if Path(name).stem in names:
+            raise ValueError(f"{what} has the name {name}, as another picture does")
+        names.add(Path(name).stem)
+        pictures[number] = CocoPicture(number, name, size)
+    return pictures
+
+
+def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: LabelSet) -> LabelSet:
+    """The classes of an annotation file, in its order: the published ones, or a person's own.
+
+    A category is a thing unless it says "isthing": 0. Raises ValueError, naming the file, where there are none, for one
+    without an id and a name, and for a name or an id twice.
+    """
+    if not rows:
+        raise ValueError(f"{file} names no categories")
+    ids = tuple(field(row, "id", int, f"{file}: a category") for row in rows)
+    names = tuple(field(row, "name", str, f"{file}: category {number}") for row, number in zip(rows, ids, strict=True))
+    if set(zip(names, ids, strict=True)) == set(zip(published.names, published.ids, strict=True)):
+        return published
+    check_names(names, str(file))
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"{file} has the same id for two categories")
+    palette = numbered_labels(len(names)).palette.copy()
+    for colour, row in zip(palette, rows, strict=True):
+        given = row.get("color")
+        if isinstance(given, list) and len(given) == 3 and all(isinstance(v, int) and 0 <= v < 256 for v in given):
+            colour[:] = given
+    return LabelSet(names, palette, tuple(row.get("isthing", 1) != 0 for row in rows), ids)
+
+
+def things_alone(labels: LabelSet) -> LabelSet:
+    """The things of a label set, in its order."""
+    things = np.flatnonzero(labels.things).tolist()
+    names = tuple(labels.names[index] for index in things)
+    ids = labels.ids and tuple(labels.ids[index] for index in things)
+    return LabelSet(names, labels.palette[things], (True,) * len(things), ids)
+
+
+def coco_labels(things: bool = False) -> LabelSet:
+    """COCO's 133 classes of panoptic segmentation, or its 80 things alone."""
+    labels = read_labels("coco_panoptic")
+    return things_alone(labels) if things else labels
+
+
+def check_files(folder: Path, names: Iterable[str], what: str) -> None:
+    """Raise ValueError if there is no such folder, or a file is not in it, naming the first; `what` it is."""
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    there = {file.name for file in folder.iterdir()}
+    if missing := next((name for name in names if name not in there), None):
+        raise ValueError(f"{folder / missing} is missing: {what}")
+
+
+def first_folder(*folders: Path) -> Path:
+    """The first of the folders that there is; where there is none, the first."""
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def picture_folder(root: Path, split: str) -> Path:
+    """Where a COCO folder holds its pictures."""
+    return first_folder(root / PARTS[split], root / "images" / PARTS[split])

@@ -1,0 +1,177 @@
+"""COCO instances as they are published: one JSON file with the outlines of every thing in the pictures of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_seg.data.coco.annotations import (
+    PARTS,
+    CocoPicture,
+    check_files,
+    coco_labels,
+    field,
+    picture_folder,
+    read_annotations,
+    read_categories,
+    read_pictures,
+    things_alone,
+)
+from ms_seg.data.coco.rle import decode_mask
+from ms_seg.data.picture import read_picture
+from ms_seg.label_sets import LabelSet
+
+_FURTHEST = 1e5  # pixels from the corner of a picture: outlines may lead a little beyond its borders
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One annotated thing. label: its class as an index. box: x, y, width, height. area: in pixels, of its outline.
+
+    segmentation: polygons, or run lengths, as COCO writes them. iscrowd: it stands for a group nobody told apart.
+    """
+
+    label: int
+    box: tuple[float, float, float, float]
+    area: float
+    iscrowd: bool
+    segmentation: Any
+
+
+@dataclass(frozen=True, eq=False)
+class CocoInstance:
+    """A split of COCO's instances, in the order of its images: every picture, annotated or not.
+
+    file: the JSON file. pictures: the folder of the pictures. images: their rows. things: those of each picture.
+    """
+
+    file: Path
+    pictures: Path | None
+    images: tuple[CocoPicture, ...]
+    things: tuple[tuple[Thing, ...], ...]
+    label_set: LabelSet
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return Path(self.images[index].file).stem
+
+    def image_id(self, index: int) -> int:
+        """COCO's number of the picture."""
+        return self.images[index].id
+
+    def picture(self, index: int) -> np.ndarray:
+        """RGB, (H, W, 3) uint8. Raises ValueError, naming the file."""
+        if self.pictures is None:
+            raise ValueError(f"the pictures of {self.file} are not there")
+        path = self.pictures / self.images[index].file
+        picture, (height, width) = read_picture(path), self.images[index].size
+        if picture.shape[:2] != (height, width):
+            raise ValueError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, but {self.file} says {width}x{height}")
+        return picture
+
+    def masks(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """What a model of masks is to find: class indices (K,) int32 and masks (K, H, W) bool; crowds are left out.
+
+        Raises ValueError, naming the file and the picture.
+        """
+        from pycocotools import mask
+
+        image = self.images[index]
+        things = [thing for thing in self.things[index] if not thing.iscrowd]
+        masks = np.zeros((len(things), *image.size), bool)
+        for place, thing in zip(masks, things, strict=True):
+            try:
+                place[:] = mask.decode(run_lengths(thing.segmentation, image.size))
+            except ValueError as error:
+                raise ValueError(f"{self.file}: picture {image.id}: {error}") from None
+        return np.array([thing.label for thing in things], np.int32), masks
+
+    def paths(self, index: int) -> tuple[Path, ...]:
+        """The files that a picture and its things are read from."""
+        picture = () if self.pictures is None else (self.pictures / self.images[index].file,)
+        return *picture, self.file
+
+
+def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> CocoInstance:
+    """COCO's instances from `root`: annotations/instances_val2017.json, and the pictures in val2017 or images/val2017;
+    train2017 for training.
+
+    with_pictures: False where the things are wanted, and the pictures may not be there.
+
+    Raises ValueError, naming the file, for a JSON file that is not as published, one that annotates nothing, and where
+    a picture is missing.
+    """
+    file = root / "annotations" / f"instances_{PARTS[split]}.json"
+    content = read_annotations(file, "images", "annotations", "categories")
+    labels = things_alone(read_categories(content["categories"], file, coco_labels(things=True)))
+    if not content["annotations"]:
+        raise ValueError(f'{file} annotates no picture: its "annotations" are empty')
+    pictures = read_pictures(content["images"], file)
+    things: dict[int, list[Thing]] = {number: [] for number in pictures}
+    classes = {number: index for index, number in enumerate(labels.numbers)}
+    for row in content["annotations"]:
+        number = field(row, "image_id", int, f"{file}: an annotation")
+        if number not in pictures:
+            raise ValueError(f"{file} annotates picture {number}, which is not among its images")
+        things[number].append(_thing(row, classes, f"{file}: picture {number}"))
+    where = picture_folder(root, split)
+    if with_pictures or where.is_dir():
+        check_files(where, (picture.file for picture in pictures.values()), f"{file} names the picture")
+    else:
+        where = None
+    return CocoInstance(file, where, tuple(pictures.values()), tuple(map(tuple, things.values())), labels)
+
+
+def run_lengths(outline: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """The mask of an outline in a picture of (height, width), in COCO's compressed run lengths, counts as bytes.
+
+    outline: polygons, or run lengths, as a JSON file has them.
+
+    Raises ValueError for what is no outline within the picture: pycocotools would take its word for everything.
+    """
+    from pycocotools import mask  # imported late: most commands do without
+
+    height, width = size
+    if isinstance(outline, list):
+        for polygon in outline:
+            _check_polygon(polygon)
+        return mask.merge(mask.frPyObjects(outline, height, width))
+    counts, own = outline.get("counts"), outline.get("size")
+    if own != [height, width]:
+        raise ValueError(f"run lengths of {own} do not fit a picture of {[height, width]}")
+    if isinstance(counts, str):
+        decode_mask(outline)  # for what it raises
+        return {"size": own, "counts": counts.encode()}
+    if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise ValueError("run lengths are whole numbers or text")
+    if sum(counts) != height * width:
+        raise ValueError(f"the run lengths do not fill a mask of {height}x{width}")
+    return mask.frPyObjects(outline, height, width)
+
+
+def _check_polygon(polygon: Any) -> None:
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        raise ValueError("an outline is no polygon of at least three corners")
+    if not all(isinstance(number, (int, float)) and abs(number) <= _FURTHEST for number in polygon):
+        raise ValueError("an outline has a corner that is no place in a picture")
+
+
+def _thing(row: Mapping[str, Any], classes: Mapping[int, int], what: str) -> Thing:
+    category = field(row, "category_id", int, what)
+    if category not in classes:
+        raise ValueError(f"{what} has a thing of the unknown category {category}")
+    box = field(row, "bbox", list, what)
+    if len(box) != 4 or not all(isinstance(side, (int, float)) and np.isfinite(side) for side in box):
+        raise ValueError(f"{what} has a box that is not x, y, width and height: {box}")
+    outline = row.get("segmentation")
+    if not isinstance(outline, (list, dict)) or not outline:
+        raise ValueError(f"{what} has a thing without an outline")
+    return Thing(
+        classes[category], tuple(box), field(row, "area", (int, float), what), bool(row.get("iscrowd")), outline
+    )

@@ -1,0 +1,184 @@
+"""COCO panoptic as it is published: a JSON file of segments, and a PNG of their ids for each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms_seg.data.coco.annotations import (
+    PARTS,
+    check_files,
+    coco_labels,
+    field,
+    file_name,
+    first_folder,
+    picture_folder,
+    read_annotations,
+    read_categories,
+    read_pictures,
+)
+from ms_seg.data.panoptic import MOST_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
+from ms_seg.data.picture import MOST_PIXELS, read_picture
+from ms_seg.label_sets import LabelSet
+
+_COLUMNS = np.dtype([("id", np.int32), ("label", np.int16), ("iscrowd", np.bool_), ("area", np.float64)])
+_UNSTATED = -1.0  # the area of a segment whose annotation says none
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentTable:
+    """The segments of all annotations of a file, packed: COCO's training pictures have 1.3 million.
+
+    maps: names of the PNG files. pictures: the number of each one's picture. starts: (N + 1,), where the segments of
+    each begin in `rows`, which are _COLUMNS.
+    """
+
+    file: Path
+    maps: tuple[str, ...]
+    pictures: tuple[int, ...]
+    starts: np.ndarray
+    rows: np.ndarray
+
+    def read(self, index: int, folder: Path) -> PanopticMap:
+        """A map, checked to hold the segments that the JSON file says. Raises ValueError, naming the file."""
+        path = folder / self.maps[index]
+        ids = read_ids(path)
+        rows = self.rows[self.starts[index] : self.starts[index + 1]]
+        known = rows["id"].tolist()
+        try:
+            areas = np.bincount(renumbered(ids, known).ravel(), minlength=len(known) + 1)[1:]
+        except ValueError as error:
+            raise ValueError(f"{path}: {error} in {self.file}") from None
+        if not areas.all():
+            raise ValueError(f"{path} has no pixel of segment {known[areas.argmin()]}, which {self.file} names")
+        stated = np.where(rows["area"] == _UNSTATED, areas, rows["area"])
+        columns = zip(known, rows["label"].tolist(), rows["iscrowd"].tolist(), stated.tolist(), strict=True)
+        return PanopticMap(ids, tuple(Segment(*column) for column in columns))
+
+
+@dataclass(frozen=True, eq=False)
+class CocoPanoptic:
+    """A split of COCO panoptic, in the order of its annotations; a `PanopticDataset`.
+
+    folder: of the PNG files. pictures: the folder of the pictures, or None where they are not wanted. files: names of
+    the pictures' files. sizes: (height, width) of each, as the JSON file says.
+    """
+
+    table: SegmentTable
+    folder: Path
+    pictures: Path | None
+    files: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    label_set: LabelSet
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return Path(self.files[index]).stem
+
+    def image_id(self, index: int) -> int:
+        """COCO's number of the picture."""
+        return self.table.pictures[index]
+
+    @property
+    def has_pictures(self) -> bool:
+        return self.pictures is not None
+
+    def picture(self, index: int) -> np.ndarray:
+        if self.pictures is None:
+            raise ValueError(f"the pictures of {self.table.file} are not there")
+        path = self.pictures / self.files[index]
+        picture = read_picture(path)
+        self._check_size(path, picture, index)
+        return picture
+
+    def panoptic(self, index: int) -> PanopticMap:
+        panoptic = self.table.read(index, self.folder)
+        self._check_size(self.folder / self.table.maps[index], panoptic.ids, index)
+        return panoptic
+
+    def paths(self, index: int) -> tuple[Path, ...]:
+        """The files that a picture and its segments are read from."""
+        picture = () if self.pictures is None else (self.pictures / self.files[index],)
+        return *picture, self.folder / self.table.maps[index], self.table.file
+
+    def _check_size(self, path: Path, array: np.ndarray, index: int) -> None:
+        (height, width), (said_height, said_width) = array.shape[:2], self.sizes[index]
+        if (height, width) != (said_height, said_width):
+            raise ValueError(f"{path} is {width}x{height}, but {self.table.file} says {said_width}x{said_height}")
+
+
+def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> CocoPanoptic:
+    """COCO panoptic from `root`: annotations/panoptic_val2017.json, the PNG files in annotations/panoptic_val2017 or
+    panoptic_val2017, the pictures in val2017 or images/val2017; train2017 for training.
+
+    with_pictures: False where the segments are wanted, and the pictures may not be there.
+
+    Raises ValueError, naming the file, for a JSON file that is not as published, one that annotates no picture, and
+    where a picture or a PNG file is missing.
+    """
+    file = root / "annotations" / f"panoptic_{PARTS[split]}.json"
+    content = read_annotations(file, "images", "annotations", "categories")
+    labels = read_categories(content["categories"], file, coco_labels())
+    table = read_segments(content["annotations"], file, labels)
+    if not table.maps:
+        raise ValueError(f'{file} annotates no picture: its "annotations" are empty')
+    known = read_pictures(content["images"], file)
+    for number in table.pictures:
+        if number not in known:
+            raise ValueError(f"{file} annotates picture {number}, which is not among its images")
+    pictures = [known[number] for number in table.pictures]
+    folder = first_folder(file.with_suffix(""), root / file.stem)
+    check_files(folder, table.maps, f"{file} names it")
+    where = picture_folder(root, split)
+    files = tuple(picture.file for picture in pictures)
+    if with_pictures or where.is_dir():
+        check_files(where, files, f"{file} names the picture")
+    else:
+        where = None
+    return CocoPanoptic(table, folder, where, files, tuple(picture.size for picture in pictures), labels)
+
+
+def read_segments(annotations: Sequence[Mapping[str, Any]], file: Path, labels: LabelSet) -> SegmentTable:
+    """The "annotations" of a panoptic JSON file: of a dataset, or predictions.
+
+    Raises ValueError, naming the file, for a picture annotated twice, an unknown category, and segments whose ids are
+    not told apart.
+    """
+    classes = {number: index for index, number in enumerate(labels.numbers)}
+    maps: dict[int, str] = {}
+    starts, rows = [0], []
+    for annotation in annotations:
+        picture = field(annotation, "image_id", int, f"{file}: an annotation")
+        what = f"{file}: picture {picture}"
+        name = file_name(annotation, what)
+        if picture in maps:
+            raise ValueError(f"{what} is annotated twice")
+        maps[picture] = name
+        rows += _rows(field(annotation, "segments_info", list, what), classes, what)
+        if len({row[0] for row in rows[starts[-1] :]}) < len(rows) - starts[-1]:
+            raise ValueError(f"{what} has two segments of the same id")
+        starts.append(len(rows))
+    return SegmentTable(file, tuple(maps.values()), tuple(maps), np.array(starts), np.array(rows, _COLUMNS))
+
+
+def _rows(segments: Sequence[Any], classes: Mapping[int, int], what: str) -> Iterator[tuple]:
+    """One of _COLUMNS for each segment of an annotation."""
+    for segment in segments:
+        if not isinstance(segment, dict):
+            raise ValueError(f"{what} has a segment that is no dictionary")
+        number = field(segment, "id", int, f"{what}: a segment")
+        if not VOID < number < MOST_IDS:
+            raise ValueError(f"{what} has a segment {number}: ids are 1 to {MOST_IDS - 1}")
+        category = field(segment, "category_id", int, f"{what}: segment {number}")
+        if category not in classes:
+            raise ValueError(f"{what}: segment {number} is of the unknown category {category}")
+        area = field(segment, "area", (int, float), f"{what}: segment {number}") if "area" in segment else _UNSTATED
+        if not (0 <= area <= MOST_PIXELS or area == _UNSTATED):
+            raise ValueError(f"{what}: segment {number} has an area of {area} pixels")
+        yield number, classes[category], segment.get("iscrowd", 0) == 1, area

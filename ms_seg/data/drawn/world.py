@@ -1,0 +1,109 @@
+"""The drawn world as datasets: semantic, of forms or of phrases, and panoptic."""
+
+from __future__ import annotations
+
+import zlib
+from mmap import mmap
+from pathlib import Path
+
+import numpy as np
+
+from ms_seg.data.drawn.phrases import Phrases
+from ms_seg.data.drawn.scenes import SHAPES_LABELS, Scene, draw_scene
+from ms_seg.data.panoptic import VOID, PanopticMap, Segment
+
+_FIRST_SEED = {"training": 0, "validation": 1_000_000}  # of the drawn world
+_SCENES = {"training": 4000, "validation": 200}
+
+
+class DrawnWorld:
+    """Scenes of `ms_seg.data.drawn.scenes`; training and validation have seeds of their own.
+
+    A scene is drawn when it is first asked for. What is drawn stays in memory that processes forked from this one
+    share, `depth` bytes a pixel: to draw a scene takes longer than to train on it.
+
+    Args:
+        size: (height, width) of the pictures.
+        phrases: what its classes are, instead of the forms alone.
+        most: how many pictures it has at most.
+    """
+
+    depth = 4  # bytes a pixel: picture, label map
+
+    def __init__(
+        self, split: str, size: tuple[int, int] = (160, 160), phrases: Phrases | None = None, most: int | None = None
+    ):
+        self.split, self.size, self.phrases = split, size, phrases
+        self.label_set = phrases.label_set if phrases else SHAPES_LABELS
+        self._first, self._count = _FIRST_SEED[split], min(_SCENES[split], most or _SCENES[split])
+        self._row = self.depth * size[0] * size[1]
+        self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def name(self, index: int) -> str:
+        return f"scene_{self.seed(index):07}"
+
+    def seed(self, index: int) -> int:
+        return self._first + index
+
+    def scene(self, index: int) -> Scene:
+        """The whole truth: instances and their words too."""
+        return draw_scene(self.seed(index), self.size)
+
+    def first(self, count: int) -> DrawnWorld:
+        """The same world with its first pictures alone."""
+        return type(self)(self.split, self.size, self.phrases, count)
+
+    def picture(self, index: int) -> np.ndarray:
+        return self._bytes(index)[: 3 * self._row // self.depth].reshape(*self.size, 3)
+
+    def labels(self, index: int) -> np.ndarray:
+        return self.plane(index, 3)
+
+    def paths(self, index: int) -> tuple[Path, ...]:
+        return ()
+
+    def plane(self, index: int, number: int) -> np.ndarray:
+        """(H, W) uint8: of the maps that stay in memory, 3 is the first one behind the picture."""
+        return self._bytes(index).reshape(self.depth, *self.size)[number]
+
+    def planes(self, scene: Scene) -> list[np.ndarray]:
+        """What of a scene stays in memory, uint8."""
+        return [scene.picture, self.phrases.label_map(scene) if self.phrases else scene.label_map]
+
+    def _bytes(self, index: int) -> np.ndarray:
+        kept, checksum = self._drawn[index][: self._row], self._drawn[index][self._row :].view(np.uint32)
+        if zlib.crc32(kept) != checksum:  # not drawn yet, or another process is about to finish it
+            kept[:] = np.concatenate([plane.ravel() for plane in self.planes(self.scene(index))])
+            checksum[:] = zlib.crc32(kept)
+        return kept.copy()
+
+
+class DrawnPanoptic(DrawnWorld):
+    """The drawn world with its shapes as things and its grounds as stuff; see `DrawnWorld`.
+
+    A scene's shapes have the ids 1, 2, ... from the lowest to the top, its grounds the ids that follow.
+    """
+
+    depth = 5  # one more than the semantic one: the shapes' ids
+    has_pictures = True
+
+    def image_id(self, index: int) -> int:
+        return self.seed(index)
+
+    def panoptic(self, index: int) -> PanopticMap:
+        labels = self.plane(index, 3)
+        shapes = self.plane(index, 4).astype(np.int32)
+        grounds = np.unique(labels[shapes == VOID])
+        first = int(shapes.max()) + 1
+        ids = np.where(shapes, shapes, first + np.searchsorted(grounds, labels)).astype(np.int32)
+        classes = np.zeros(first + len(grounds), np.intp)
+        classes[ids] = labels
+        areas = np.bincount(ids.ravel())
+        segments = (Segment(number, int(classes[number]), False, int(areas[number])) for number in range(1, len(areas)))
+        return PanopticMap(ids, tuple(segments))
+
+    def planes(self, scene: Scene) -> list[np.ndarray]:
+        return [*super().planes(scene), scene.instance_map.astype(np.uint8)]

@@ -1,0 +1,167 @@
+"""The samples of a run, each known from the run's seed and the sample's position in the run alone.
+
+So the order of the pictures and what chance does to each are the same for any number of worker processes, devices and
+interruptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from ms_seg.data.augmentation import lang_seg, lsj, mmseg
+from ms_seg.data.augmentation.mmseg import Triple
+from ms_seg.data.panoptic import PanopticDataset
+from ms_seg.data.semantic import SemanticDataset
+from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
+from ms_seg.presets.recipe import Recipe
+
+_AUGMENT = {"mmseg": mmseg.augment, "lang_seg": lang_seg.augment}
+_PANOPTIC = "lsj"
+_SHUFFLING, _AUGMENTATION, _TURNS = 0, 1, 3  # what randomness is for: see `stream`
+LATEST = 2  # orders kept: the thread that reads ahead may be in the next one already
+
+
+class TrainingSamples:
+    """Position in the run -> an augmented sample. Position p belongs to step p // batch_size.
+
+    Every epoch goes through all pictures, in an order of its own.
+
+    Args:
+        dataset: its pictures and labels; what is wrong with a file is raised when it is read.
+        recipe: steps, batch_size, seed and the numbers of the augmentation.
+        mean, std: of the normalisation; those of the model.
+
+    Raises ValueError for an augmentation of another kind of dataset.
+    """
+
+    columns: tuple[str, ...] = ("image", "labels")
+    augmentations: tuple[str, ...] = tuple(_AUGMENT)
+
+    def __init__(
+        self, dataset: SemanticDataset, recipe: Recipe, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD
+    ):
+        if recipe.augmentation not in self.augmentations:
+            known = " or ".join(self.augmentations)
+            raise ValueError(f"augmentation is {recipe.augmentation!r}: pictures of this kind of dataset take {known}")
+        self.dataset, self.recipe, self.mean, self.std = dataset, recipe, mean, std
+        self._order = EpochOrder(recipe.seed, len(dataset))
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch_size
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
+        """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
+        if not 0 <= position < len(self):
+            raise IndexError(f"position {position} is outside the run's {len(self)}")
+        return self.sample(self._order[position], position)
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
+        """The picture of an index, and its labels, augmented as it is at a position."""
+        rng = stream(self.recipe.seed, _AUGMENTATION, position)
+        picture, labels = self.dataset.picture(index), self.dataset.labels(index)
+        return _AUGMENT[self.recipe.augmentation](picture, labels, self.recipe, rng, self.mean, self.std)
+
+
+class PanopticSamples(TrainingSamples):
+    """The same of panoptic maps: an image (3, crop, crop) float32, its targets' classes (M,) int32, and whose each
+    pixel is (crop, crop) uint16; see `augmentation.lsj`.
+    """
+
+    columns = ("image", "labels", "targets")
+    augmentations = (_PANOPTIC,)
+    dataset: PanopticDataset
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
+        rng = stream(self.recipe.seed, _AUGMENTATION, position)
+        picture, panoptic = self.dataset.picture(index), self.dataset.panoptic(index)
+        labels = self.dataset.label_set
+        return lsj.augment(picture, panoptic, labels, self.recipe, rng, self.mean, self.std)
+
+
+class MixedSamples:
+    """Position in the run -> an augmented sample. Position p belongs to step p // batch_size, of one dataset.
+
+    Each dataset has its epochs as in `TrainingSamples`, whose samples these are where there is one dataset.
+
+    Args:
+        datasets: at least one.
+        recipe, mean, std: as of `TrainingSamples`.
+    """
+
+    columns = TrainingSamples.columns
+
+    def __init__(self, datasets: Sequence[SemanticDataset], recipe: Recipe, mean: Triple, std: Triple):
+        self._batch_size = recipe.batch_size
+        self._samples = [TrainingSamples(dataset, recipe, mean, std) for dataset in datasets]
+        self._orders = [EpochOrder(recipe.seed, len(dataset), number) for number, dataset in enumerate(datasets)]
+        self._turns = Turns(recipe.seed, [-(-len(dataset) // recipe.batch_size) for dataset in datasets])
+
+    def __len__(self) -> int:
+        return len(self._samples[0])
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
+        """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
+        step, place = divmod(position, self._batch_size)
+        number, earlier = self._turns[step]
+        index = self._orders[number][earlier * self._batch_size + place]
+        return self._samples[number].sample(index, position)
+
+    def dataset_of(self, step: int) -> int:
+        """Which of the datasets a step's samples come from."""
+        return self._turns[step][0]
+
+
+class EpochOrder:
+    """Position in the run -> index of a picture, for `count` pictures; without an end.
+
+    dataset: its number among those of the run; each has orders of its own.
+    """
+
+    def __init__(self, seed: int, count: int, dataset: int = 0):
+        self._seed, self._count, self._key = seed, count, (dataset,) if dataset else ()
+        self._of_epoch = lru_cache(LATEST)(self._permutation)
+
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, self._count)
+        return int(self._of_epoch(epoch)[place])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return stream(self._seed, _SHUFFLING, epoch, *self._key).permutation(self._count)
+
+
+class Turns:
+    """Step -> the number of the dataset whose turn it is, and how many turns it had before.
+
+    A round is as many steps as the datasets' epochs have together, in an order of its own: so each dataset has its part
+    in proportion to its size, neither by chance more nor less.
+
+    epochs: how many steps each dataset's epoch has.
+    """
+
+    def __init__(self, seed: int, epochs: Sequence[int]):
+        self._seed, self._epochs = seed, epochs
+        self._of_round = lru_cache(LATEST)(self._turns)
+
+    def __getitem__(self, step: int) -> tuple[int, int]:
+        round_, place = divmod(step, sum(self._epochs))
+        numbers, earlier = self._of_round(round_)
+        return int(numbers[place]), int(earlier[place])
+
+    def _turns(self, round_: int) -> tuple[np.ndarray, np.ndarray]:
+        numbers = np.repeat(np.arange(len(self._epochs)), self._epochs)
+        numbers = stream(self._seed, _TURNS, round_).permutation(numbers)
+        earlier = np.empty_like(numbers)
+        for number, epoch in enumerate(self._epochs):
+            earlier[numbers == number] = round_ * epoch + np.arange(epoch)
+        return numbers, earlier
+
+
+def stream(seed: int, purpose: int, *numbers: int) -> np.random.RandomState:
+    """A stream of its own for each (seed, purpose, numbers); NumPy keeps RandomState's numbers for all versions.
+
+    purpose: 0 orders pictures, 1 augments them, 2 is for dropping inside the network, 3 takes turns between datasets.
+    """
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed, spawn_key=(purpose, *numbers))))

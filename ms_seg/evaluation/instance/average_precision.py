@@ -1,0 +1,105 @@
+"""Average precision of boxes and masks, by pycocotools' own COCOeval."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ms_seg.data.coco.instance import CocoInstance, run_lengths
+
+KINDS = {"box": "bbox", "mask": "segm"}  # our names and pycocotools'
+_FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")  # as COCOeval lists them
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One thing that was found. label: its class as an index. score: 0..1. box: x, y, width, height in pixels.
+
+    mask: COCO's compressed run lengths (size, counts as text), or None where a box is all there is.
+    """
+
+    label: int
+    score: float
+    box: tuple[float, float, float, float]
+    mask: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Precision:
+    """figures: AP over the IoUs .5 to .95, at .5, at .75, and of small (up to 32 x 32 pixels), medium (96 x 96) and
+    large things, 0..1, nan where there is no such thing. per_class: (C,) float64, AP over the IoUs, nan likewise."""
+
+    figures: dict[str, float]
+    per_class: np.ndarray
+
+
+def average_precision(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: str) -> Precision:
+    """Score what was found in each picture of a dataset.
+
+    kind: "box" or "mask". The size of a found thing is its box's or its mask's area, as mmdetection and detectron2
+    hand them to COCOeval; of at most 100 in a picture.
+
+    Raises ValueError for an outline of the dataset that cannot be read.
+    """
+    from pycocotools.coco import COCO  # imported late: most commands do without
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # they tell of each step
+        truth, guess = COCO(), COCO()
+        truth.dataset, guess.dataset = _truth(dataset, kind), _guess(dataset, found, kind)
+        truth.createIndex()
+        guess.createIndex()
+        evaluation = COCOeval(truth, guess, KINDS[kind])
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    figures = np.where(evaluation.stats[: len(_FIGURES)] < 0, np.nan, evaluation.stats[: len(_FIGURES)])
+    # (IoUs, recalls, classes in the order of their ids, sizes, most found): of all sizes, 100 found
+    curves = evaluation.eval["precision"][:, :, :, 0, -1]
+    by_id = [float(curve[curve > -1].mean()) if (curve > -1).any() else np.nan for curve in np.moveaxis(curves, 2, 0)]
+    order = np.argsort(dataset.label_set.numbers)
+    per_class = np.empty(len(order))
+    per_class[order] = by_id
+    return Precision(dict(zip(_FIGURES, figures.tolist(), strict=True)), per_class)
+
+
+def _truth(dataset: CocoInstance, kind: str) -> dict[str, list[dict]]:
+    ids, annotations = dataset.label_set.numbers, []
+    for image, things in zip(dataset.images, dataset.things, strict=True):
+        for thing in things:
+            row = {"id": len(annotations) + 1, "image_id": image.id, "category_id": ids[thing.label]}
+            row |= {"bbox": list(thing.box), "area": thing.area, "iscrowd": int(thing.iscrowd)}
+            if kind == "mask":
+                try:
+                    row["segmentation"] = run_lengths(thing.segmentation, image.size)
+                except ValueError as error:
+                    raise ValueError(f"{dataset.file}: picture {image.id}: {error}") from None
+            annotations.append(row)
+    return {**_rows(dataset), "annotations": annotations}
+
+
+def _guess(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: str) -> dict[str, list[dict]]:
+    from pycocotools import mask
+
+    ids, annotations = dataset.label_set.numbers, []
+    for image, detections in zip(dataset.images, found, strict=True):
+        for detection in detections:
+            row = {"id": len(annotations) + 1, "image_id": image.id, "category_id": ids[detection.label]}
+            row |= {"score": detection.score, "iscrowd": 0}
+            if kind == "mask":
+                packed = {**detection.mask, "counts": detection.mask["counts"].encode()}
+                row |= {"segmentation": packed, "area": int(mask.area(packed))}
+            else:
+                row |= {"bbox": list(detection.box), "area": detection.box[2] * detection.box[3]}
+            annotations.append(row)
+    return {**_rows(dataset), "annotations": annotations}
+
+
+def _rows(dataset: CocoInstance) -> dict[str, list[dict]]:
+    images = [{"id": image.id, "height": image.size[0], "width": image.size[1]} for image in dataset.images]
+    return {"images": images, "categories": [{"id": number} for number in dataset.label_set.numbers]}

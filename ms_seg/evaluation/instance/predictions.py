@@ -1,0 +1,131 @@
+"""Where found instances come from: a model that makes them, or COCO's JSON file of results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from convert.atomic import whole_file
+from ms_seg.data.coco.annotations import field, read_json
+from ms_seg.data.coco.instance import CocoInstance, run_lengths
+from ms_seg.evaluation.instance.average_precision import Detection
+
+if TYPE_CHECKING:
+    from ms_seg.answers.segments import InstanceAnswer
+    from ms_seg.evaluation.instance.tally import DetectionTally
+
+_RESULTS = "instances.json"
+
+
+class Detections(Protocol):
+    """What was found in each picture of a dataset, by the picture's index."""
+
+    def detections(self, index: int) -> Sequence[Detection]:
+        """Raises ValueError or RuntimeError in one sentence that names the picture or the file."""
+
+
+class ModelDetections:
+    """What a model finds.
+
+    Args:
+        segment: a picture, RGB (H, W, 3) uint8, -> its instance answer.
+        dataset: its pictures are segmented.
+        folder: if given, `finish` writes all that was found there, as COCO's file of results.
+    """
+
+    def __init__(self, segment: Callable[[Any], InstanceAnswer], dataset: CocoInstance, folder: Path | None = None):
+        self._segment, self._dataset, self._folder = segment, dataset, folder
+
+    def detections(self, index: int) -> list[Detection]:
+        picture = self._dataset.picture(index)
+        try:
+            answer = self._segment(picture)
+        except (ValueError, RuntimeError) as error:
+            raise type(error)(f"{self._dataset.name(index)}: {error}") from error
+        places = {name: place for place, name in enumerate(self._dataset.label_set.names)}
+        found = zip(answer.labels, answer.scores.tolist(), answer.segments, strict=True)
+        return [
+            Detection(places[name], score, tuple(map(float, row["bbox"])), row["segmentation"])
+            for name, score, row in found
+            if name in places
+        ]
+
+    def source(self, index: int) -> str:
+        return f"the answer to {self._dataset.name(index)}"
+
+    def finish(self, tally: DetectionTally) -> None:
+        """Write the JSON file, if there is a folder; for one process, when all pictures are done."""
+        if not self._folder:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        numbers = self._dataset.label_set.numbers
+        rows = [
+            {
+                "image_id": self._dataset.image_id(index),
+                "category_id": numbers[detection.label],
+                "score": detection.score,
+                "bbox": list(detection.box),
+                "segmentation": detection.mask,
+            }
+            for index, detections in enumerate(tally.found())
+            for detection in detections
+        ]
+        with whole_file(self._folder / _RESULTS) as draft:
+            draft.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+
+
+class SavedDetections:
+    """Predictions in COCO's form: a JSON list of {image_id, category_id, score, bbox, segmentation}.
+
+    A picture may have none. Where an entry has no box, its mask's is taken. path: the file, or a folder that a model's
+    predictions were written to.
+
+    Raises ValueError, naming the file, when it is no such list, or names a picture or a category that there is not.
+    """
+
+    def __init__(self, path: Path, dataset: CocoInstance):
+        file = path / _RESULTS if path.is_dir() else path
+        rows = read_json(file)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{file} is no list of found instances, as COCO's results are")
+        self._file, self._dataset = file, dataset
+        self._classes = {number: index for index, number in enumerate(dataset.label_set.numbers)}
+        self._rows: dict[int, list[dict]] = {dataset.image_id(index): [] for index in range(len(dataset))}
+        for row in rows:
+            number = field(row, "image_id", int, f"{file}: an instance")
+            if number not in self._rows:
+                raise ValueError(f"{file} names picture {number}, which is not in the dataset: is it another split's?")
+            self._rows[number].append(row)
+
+    def detections(self, index: int) -> list[Detection]:
+        image = self._dataset.images[index]
+        what = f"{self._file}: an instance in picture {image.id}"
+        try:
+            return [self._read(row, image.size, what) for row in self._rows[image.id]]
+        except ValueError as error:
+            raise ValueError(str(error) if str(error).startswith(what) else f"{what}: {error}") from None
+
+    def source(self, index: int) -> str:
+        return str(self._file)
+
+    def _read(self, row: Mapping[str, Any], size: tuple[int, int], what: str) -> Detection:
+        from pycocotools import mask as coco_mask  # imported late: most commands do without
+
+        category = field(row, "category_id", int, what)
+        if category not in self._classes:
+            raise ValueError(f"{what} is of the unknown category {category}")
+        score = field(row, "score", (int, float), what)
+        outline, box = row.get("segmentation"), row.get("bbox")
+        if not isinstance(outline, (list, dict, type(None))):
+            raise ValueError(f"{what} has an outline that is neither polygons nor run lengths")
+        packed = run_lengths(outline, size) if outline else None
+        box = coco_mask.toBbox(packed).tolist() if packed and not box else box
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, (int, float)) for side in box):
+            raise ValueError(f"{what} has no box of x, y, width and height")
+        if not all(map(math.isfinite, [score, *box])):
+            raise ValueError(f"{what} has a score or a box that is not finite")
+        mask = {"size": list(size), "counts": packed["counts"].decode()} if packed else None
+        return Detection(self._classes[category], float(score), tuple(map(float, box)), mask)

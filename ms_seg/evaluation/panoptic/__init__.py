@@ -1,0 +1,1 @@
+"""PQ, SQ and RQ of panoptic maps."""

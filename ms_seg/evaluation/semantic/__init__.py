@@ -1,0 +1,1 @@
+"""aAcc, mIoU and mAcc of label maps."""

@@ -1,0 +1,101 @@
+"""From logits to a label for each pixel of the picture, resized as the reference resizes them.
+
+A picture of 12 megapixels has 8 GB of logits in 172 classes, so they are made a few rows at a time: bilinear resizing
+is separable, and the label of a pixel needs the logits of that pixel only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.postprocessing.resizing import Taps
+
+_BAND_BYTES = 4 << 20  # of logits at a time: what stays in the processor's cache is fastest
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What a network said of a picture, and how it comes back to the picture's size.
+
+    values: (C, h, w) float32 for the padded input of the network. geometry: as `network_input` returned it.
+    via_input: resize to the network's input first and then to the picture, as mmsegmentation does, instead of at once.
+    A padded input is always undone in two steps, since its padding is cut off in between.
+    """
+
+    values: np.ndarray
+    geometry: Geometry
+    via_input: bool
+
+    def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of the picture and their logits (rows, W, C) float32, from top to bottom; they may be overwritten."""
+        geometry = self.geometry
+        if not self.via_input and geometry.padded == geometry.resized:
+            geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
+        values = np.ascontiguousarray(self.values.transpose(1, 2, 0))  # (h, w, C): the classes of a pixel lie together
+        (input_height, input_width), (height, width) = geometry.resized, geometry.picture
+        input_rows = Taps.between(values.shape[0], geometry.padded[0])
+        input_columns = Taps.between(values.shape[1], geometry.padded[1]).part(slice(input_width))
+        picture_rows = Taps.between(input_height, height)
+        picture_columns = Taps.between(input_width, width)
+        step = max(1, _BAND_BYTES // (width * values.itemsize * values.shape[2]))
+        for start in range(0, height, step):
+            rows = slice(start, min(start + step, height))
+            top, bottom = picture_rows.lower[rows][0], picture_rows.upper[rows][-1] + 1
+            band = input_rows.part(slice(top, bottom)).apply(values, 0)
+            band = picture_rows.part(rows, first_source=top).apply(band, 0)
+            band = input_columns.apply(band, 1)
+            yield rows, band if input_width == width else picture_columns.apply(band, 1)
+
+    def probabilities(self) -> np.ndarray:
+        """The softmax over the classes at every pixel of the picture, (C, H, W) float32."""
+        probabilities = np.empty((len(self.values), *self.geometry.picture), np.float32)
+        for rows, band in self.bands():
+            softmax(band)
+            probabilities[:, rows] = band.transpose(2, 0, 1)
+        return probabilities
+
+
+def label_pixels(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable class of each pixel, and how probable each class is where it was chosen.
+
+    Returns: labels (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean softmax probability of
+        a class over the pixels it was chosen for, 0 for a class without pixels.
+    """
+    num_classes = len(logits.values)
+    labels = np.empty(logits.geometry.picture, np.int32)
+    probability_sums = np.zeros(num_classes)
+    for rows, band in logits.bands():
+        chosen = band.argmax(axis=2)
+        labels[rows] = chosen
+        band -= np.take_along_axis(band, chosen[..., None], axis=2)
+        probability = 1 / np.exp(band, out=band).sum(axis=2)
+        probability_sums += np.bincount(chosen.ravel(), probability.ravel(), num_classes)
+    counts = np.bincount(labels.ravel(), minlength=num_classes)
+    return labels, probability_sums / np.maximum(counts, 1)
+
+
+def label_by_mask(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+    """The mask of the second of two classes, resized as a picture: ModelScope's TextDrivenSeg.postprocess.
+
+    Returns: as `label_pixels`; but the scores are means over the pixels of the logits, which are of the input's size.
+    """
+    (height, width), size = logits.geometry.resized, logits.geometry.picture
+    margin = logits.values[1, :height, :width] - logits.values[0, :height, :width]
+    chosen = margin > 0
+    mask = Image.fromarray(np.where(chosen, 255, 0).astype(np.uint8))
+    labels = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128
+    probability = 1 / (1 + np.exp(-abs(margin.astype(np.float64))))
+    sums, areas = np.bincount(chosen.ravel(), probability.ravel(), 2), np.bincount(chosen.ravel(), minlength=2)
+    return labels.astype(np.int32), sums / np.maximum(areas, 1)
+
+
+def softmax(logits: np.ndarray) -> None:
+    """In place, over the last axis."""
+    logits -= logits.max(axis=-1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Losses, as the references compute them."""

@@ -1,0 +1,1 @@
+"""What is learned from a dataset: the loss, the batches, the validation."""

@@ -1,0 +1,177 @@
+"""What a checkpoint says of itself: written, read again, and refused where it makes no sense."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from convert import CheckpointError
+from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing
+from ms_seg.label_sets import LabelSet
+from ms_seg.presets import Preset, find_preset
+
+OWN = LabelSet(("cat", "größter Hund"), np.uint8([[255, 0, 16], [1, 2, 3]]))
+THINGS = replace(OWN, things=(True, False), ids=(3, 92))
+
+
+def own_preset() -> Preset:
+    changes = {"num_classes": 2, "label_set": OWN, "short_side": 48, "mean": (1.5, 2.0, 3.0), "norm_eps": 3e-7}
+    return find_preset("segformer_b0_ade20k").override(**changes)
+
+
+def test_what_is_described_is_read_again():
+    preset, notes = own_preset(), describe(own_preset())
+    assert noted_arithmetic(notes) == {"norm_eps": 3e-7, "conv_norm_eps": 1e-5}
+    assert find_preset("segformer_b0_ade20k_mmseg").override(**noted_preprocessing(notes)).preprocessing == (
+        preset.preprocessing
+    )
+    labels = noted_labels(notes, 2)
+    assert labels.names == OWN.names
+    assert np.array_equal(labels.palette, OWN.palette) and labels.palette.dtype == np.uint8
+
+
+def test_things_and_the_numbers_of_annotations_are_described():
+    notes = describe(find_preset("mask2former_r50_coco_panoptic").override(num_classes=2, label_set=THINGS))
+    labels = noted_labels(notes, 2)
+    assert (labels.names, labels.things, labels.ids) == (OWN.names, (True, False), (3, 92))
+    assert np.array_equal(labels.palette, OWN.palette)
+
+
+def test_a_spatial_block_is_described_where_there_is_one():
+    plain = find_preset("lseg_vitl16_ade20k")
+    block = {"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}
+    assert noted_arithmetic(describe(plain)) == {}
+    assert noted_arithmetic(describe(plain.override(**block))) == block
+
+
+def test_a_published_label_set_is_described_by_its_name():
+    notes = describe(find_preset("segformer_b0_cocostuff164k"))
+    assert notes["labels"] == '"cocostuff164k"'
+    assert noted_labels(notes, 172) == "cocostuff164k"
+
+
+def test_a_part_of_a_model_says_nothing_of_pictures_and_classes():
+    assert describe(own_preset(), "backbone").keys() == {"model", "arithmetic"}
+
+
+def test_a_file_without_notes_says_nothing():
+    assert (noted_arithmetic({}), noted_preprocessing({}), noted_labels({}, 3)) == ({}, {}, None)
+
+
+def test_labels_of_a_person_need_a_class_for_each_output():
+    with pytest.raises(ValueError, match="label_set has 2 classes, and the model 3"):
+        find_preset("segformer_b0_ade20k").override(num_classes=3, label_set=OWN)
+
+
+def refused(read, text: str, *arguments: object) -> str:
+    key = read.__name__.removeprefix("noted_")
+    with pytest.raises(CheckpointError) as error:
+        read({key: text}, *arguments)
+    sentence = str(error.value)
+    assert sentence.startswith(f"the checkpoint's note on its {key} cannot be used: ")
+    assert "\n" not in sentence and len(sentence) < 400
+    return sentence
+
+
+NO_TABLE = ["", "{", "[" * 100_000, "3", "[]", '"text"', "9" * 5000]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *NO_TABLE,
+        '{"norm_eps": "1e-5"}',
+        '{"norm_eps": true}',
+        '{"norm_eps": NaN}',
+        '{"norm_eps": 0}',
+        '{"norm_eps": 1}',
+        '{"norm_eps": -1e-5}',
+        '{"norm_eps": [1e-5]}',
+        '{"num_classes": 0.5}',
+        '{"head_block": 3}',
+        '{"activation": null}',
+        '{"block_depth": 0}',
+        '{"block_depth": 2.0}',
+        '{"block_depth": 1000000}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_arithmetic_that_is_none_is_refused(text: str):
+    refused(noted_arithmetic, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *NO_TABLE,
+        '{"short_side": 0}',
+        '{"short_side": -512}',
+        '{"short_side": 512.0}',
+        '{"short_side": true}',
+        '{"short_side": "512"}',
+        '{"long_side": 1000000000}',
+        '{"long_side": 1%s}' % ("0" * 400),
+        '{"pad_multiple": 0}',
+        '{"resize": "stretch"}',
+        '{"resize": null}',
+        '{"resize": "%s"}' % ("x" * 5000),
+        '{"mean": [1.0, 2.0]}',
+        '{"mean": [1.0, 2.0, "3.0"]}',
+        '{"mean": [1.0, 2.0, Infinity]}',
+        '{"mean": [1.0, 2.0, 1%s]}' % ("0" * 400),
+        '{"std": [1.0, 2.0, 0.0]}',
+        '{"std": 1.0}',
+        '{"logits_via_input": 1}',
+        '{"__doc__": "text"}',
+        '{"build": 1}',
+    ],
+    ids=lambda text: text[:30],
+)
+def test_preprocessing_that_is_none_is_refused(text: str):
+    refused(noted_preprocessing, text)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ({}, "neither a name nor a list"),
+        (3, "neither a name nor a list"),
+        ([], "neither a name nor a list"),
+        ("ade20", "there is no label set"),
+        ("../ade20k", "there is no label set"),
+        ("ade20k", "it has 150 classes, and the model 2"),
+        ([["cat", "#000000"]], "it has 1 classes, and the model 2"),
+        ([["cat", "#000000"]] * 3, "names the class 'cat' twice"),
+        (["cat", "dog"], "not a name and a colour"),
+        ([["cat"], ["dog"]], "not a name and a colour"),
+        ([["cat", "#000000"], [7, "#000000"]], "not a name and a colour"),
+        ([["cat", "#000000"], ["dog", 0]], "not a name and a colour"),
+        ([["cat", "#000000"], ["dog", "#000000", True, 1]], "not a name and a colour"),
+        ([["cat", "#000000", True], ["dog", "#000000", True]], "not a name and a colour"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", 1, 2]], "whether it is a thing"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", True, 2.0]], "the number of a class"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", True, -2]], "the number of a class"),
+        ([["cat", "#000000", True, 1], ["dog", "#000000", True, 1]], "the same number"),
+        ([["cat", "#000000"], ["dog", "black"]], "not written as #rrggbb"),
+        ([["cat", "#000000"], ["dog", "#00000"]], "not written as #rrggbb"),
+        ([["cat", "#000000"], ["dog", "#0000000"]], "not written as #rrggbb"),
+        ([["cat", "#000000"], ["", "#000000"]], "no name for class 1"),
+        ([["cat", "#000000"], [" ", "#000000"]], "no name for class 1"),
+        ([["cat", "#000000"], ["d" * 201, "#000000"]], "201 characters for class 1"),
+        ([["cat", "#000000"], ["d\x1b[2Jog", "#000000"]], "control characters"),
+        ([["cat", "#000000"], ["d\nog", "#000000"]], "control characters"),
+        ([["cat", "#000000"], ["d\ud800og", "#000000"]], "control characters"),
+        ([[f"class {i}", "#000000"] for i in range(50_000)], "characters"),
+    ],
+    ids=lambda value: str(value)[:40].encode("ascii", "replace").decode(),
+)
+def test_labels_that_are_none_are_refused(labels: object, problem: str):
+    assert problem in refused(noted_labels, json.dumps(labels), 2)
+
+
+@pytest.mark.parametrize("text", ["", "[[", "[" * 100_000], ids=len)
+def test_labels_that_cannot_be_read_are_refused(text: str):
+    assert "it is no JSON" in refused(noted_labels, text, 2)

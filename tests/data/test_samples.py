@@ -1,0 +1,102 @@
+"""Which picture comes when, and what chance does to it: known from the seed and the position alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
+from ms_seg.data.samples import EpochOrder, PanopticSamples, TrainingSamples
+from ms_seg.presets.recipe import Recipe
+
+RECIPE = Recipe(steps=100, batch_size=4, crop_size=48, short_side=64, long_side=256, seed=3)
+WORLD = DrawnWorld("validation", (64, 64))
+
+
+def test_every_epoch_goes_through_all_pictures_in_an_order_of_its_own():
+    order = EpochOrder(seed=1, count=50)
+    epochs = [[order[position] for position in range(50 * epoch, 50 * (epoch + 1))] for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert epochs[0] != list(range(50))
+
+
+def test_the_order_is_the_same_whatever_was_asked_before():
+    forwards, random_access = EpochOrder(1, 10), EpochOrder(1, 10)
+    expected = [forwards[position] for position in range(40)]
+    assert [random_access[position] for position in reversed(range(40))] == expected[::-1]
+
+
+def test_another_seed_is_another_order():
+    assert [EpochOrder(1, 50)[p] for p in range(50)] != [EpochOrder(2, 50)[p] for p in range(50)]
+
+
+def test_the_order_of_a_seed_stays_what_it_is():
+    """A run continued with a later version of NumPy or of this package must go on with the same pictures."""
+    order = EpochOrder(0, 8)
+    assert [order[position] for position in range(16)] == [1, 0, 6, 5, 7, 3, 4, 2, 1, 2, 3, 0, 6, 7, 4, 5]
+
+
+def test_a_sample_depends_on_its_position_alone():
+    samples, others = TrainingSamples(WORLD, RECIPE), TrainingSamples(WORLD, RECIPE)
+    others[399], others[17]
+    for position in (0, 17, 250):
+        for one, other in zip(samples[position], others[position], strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_the_same_picture_is_augmented_anew_in_the_next_epoch():
+    class OnePicture(DrawnWorld):
+        def __len__(self) -> int:
+            return 1
+
+    samples = TrainingSamples(OnePicture("validation", (64, 64)), RECIPE)
+    assert len({samples[position][0].tobytes() for position in range(8)}) == 8
+
+
+def test_another_seed_augments_otherwise():
+    class OnePicture(DrawnWorld):
+        def __len__(self) -> int:
+            return 1
+
+    world = OnePicture("validation", (64, 64))
+    one, other = (TrainingSamples(world, replace(RECIPE, seed=seed))[0][0] for seed in (1, 2))
+    assert not np.array_equal(one, other)
+
+
+def test_there_is_a_sample_for_every_place_of_the_run_and_no_more():
+    samples = TrainingSamples(WORLD, RECIPE)
+    assert len(samples) == 400
+    image, labels = samples[399]
+    assert (image.shape, image.dtype) == ((3, 48, 48), np.float32)
+    assert (labels.shape, labels.dtype) == ((48, 48), np.int32)
+    for position in (400, -1):
+        with pytest.raises(IndexError, match=f"position {position} is outside the run's 400"):
+            samples[position]
+
+
+def test_the_models_own_normalisation_is_applied():
+    samples = TrainingSamples(WORLD, replace(RECIPE, photometric=False), mean=(0, 0, 0), std=(1, 1, 1))
+    image, labels = samples[0]
+    pixels = image[:, labels != 255]
+    assert np.array_equal(pixels, pixels.round()) and pixels.max() > 50
+
+
+def test_panoptic_samples_depend_on_their_position_alone():
+    recipe = replace(RECIPE, augmentation="lsj", photometric=False, cat_max_ratio=1, most_targets=12)
+    world = DrawnPanoptic("validation", (64, 64))
+    samples, others = PanopticSamples(world, recipe), PanopticSamples(world, recipe)
+    others[399], others[17]
+    for position in (0, 17, 250):
+        assert [array.shape for array in samples[position]] == [(3, 48, 48), (12,), (48, 48)]
+        for one, other in zip(samples[position], others[position], strict=True):
+            assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("samples", "other"), [(TrainingSamples, "lsj"), (PanopticSamples, "mmseg")])
+def test_an_augmentation_for_other_labels_is_refused(samples, other):
+    recipe = replace(RECIPE, augmentation=other, photometric=False, cat_max_ratio=1)
+    with pytest.raises(ValueError, match=f"augmentation is '{other}': pictures of this kind of dataset take "):
+        samples(WORLD, recipe)

@@ -1,0 +1,105 @@
+"""Label sets: the published names, in the order of the networks' outputs, and their colours."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ms_seg.data.drawn.scenes import STUFF, THINGS
+from ms_seg.label_sets import numbered_labels, read_labels
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def test_ade20k_has_its_150_classes_in_order():
+    labels = read_labels("ade20k")
+    assert len(labels) == len(set(labels.names)) == 150
+    assert (labels.names[0], labels.names[7], labels.names[149]) == ("wall", "bed", "flag")
+    assert labels.palette[[0, 149]].tolist() == [[120, 120, 120], [92, 0, 255]]
+
+
+def test_cocostuff_has_80_things_then_91_stuff():
+    labels = read_labels("cocostuff164k")
+    assert len(labels) == len(set(labels.names)) == 171
+    assert (labels.names[0], labels.names[79], labels.names[80], labels.names[170]) == (
+        "person",
+        "toothbrush",
+        "banner",
+        "wood",
+    )
+    assert labels.palette[[0, 170]].tolist() == [[0, 192, 64], [64, 64, 0]]
+
+
+def test_coco_panoptic_has_80_things_then_53_stuff_under_cocos_numbers():
+    labels = read_labels("coco_panoptic")
+    assert len(labels) == len(set(labels.names)) == len(set(labels.ids)) == 133
+    assert labels.things == (True,) * 80 + (False,) * 53
+    assert list(labels.ids) == sorted(labels.ids[:80]) + sorted(labels.ids[80:])
+    for index, expected in {
+        0: ("person", 1),
+        79: ("toothbrush", 90),
+        80: ("banner", 92),
+        132: ("rug-merged", 200),
+    }.items():
+        assert (labels.names[index], labels.ids[index]) == expected
+    assert labels.palette[[0, 80]].tolist() == [[220, 20, 60], [255, 255, 128]]
+
+
+def test_the_forms_of_the_drawn_world_are_things_and_its_grounds_stuff():
+    labels = read_labels("shapes")
+    assert dict(zip(labels.names, labels.things, strict=True)) == {name: name in THINGS for name in THINGS + STUFF}
+    assert labels.ids is None
+
+
+def test_a_label_set_without_things_says_so():
+    assert read_labels("ade20k").things is None
+    assert read_labels("ade20k").ids is None
+
+
+def test_lang_seg_has_words_of_its_own_for_ade20ks_classes():
+    labels, published = read_labels("ade20k_lang_seg"), read_labels("ade20k")
+    assert np.array_equal(labels.palette, published.palette)
+    other = {ours: theirs for ours, theirs in zip(published.names, labels.names, strict=True) if ours != theirs}
+    assert len(other) == 15
+    assert (other["chest of drawers"], other["traffic light"], other["crt screen"]) == ("chest", "traffic", "crt")
+    assert [index for index, name in enumerate(labels.names) if name == "screen"] == [58, 130]
+
+
+def test_lang_segs_words_are_those_of_its_file():
+    file = SHARED / "lang_seg/label_files/ade20k_objectInfo150.txt"
+    if not file.is_file():
+        pytest.skip("lang-seg's label file is not there")
+    rows = file.read_text().splitlines()[1:]
+    assert read_labels("ade20k_lang_seg").names == tuple(row.split(",")[-1].split(";")[0] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["ade20k", "ade20k_lang_seg", "coco_panoptic", "cocostuff164k", "shapes"])
+def test_every_class_has_a_colour(name):
+    labels = read_labels(name)
+    assert labels.palette.shape == (len(labels.names), 3)
+    assert labels.palette.dtype == np.uint8
+
+
+def test_a_palette_cannot_be_changed_for_the_next_caller():
+    with pytest.raises(ValueError, match="read-only"):
+        read_labels("ade20k").palette[0] = 0
+
+
+@pytest.mark.parametrize("name", ["ade", "../labels", ""])
+def test_an_unknown_label_set_names_those_there_are(name):
+    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, coco_panoptic, "):
+        read_labels(name)
+
+
+def test_classes_without_names_are_numbered_in_distinct_colours():
+    labels = numbered_labels(300)
+    assert labels.names[:2] == ("class 0", "class 1")
+    assert len({tuple(colour) for colour in labels.palette.tolist()}) == 300
+    assert np.abs(np.diff(labels.palette.astype(int), axis=0)).sum(axis=1).min() > 100
+
+
+def test_data_and_metrics_do_not_import_mindspore():
+    code = "import sys, ms_seg.label_sets, ms_seg.evaluation.semantic.confusion; sys.exit('mindspore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
