@@ -15,6 +15,7 @@ from convert.atomic import whole_file
 from convert.ending import exit_code
 from convert.plan import Plan, Source, find_layout, recognise
 from convert.progress import progress_bar
+from convert.reading import Checkpoint
 from convert.writing import write_checkpoint
 from ms_seg.commands.override import add_override
 
@@ -31,12 +32,12 @@ def convert(options: argparse.Namespace) -> None:
     """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
     _check_target(options.target, options.source, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
     with open_checkpoint(options.source) as tensors:
-        source = recognise(tensors)
         if options.to:
+            source = recognise(tensors)
             model, metadata = f"{source.layout.system} for {options.to}", {}
             plan = source.plan_back(find_layout(options.to, source.layout.system))
         else:
-            model, metadata, plan = _plan_forward(source, tensors.metadata, options)
+            source, model, metadata, plan = _plan_forward(tensors, options)
         report = _report(options.source, tensors.container, model, source, plan)
         print(_summary(report))
         if options.report:
@@ -60,17 +61,14 @@ def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
         raise ValueError(f"{target} is the source itself: choose another name")
 
 
-def _plan_forward(
-    source: Source, metadata: dict[str, str], options: argparse.Namespace
-) -> tuple[str, dict[str, str], Plan]:
-    """What the file becomes, what the written file says of itself, and the plan."""
-    from ms_seg.checkpoints.loading import identify, outline, plan_for, shapes_of
+def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Source, str, dict[str, str], Plan]:
+    """What the file holds, what it becomes, what the written file says of itself, and the plan."""
+    from ms_seg.checkpoints.loading import match
     from ms_seg.checkpoints.metadata import describe
 
-    preset = identify(source, metadata, options.model or "auto", dict(options.override))
-    plan = plan_for(source, preset, shapes_of(outline(preset)))
-    part = source.layout.covers.rstrip(".")
-    return f"{part} of {preset.name}" if part else preset.name, describe(preset, part), plan
+    found = match(tensors, options.model or "auto", dict(options.override))
+    model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
+    return found.source, model, describe(found.preset, found.part), found.plan
 
 
 def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:

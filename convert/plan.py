@@ -91,7 +91,40 @@ class Source:
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        return ARGUMENTS_FROM_SHAPES[self.layout.system](self.plan(None).shapes)
+        found = ARGUMENTS_FROM_SHAPES[self.layout.system](self.plan(None).shapes)
+        own = (
+            "num_classes",
+            "head_width",
+            "level_norm",
+            "embed_dim",
+            "features",
+            "text_width",
+            "text_layers",
+            "vocabulary",
+            "head_block",
+            "queries",
+            "width",
+            "pixel_layers",
+            "pixel_hidden",
+            "query_layers",
+            "query_hidden",
+        )
+        return {k: v for k, v in found.items() if k in own}
+
+    @cached_property
+    def backbone(self):
+        f = ARGUMENTS_FROM_SHAPES[self.layout.system](self.plan(None).shapes)
+        if "window" in f:
+            return "swin", {k: f[k] for k in ("channels", "depths", "heads", "window")}
+        if "resnet_depths" in f:
+            return "resnet", {"depths": f["resnet_depths"]}
+        if "mit_depths" in f:
+            return "mit", {"depths": f["mit_depths"], "embed_dims": f["mit_channels"]}
+        if "embed_dims" in f:
+            return "mit", {"depths": f["depths"], "embed_dims": f["embed_dims"]}
+        if "patch" in f:
+            return "vit", {k: f[k] for k in ("channels", "depth", "patch", "grid", "map_channels") if k in f}
+        return None
 
     def plan(self, target: Mapping[str, Shape] | None) -> Plan:
         """The plan that carries this source to a model with these parameter names and shapes.

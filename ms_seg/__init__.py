@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ms_seg.presets import find_preset, list_models
 
 if TYPE_CHECKING:
-    from mindspore import nn
-
     from ms_seg.inference import Segmenter
+    from ms_seg.systems import Model
 
 __all__ = ["Segmenter", "create_model", "list_models"]
 __version__ = "0.1.0"
@@ -25,7 +24,7 @@ __version__ = "0.1.0"
 
 def create_model(
     name: str, checkpoint: str | os.PathLike[str] | None = None, *, fine_tune: bool = False, **overrides: Any
-) -> nn.Cell:
+) -> Model:
     """A model by its name, such as "segformer_b0_ade20k", with the weights of a checkpoint.
 
     Args:
@@ -36,10 +35,10 @@ def create_model(
         fine_tune: the model is to be trained on, for classes that need not be the checkpoint's. Where they are others
             (another number of them, or a label_set that differs from the one that the file records), the classifier is
             freshly initialised and a warning says so. Without it, a file of other classes does not fit the model.
-        overrides: fields of the preset, such as num_classes=21.
+        overrides: fields of the preset, such as num_classes=21 or backbone=("resnet", {"depths": (3, 4, 6, 3)}).
 
     Returns: a Cell from normalised images (N, 3, H, W) float32 to what the reference's forward returns, in inference
-        mode; its `preset` says what it is.
+        mode. Its `preset` says what it is, and its `checkpoint` which file its weights come from.
 
     Raises: ValueError for an unknown name or field; CheckpointError (a ValueError) for a file that cannot be read or
         does not fit the model, naming every tensor that is left over on either side.
@@ -50,7 +49,9 @@ def create_model(
         return load_model(name, checkpoint, overrides, fine_tune)
     if name == "auto":
         raise ValueError('name="auto" needs a checkpoint to infer the model from')
-    return find_preset(name).override(**overrides).build()
+    from ms_seg.systems import build  # imported late, as above: the table of models needs no MindSpore
+
+    return build(find_preset(name).override(**overrides))
 
 
 def __getattr__(name: str) -> Any:

@@ -128,13 +128,12 @@ def _start_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
     import mindspore as ms
 
     import ms_seg
-    from ms_seg.inference.execution import runner
+    from ms_seg.inference.execution import Runner
 
-    network, tensors = runner(ms_seg.create_model(name), "graph"), [ms.Tensor(array) for array in inputs]
+    network, tensors = Runner(ms_seg.create_model(name)), [ms.Tensor(array) for array in inputs]
 
     def run() -> list[np.ndarray]:
-        outputs = network(*tensors)
-        return [logits.asnumpy() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        return [logits.asnumpy() for logits in network(*tensors)]
 
     return run
 
@@ -152,13 +151,12 @@ def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
     os.environ.setdefault("GLOG_v", "3")
     import ms_seg
     from ms_seg.distributed import World
-    from ms_seg.presets.recipe import recipe_for
     from ms_seg.training.losses.cross_entropy import SemanticLoss
     from ms_seg.training.losses.masks import MaskLoss
     from ms_seg.training.step import TrainStep
 
     (images,), model = inputs, ms_seg.create_model(name)
-    recipe = replace(recipe_for(model.preset), batch_size=len(images))
+    recipe = replace(model.preset.recipe, batch_size=len(images))
     queries = model.preset.system == "mask2former"
     loss = MaskLoss(model, recipe) if queries else SemanticLoss(model)
     step, truth = TrainStep(loss, recipe, World(0, 1, [])), _segments(images) if queries else (_labels(name, images),)
@@ -193,10 +191,8 @@ def _train_mmdet(name: str, inputs: Inputs) -> Callable[[], object]:
     import mask2former_reference
     import torch
 
-    from ms_seg.presets.recipe import recipe_for
-
     preset, (images,) = find_preset(name), inputs
-    model = mask2former_reference.build(preset, recipe_for(preset))
+    model = mask2former_reference.build(preset, preset.recipe)
     model.train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer, x = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05), torch.from_numpy(images)

@@ -20,7 +20,6 @@ from ms_seg.data.drawn.phrases import unseen_phrases
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.semantic import open_dataset
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
-from ms_seg.inference.words import by_names
 
 MODEL = "lseg_tiny_shapes"
 DATASETS = ("shapes_coloured", "shapes_patterned", "shapes")
@@ -31,7 +30,7 @@ def measure(checkpoint: Path) -> dict[str, float]:
     """mIoU over phrases of colours, by whether training shows them, and over the grounds, on held-out pictures."""
     scenes = open_dataset(DATASETS[0], None, "validation", words=True)
     assert isinstance(scenes, DrawnWorld)
-    segment = by_names(ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint)), scenes.label_set)
+    _, segment = ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint)).for_dataset(scenes)
     matrix = ConfusionMatrix(len(scenes.label_set))
     for index in range(len(scenes)):
         matrix.update(segment(scenes.picture(index)).label_map, scenes.labels(index))

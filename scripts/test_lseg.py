@@ -24,6 +24,7 @@ from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # no
 import ms_seg  # noqa: E402
 from convert.ending import exit_code  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
+from ms_seg.answers.semantic import Answer
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
 from ms_seg.data.augmentation.lang_seg import normalise  # noqa: E402
@@ -34,7 +35,6 @@ from ms_seg.distributed import World  # noqa: E402
 from ms_seg.evaluation.evaluator import evaluate  # noqa: E402
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix  # noqa: E402
 from ms_seg.evaluation.semantic.predictions import ModelPredictions, Remembered  # noqa: E402
-from ms_seg.inference import Answer  # noqa: E402
 from ms_seg.inference.multi_eval import CITYSCAPES_SCALES, MultiEval  # noqa: E402
 from ms_seg.label_sets import LabelSet  # noqa: E402
 from ms_seg.postprocessing.logits import Logits, label_pixels  # noqa: E402
@@ -69,10 +69,13 @@ def run(options: argparse.Namespace) -> None:
         multi = _load(name, options)
         draw(partial(multi, labels=multi.check_labels(options.label_src.split(","))), pictures)
         return
-    dataset = open_dataset(options.dataset, options.data_path, "validation", words=True)
-    from ms_seg.inference.words import by_names
+    dataset = open_dataset(options.dataset, options.data_path, "validation")
+    multi = _load(name, options)
+    dataset, words, translate = multi.segmenter.network.for_dataset(dataset, "semantic")
 
-    segment = by_names(_load(name, options), dataset.label_set)
+    def segment(picture: np.ndarray) -> Answer:
+        return translate(multi(picture, words))
+
     if options.eval:
         score(segment, dataset, options)
     else:
@@ -134,7 +137,7 @@ class MultiSegmenter:
     def __call__(self, picture: np.ndarray, labels: tuple[str, ...]) -> Answer:
         rule, size = self.segmenter.preset.preprocessing, picture.shape[:2]
         image = normalise(picture, rule.mean, rule.std)
-        total = self.look(image, partial(self.segmenter.run, words=labels))
+        total = self.look(image, lambda images: self.segmenter.network.compare(images, labels)[0][0])
         logits = Logits(total, Geometry(size, size, size), via_input=False)
         label_set = LabelSet(labels, palette(len(labels)))
         label_map, scores = label_pixels(logits)

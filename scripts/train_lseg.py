@@ -27,7 +27,6 @@ from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
 from ms_seg.data.semantic import DATASETS, open_dataset, root_of  # noqa: E402
 from ms_seg.presets import find_preset  # noqa: E402
-from ms_seg.presets.recipe import recipe_for  # noqa: E402
 
 RATE_OF = 16  # pictures at a time that --base_lr is meant for
 RUNS, DRY_RUN = Path("checkpoints"), "dry_run"
@@ -109,7 +108,7 @@ def _run_folder(options: argparse.Namespace, first: bool) -> tuple[Path, bool]:
 def _announce(options: argparse.Namespace, pictures: Sequence[int], resumed: Path | None) -> None:
     """The original's first lines."""
     preset = find_preset(MODELS[options.backbone])
-    rule, recipe = preset.preprocessing, recipe_for(preset)
+    rule, recipe = preset.preprocessing, preset.recipe
     mean, std = ([round(value / 255, 3) for value in part] for part in (rule.mean, rule.std))
     sizes = {"base_size": recipe.long_side, "crop_size": recipe.crop_size}
     print(f"** Use norm {mean}, {std} as the mean and std **")

@@ -19,7 +19,6 @@ from ms_seg.data.semantic import first_pictures, open_dataset
 from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
 from ms_seg.evaluation.panoptic.quality import PanopticQuality
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
-from ms_seg.inference.words import by_names
 from ms_seg.presets import ASSETS, find_preset
 from tests.toy_model import QUERY_PRESET, ColourQueries, StrongestChannel
 
@@ -231,7 +230,7 @@ class TestDemo:
     def test_its_words_are_told_apart_in_pairs_that_training_never_showed(self):
         scenes = first_pictures(open_dataset("shapes_coloured", None, "validation", words=True), 40)
         model = ms_seg.create_model(demo.WORDS_MODEL, find_preset(demo.WORDS_MODEL).embedded)
-        segment = by_names(ms_seg.Segmenter(model), scenes.label_set)
+        _, segment = ms_seg.Segmenter(model).for_dataset(scenes)
         matrix = ConfusionMatrix(len(scenes.label_set))
         for index in range(len(scenes)):
             matrix.update(segment(scenes.picture(index)).label_map, scenes.labels(index))

@@ -13,10 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A file may import from its own floor and from any floor below.
 FLOORS = (
     ("convert.reading", "ms_seg.cells", "ms_seg.label_sets"),
-    ("convert", "ms_seg.backbones", "ms_seg.text", "ms_seg.decoders"),
-    ("ms_seg.systems",),
-    ("ms_seg.presets", "ms_seg.distributed"),
-    ("ms_seg.data",),
+    ("convert", "ms_seg.presets", "ms_seg.distributed", "ms_seg.backbones", "ms_seg.text", "ms_seg.decoders"),
+    ("ms_seg.systems", "ms_seg.data"),
     ("ms_seg.postprocessing",),
     ("ms_seg.answers",),
     ("ms_seg.checkpoints", "ms_seg.inference"),
@@ -41,12 +39,10 @@ def floor_of(module: str) -> int:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Every module the file imports, in functions too; what it imports for type checkers alone is left out."""
+    """Every module the file imports, in functions and for type checkers too."""
     found = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -9,7 +9,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ms_seg.label_sets import LabelSet
-from ms_seg.presets import Preprocessing, Preset, find_preset
+from ms_seg.presets import TASKS, Preprocessing, Preset, find_preset
+from ms_seg.systems import Model
 from ms_seg.text import Tokenizer
 
 PRESET = replace(
@@ -20,7 +21,7 @@ PRESET = replace(
 )
 
 
-class StrongestChannel(nn.Cell):
+class StrongestChannel(Model):
     """Images (N, 3, H, W) -> their means over 4x4 pixels, (N, 3, H / 4, W / 4), as logits of red, green and blue."""
 
     def __init__(self, preset: Preset = PRESET):
@@ -35,12 +36,12 @@ class StrongestChannel(nn.Cell):
 WORD_PRESET = replace(
     PRESET,
     name="toy_words",
-    system="lseg",
+    output="words",
     preprocessing=replace(PRESET.preprocessing, pad_multiple=4),
 )
 
 
-class ColourWords(nn.Cell):
+class ColourWords(Model):
     """In LSeg's parts, a network that knows words by their first letter: r, g and b; any other means all colours.
 
     Images (N, 3, H, W) and tokens (K, 77) -> logits (N, K, H, W), how much of its word's colour a pixel has.
@@ -48,11 +49,14 @@ class ColourWords(nn.Cell):
 
     def __init__(self, tokenizer: Tokenizer, preset: Preset = WORD_PRESET):
         super().__init__()
-        self.preset, self.checkpoint = preset, None
+        self.preset = preset
         self.backbone = nn.AvgPool2d(kernel_size=2, stride=2)
         self.decoder = nn.Identity()
         self.text = _FirstLetter([int(tokenizer([letter])[0, 1]) for letter in ("rx", "gx", "bx")])
         self.word_pixel = _Product()
+
+    def pixels(self, images: Tensor) -> Tensor:
+        return self.decoder(self.backbone(images))
 
 
 class _FirstLetter(nn.Cell):
@@ -78,7 +82,8 @@ class _Product(nn.Cell):
 QUERY_PRESET = replace(
     PRESET,
     name="toy_queries",
-    system="mask2former",
+    output="queries",
+    tasks=TASKS,
     arguments={"num_classes": 3},
     label_set=LabelSet(
         ("red", "green", "blue"), np.uint8([[250, 0, 0], [0, 250, 0], [0, 0, 250]]), (True, True, False)
@@ -87,7 +92,7 @@ QUERY_PRESET = replace(
 )
 
 
-class ColourQueries(nn.Cell):
+class ColourQueries(Model):
     """Three queries, for red, green and blue, each where its colour channel is above 100; images as StrongestChannel.
 
     Images (N, 3, H, W) -> class logits (N, 3, 4) and mask logits (N, 3, H / 4, W / 4).
@@ -95,7 +100,7 @@ class ColourQueries(nn.Cell):
 
     def __init__(self, preset: Preset = QUERY_PRESET):
         super().__init__()
-        self.preset, self.checkpoint = preset, None
+        self.preset = preset
         self.pool = nn.AvgPool2d(kernel_size=4, stride=4)
         self.classes = Tensor(np.pad(9 * np.eye(3, dtype=np.float32), ((0, 0), (0, 1)))[None])
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,32 +21,30 @@ from ms_seg.data.preprocessing import Geometry
 from ms_seg.label_sets import LabelSet
 from ms_seg.postprocessing.logits import Logits
 
-if TYPE_CHECKING:
-    from mindspore import Tensor
-
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """What a model that takes words compared: features of unit length, whose products are the logits but for a factor.
 
-    pixels: a tensor (1, D, h, w); words: a tensor (K, D); neither of unit length yet. labels: the K words.
-    geometry: the sizes that the picture went through; the features cover the padded one.
+    words: the K words. geometry: the sizes that the picture went through; the features cover the padded one.
+    read_pixels, read_words: give the features of the pixels (D, h, w) and of the words (K, D) float32, neither of unit
+    length yet: they stay where they were computed until somebody asks.
     """
 
-    pixels: Tensor
-    words: Tensor
-    labels: tuple[str, ...]
+    words: tuple[str, ...]
     geometry: Geometry
+    read_pixels: Callable[[], np.ndarray]
+    read_words: Callable[[], np.ndarray]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """pixels (D, h, w) and words (K, D) float32 of unit length; labels (K,) of text; picture, resized and padded,
         each a (height, width)."""
-        pixels, words = self.pixels.asnumpy()[0], self.words.asnumpy()
+        pixels, words = self.read_pixels(), self.read_words()
         sizes = {key: np.array(value) for key, value in asdict(self.geometry).items()}
         return {
             "pixels": pixels / np.linalg.norm(pixels, axis=0),
             "words": words / np.linalg.norm(words, axis=1, keepdims=True),
-            "labels": np.array(self.labels),
+            "labels": np.array(self.words),
             **sizes,
         }
 

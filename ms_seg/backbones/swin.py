@@ -147,7 +147,9 @@ class SwinTransformer(nn.Cell):
     As mmdetection and detectron2's Mask2Former have it: no absolute positions, windows that never shrink.
     """
 
-    def __init__(self, channels: int, depths: Sequence[int], heads: Sequence[int], window: int, drop_path_rate: float):
+    def __init__(
+        self, channels: int, depths: Sequence[int], heads: Sequence[int], window: int, drop_path_rate: float = 0.0
+    ):
         super().__init__()
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
         starts = np.cumsum([0, *depths])

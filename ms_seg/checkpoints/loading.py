@@ -1,129 +1,149 @@
-"""From a checkpoint to a model: which preset a file holds, and its tensors in the model's parameters."""
+"""From a checkpoint to a model: which preset a file holds, and where each of its tensors goes."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from mindspore import Tensor, nn
+from mindspore.nn.utils import no_init_parameters
 
 from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
 from convert.plan import Plan, Source, recognise
+from convert.reading import Checkpoint
 from ms_seg.checkpoints.metadata import noted_arithmetic, noted_labels, noted_preprocessing
-from ms_seg.label_sets import labels_of
-from ms_seg.presets import Preset, find_preset, preset_for
+from ms_seg.label_sets import LabelSet, labels_of
+from ms_seg.presets import PRESETS, Preset, find_preset, preset_for
+from ms_seg.systems import Model, build
 
-if TYPE_CHECKING:
-    from mindspore import nn
+Shapes = Mapping[str, tuple[int, ...]]
 
-    from ms_seg.label_sets import LabelSet
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Match:
+    """A checkpoint and the model that it is for.
+
+    model: has its names and shapes, and no numbers yet. plan: from the file's tensors to the model's parameters. part:
+    what of the model the file holds, such as "backbone"; empty for all of it. fresh: parameters of the classifier that
+    are not taken from the file, and other_classes why not.
+    """
+
+    source: Source
+    preset: Preset
+    model: Model
+    plan: Plan
+    part: str
+    fresh: frozenset[str] = frozenset()
+    other_classes: str = ""
+
+
+def match(
+    tensors: Checkpoint, name: str = "auto", overrides: Mapping[str, Any] = _NOTHING, fine_tune: bool = False
+) -> Match:
+    """What an open checkpoint is for, by a model's name or, for "auto", by what the file holds.
+
+    Raises CheckpointError for a file of no known layout or of another system, and for metadata that cannot be used;
+    ValueError where the name, or what the file can be, is not clear. Whether all tensors fit, the plan says.
+    """
+    source = recognise(tensors)
+    preset = identify(source, tensors.metadata, name, overrides)
+    model = outline(preset)
+    shapes, fresh = shapes_of(model), frozenset[str]()
+    other_classes = _other_classes(source, tensors.metadata, preset) if fine_tune else ""
+    if other_classes:
+        shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
+    plan = source.plan(shapes)
+    plan = plan if plan.complete else replace(plan, hint=_hint(source, preset))
+    return Match(source, preset, model, plan, _part(source), fresh, other_classes)
 
 
 def load_model(
-    name: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any], fine_tune: bool = False
-) -> nn.Cell:
+    name: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any] = _NOTHING, fine_tune: bool = False
+) -> Model:
     """The model of that name, or of the file's own kind for "auto", with the file's weights. See `create_model`."""
-    from mindspore import Tensor
-
     with open_checkpoint(checkpoint) as tensors:
-        source = recognise(tensors)
-        part = source.layout.covers.rstrip(".")
-        if name == "auto" and part:
-            raise ValueError(f"{checkpoint} holds a {part} alone: name the model that it is meant for")
-        preset = identify(source, tensors.metadata, name, overrides)
-        model = outline(preset)
-        shapes, fresh = shapes_of(model), frozenset()
-        other_classes = _other_classes(source, tensors.metadata, preset) if fine_tune else ""
-        if other_classes:
-            shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
-        parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        plan = plan_for(source, preset, shapes)
-        if not plan.complete:
-            raise CheckpointError(f"{checkpoint}: {plan.explain()}")
-        for target, entry in plan.apply(tensors).items():
-            if target not in fresh:
-                parameters[target].set_data(Tensor(entry.numpy()))
-    model.init_parameters_data()  # whatever was not taken from the checkpoint
-    model.checkpoint = os.fspath(checkpoint)
+        found = match(tensors, name, overrides, fine_tune)
+        _take_over(found.model, found.plan, tensors, checkpoint, found.fresh)
+    found.model.init_parameters_data()  # whatever was not taken from the checkpoint
+    found.model.checkpoint = os.fspath(checkpoint)
     log = logging.getLogger("ms_seg")
-    if part:
-        log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, part)
-    if other_classes:
+    if found.part:
+        log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, found.part)
+    if found.other_classes:
         log.warning(
             "%s %s: the classifier (%s) is freshly initialised; everything else is taken over",
-            checkpoint, other_classes, ", ".join(sorted(fresh)),
+            checkpoint, found.other_classes, ", ".join(sorted(found.fresh)),
         )  # fmt: skip
-    return model
+    return found.model
 
 
-def fill(model: nn.Cell, checkpoint: str | os.PathLike[str]) -> None:
+def load_part(model: Model, checkpoint: str | os.PathLike[str]) -> None:
     """Put the weights of a file that holds a part of a model, such as a text transformer, into that part.
 
     Raises CheckpointError for a file that cannot be read, holds a whole model or does not fit.
     """
-    from mindspore import Tensor
-
     with open_checkpoint(checkpoint) as tensors:
         source = recognise(tensors)
-        part = source.layout.covers.rstrip(".")
+        part = _part(source)
         if not part:
-            raise CheckpointError(f"{checkpoint} holds a whole model, where one of a part can be added")
-        plan = source.plan(shapes_of(model))
-        if not plan.complete:
-            raise CheckpointError(f"{checkpoint}: {plan.explain()}")
-        parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-        for target, entry in plan.apply(tensors).items():
-            parameters[target].set_data(Tensor(entry.numpy()))
+            raise CheckpointError(
+                f"{checkpoint} must hold a part of a model, such as its backbone: it holds a whole one"
+            )
+        _check_part(source, model.preset)
+        _take_over(model, source.plan(shapes_of(model)), tensors, checkpoint)
     logging.getLogger("ms_seg").warning("%s fills the %s", checkpoint, part)
-
-
-def outline(preset: Preset) -> nn.Cell:
-    """The network without numbers in its parameters: drawing those of B5 only to overwrite them takes 5 s."""
-    from mindspore.nn.utils import no_init_parameters
-
-    with no_init_parameters():
-        return preset.build()
 
 
 def identify(
     source: Source,
     metadata: Mapping[str, str],
     name: str = "auto",
-    overrides: Mapping[str, Any] = MappingProxyType({}),
+    overrides: Mapping[str, Any] = _NOTHING,
 ) -> Preset:
     """The preset of a checkpoint with the arithmetic that its weights were trained in, and with these overrides.
 
     Keys and shapes tell the structure. The arithmetic that shapes cannot tell comes from the layout, or from what
-    `notes.describe` wrote into a file of ours, as do the preprocessing and the labels of a model that was trained here.
-    Raises ValueError when no published model has these shapes, CheckpointError for a model of another system than the
-    file's, and for notes that cannot be used.
+    `metadata.describe` wrote into a file of ours, as do the preprocessing and the labels of a model that was trained
+    here. Raises ValueError when no published model has these shapes or several have, CheckpointError for a model of
+    another system than the file's, and for metadata that cannot be used.
     """
+    native = source.layout.name == NATIVE
     arithmetic = source.layout.arithmetic or noted_arithmetic(metadata)
-    if name == "auto":
-        system = None if source.layout.covers else source.layout.system
-        preset = preset_for(system, source.arguments, metadata.get("model"))
-    else:
+    if name != "auto":
         preset = find_preset(name)
-        if preset.system != source.layout.system and not source.layout.covers:
+        if "backbone" in overrides:
+            preset = preset.override(backbone=overrides["backbone"])
+        _check_part(source, preset)
+        if not _part(source) and preset.system != source.layout.system:
             raise CheckpointError(f"the file holds {source.layout.title}: {preset.name} is a {preset.system}")
-    noted = {key: value for key, value in arithmetic.items() if key in preset.arguments}
-    if source.layout.name == NATIVE:
-        noted |= noted_preprocessing(metadata)
-    preset = preset.override(**{**noted, **overrides})
+    elif part := _part(source):
+        raise ValueError(f"the file holds a {part} alone: name the model that it is meant for")
+    elif native and metadata.get("model") in PRESETS:
+        preset = _own_preset(source, PRESETS[metadata["model"]], arithmetic)
+    else:
+        preset = preset_for(source.layout.system, source.backbone, source.arguments)
+    preset = _with_arithmetic(preset, source, arithmetic)
+    if native:
+        preset = preset.override(**noted_preprocessing(metadata))
+    preset = preset.override(**overrides)
     labels, outputs = _labels(source, metadata), source.arguments.get("num_classes")
-    if labels is None or "label_set" in overrides or preset.arguments.get("num_classes") != outputs:
+    if labels is None or "label_set" in overrides or preset.num_classes != outputs:
         return preset
     return preset.override(label_set=labels)
 
 
-def plan_for(source: Source, preset: Preset, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-    """The plan that carries a checkpoint to the model of this preset, which has these parameters."""
-    plan = source.plan(shapes)
-    return plan if plan.complete else replace(plan, hint=_hint(source, preset))
+def outline(preset: Preset) -> Model:
+    """The network without numbers in its parameters: drawing those of B5 only to overwrite them takes 5 s."""
+    with no_init_parameters():
+        return build(preset)
 
 
 def classifier_of(preset: Preset, num_classes: int) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
@@ -137,6 +157,59 @@ def shapes_of(model: nn.Cell) -> dict[str, tuple[int, ...]]:
     return {parameter.name: tuple(parameter.shape) for parameter in model.get_parameters()}
 
 
+def _take_over(
+    model: nn.Cell,
+    plan: Plan,
+    tensors: Checkpoint,
+    checkpoint: str | os.PathLike[str],
+    fresh: frozenset[str] = frozenset(),
+) -> None:
+    """Put a file's numbers into the parameters that its plan names, but those that are to be fresh."""
+    if not plan.complete:
+        raise CheckpointError(f"{checkpoint}: {plan.explain()}")
+    parameters = {parameter.name: parameter for parameter in model.get_parameters()}
+    for target, entry in plan.apply(tensors).items():
+        if target not in fresh:
+            parameters[target].set_data(Tensor(entry.numpy()))
+
+
+def _part(source: Source) -> str:
+    """What of a model a file holds, such as "backbone"; empty for all of it."""
+    return source.layout.covers.rstrip(".")
+
+
+def _check_part(source: Source, preset: Preset) -> None:
+    """Raise CheckpointError for a backbone that is not the model's."""
+    if _part(source) and source.backbone and source.backbone[0] != preset.backbone[0]:
+        raise CheckpointError(
+            f"the file holds {source.layout.title}: {preset.name} has the backbone {preset.backbone[0]}"
+        )
+
+
+def _own_preset(source: Source, row: Preset, arithmetic: Mapping[str, Any]) -> Preset:
+    """The row that a file of ours names, with the sizes that its shapes tell: any of them may have been overridden."""
+    if row.system != source.layout.system:
+        return preset_for(source.layout.system, source.backbone, source.arguments)
+    changes = {key: value for key, value in source.arguments.items() if row.arguments[key] != value}
+    if source.backbone:
+        kind, sizes = source.backbone
+        if kind != row.backbone[0]:
+            heads = {"heads": arithmetic["heads"]} if "heads" in arithmetic else {}
+            changes["backbone"] = (kind, {**heads, **sizes})
+        else:
+            changes |= {key: value for key, value in sizes.items() if row.backbone[1].get(key) != value}
+    return row.override(**changes)
+
+
+def _with_arithmetic(preset: Preset, source: Source, arithmetic: Mapping[str, Any]) -> Preset:
+    """The preset with what comes with the weights; of a backbone also what its row leaves at the default."""
+    preset = preset.override(**{key: value for key, value in arithmetic.items() if key in preset.sizes})
+    name, sizes = preset.backbone
+    if source.backbone and source.backbone[0] == name and source.layout.arithmetic:
+        return preset.override(backbone=(name, {**sizes, **source.layout.arithmetic}))
+    return preset
+
+
 def _labels(source: Source, metadata: Mapping[str, str]) -> str | LabelSet | None:
     """The classes that a file of ours says it tells apart; another's "labels" could be anything."""
     return noted_labels(metadata, source.arguments.get("num_classes")) if source.layout.name == NATIVE else None
@@ -146,7 +219,7 @@ def _hint(source: Source, preset: Preset) -> str:
     """What a person may have meant who named a model of other classes than the file's, or no spatial block for one."""
     if preset.arguments.get("head_block") == "none" and "word_pixel.block.conv.weight" in source.plan(None).shapes:
         return "The file has a spatial block and does not tell which: pass head_block=bottleneck or depthwise"
-    has, wants = (arguments.get("num_classes") for arguments in (source.arguments, preset.arguments))
+    has, wants = source.arguments.get("num_classes"), preset.num_classes
     if None in (has, wants) or has == wants:
         return ""
     return f"The file has {has} classes and {preset.name} {wants}: without a name the model is the file's own"
@@ -157,7 +230,7 @@ def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset) 
 
     A file without names of its own may be of these classes or not: the number of outputs is all there is to compare.
     """
-    has, wants = (arguments.get("num_classes") for arguments in (source.arguments, preset.arguments))
+    has, wants = source.arguments.get("num_classes"), preset.num_classes
     if has is None or wants is None:
         return ""
     if has != wants:

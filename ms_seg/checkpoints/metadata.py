@@ -1,7 +1,7 @@
 """What a checkpoint says of itself beside its tensors: texts that `describe` writes and the `noted_*` functions read.
 
     model          the preset's name
-    arithmetic     what shapes cannot tell: epsilons, {"norm_eps": 1e-06, ...}, and the spatial block of an LSeg
+    arithmetic     what shapes cannot tell, by the preset's names for it: epsilons, numbers of heads, the spatial block
     preprocessing  the fields of `Preprocessing`
     labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
                    from stuff [name, "#rrggbb", true for a thing, what annotations call it]
@@ -24,19 +24,18 @@ from convert.reading.entry import shown
 from ms_seg.label_sets import LabelSet, check_names, read_labels
 from ms_seg.presets import RESIZES, Preprocessing, Preset
 
-_LONGEST = 1 << 20  # characters of one text: 254 names of 200 characters take 60,000
-_LARGEST = 3e38  # of float32
-_EPSILON = "_eps"  # how the names of such arguments end
-_BLOCK = ("head_block", "activation")  # words; and a number:
-_DEPTH, _DEEPEST = "block_depth", 100
+_MAX_CHARACTERS = 1 << 20  # of one text: 254 names of 200 characters take 60,000
+_MAX_FLOAT = 3e38  # of float32
+_EPSILONS = ("norm_eps", "conv_norm_eps")
+_WORDS = ("head_block", "activation", "concat_order")
+_COUNTS = {"block_depth": 100, "heads": 1024, "text_heads": 1024, "decoder_heads": 1024, "points": 1024}  # at most
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_LARGEST_ID = 2**31 - 1
+_MAX_ID = 2**31 - 1
 
 
 def describe(preset: Preset, part: str = "") -> dict[str, str]:
     """What a file of this model says of itself; that of a part, such as a backbone, nothing of pictures and classes."""
-    kept = () if preset.arguments.get("head_block") == "none" else (*_BLOCK, _DEPTH)
-    arithmetic = {key: value for key, value in preset.arguments.items() if key.endswith(_EPSILON) or key in kept}
+    arithmetic = {key: preset.sizes[key] for key in preset.arithmetic if key in preset.sizes}
     notes = {"model": preset.name, "arithmetic": json.dumps(arithmetic)}
     if not part:
         notes["preprocessing"] = json.dumps(asdict(preset.preprocessing))
@@ -48,16 +47,17 @@ def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Constructor arguments that came with the weights; none where nothing is noted."""
     values = _read(metadata, "arithmetic", {})
     if not isinstance(values, dict):
-        raise _wrong("arithmetic", "it is no table")
+        raise _wrong("arithmetic", "it must be a table")
     for key, value in values.items():
-        if key in _BLOCK:
+        if key in _WORDS:
             if type(value) is not str:
-                raise _wrong("arithmetic", f"{shown(key)} is no name")
-        elif key == _DEPTH:
-            if type(value) is not int or not 1 <= value <= _DEEPEST:
-                raise _wrong("arithmetic", f"{shown(key)} is no number from 1 to {_DEEPEST}")
-        elif not key.endswith(_EPSILON) or not _is_number(value) or not 0 < value < 1:
-            raise _wrong("arithmetic", f"{shown(key)} is no epsilon between 0 and 1")
+                raise _wrong("arithmetic", f"{shown(key)} must be a word")
+        elif key in _COUNTS:
+            counts = value if key == "heads" and isinstance(value, list) else [value]
+            if not counts or not all(type(count) is int and 1 <= count <= _COUNTS[key] for count in counts):
+                raise _wrong("arithmetic", f"{shown(key)} must be 1 to {_COUNTS[key]}")
+        elif key not in _EPSILONS or not _is_number(value) or not 0 < value < 1:
+            raise _wrong("arithmetic", f"{shown(key)} must be an epsilon between 0 and 1")
     return values
 
 
@@ -65,7 +65,7 @@ def noted_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Fields of the Preprocessing that the weights were validated with; none where nothing is noted."""
     values = _read(metadata, "preprocessing", {})
     if not isinstance(values, dict):
-        raise _wrong("preprocessing", "it is no table")
+        raise _wrong("preprocessing", "it must be a table")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     some = Preprocessing(RESIZES[0])
     kinds = {key: type(value) for key, value in asdict(some).items()}
@@ -136,8 +136,8 @@ def _own(rows: Any) -> LabelSet:
 def _check_kinds(things: tuple[Any, ...], ids: tuple[Any, ...]) -> None:
     if not all(isinstance(thing, bool) for thing in things):
         raise _wrong("labels", "it does not say of every class whether it is a thing")
-    if not all(type(number) is int and 0 <= number <= _LARGEST_ID for number in ids):
-        raise _wrong("labels", f"the number of a class in it is none from 0 to {_LARGEST_ID}")
+    if not all(type(number) is int and 0 <= number <= _MAX_ID for number in ids):
+        raise _wrong("labels", f"the number of a class in it is none from 0 to {_MAX_ID}")
     if len(set(ids)) < len(ids):
         raise _wrong("labels", "two classes in it have the same number")
 
@@ -146,7 +146,7 @@ def _read(metadata: Mapping[str, str], key: str, absent: Any) -> Any:
     text = metadata.get(key)
     if text is None:
         return absent
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_CHARACTERS:
         raise _wrong(key, f"it has {len(text)} characters")
     try:
         return json.loads(text)
@@ -155,7 +155,7 @@ def _read(metadata: Mapping[str, str], key: str, absent: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < _LARGEST  # NaN is not
+    return type(value) in (int, float) and abs(value) < _MAX_FLOAT  # NaN is not
 
 
 def _wrong(key: str, problem: str) -> CheckpointError:

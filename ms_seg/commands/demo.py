@@ -49,13 +49,13 @@ def run(options: argparse.Namespace) -> int:
     folder, checkpoint = Path(options.output), ASSETS / f"{MODEL}.pth"
     print(f"{checkpoint.name}: a PyTorch file of {checkpoint.stat().st_size / 1e6:.1f} MB, converted without PyTorch")
     segmenter = ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint), options.mode)
-    matrix = ConfusionMatrix(segmenter.preset.arguments["num_classes"])
+    matrix = ConfusionMatrix(segmenter.preset.num_classes)
     errors = []
     with np.load(ASSETS / f"{MODEL}.logits.npz") as of_pytorch:
         for name in PICTURES:
             answer = segmenter(ASSETS / f"{name}.png")
             matrix.update(answer.label_map, np.array(Image.open(ASSETS / f"{name}.truth.png")))
-            errors.append(relative_error(segmenter.predict(answer.picture)[0], of_pytorch[name]))
+            errors.append(relative_error(segmenter.predict(answer.picture).logits().values, of_pytorch[name]))
             overlay, *_ = answer.save(folder)
             print(f"{name}.png: {', '.join(answer.labels)} -> {overlay}")
     of_the_two = matrix.miou

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +19,16 @@ from ms_seg.commands.segment import choose_model
 from ms_seg.data.datasets import DATASETS, open_for_task, task_of
 from ms_seg.data.semantic import SPLITS
 from ms_seg.distributed import World, start
-from ms_seg.evaluation.evaluator import check_labels, evaluate, most_outputs
+from ms_seg.evaluation.evaluator import evaluate, most_outputs
 from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.semantic.predictions import Remembered
 from ms_seg.evaluation.tally import Tally, TallyFiles, file_stamp
 from ms_seg.evaluation.tasks import KINDS
-from ms_seg.presets import Preset
+from ms_seg.presets import Preset, Window
 
 if TYPE_CHECKING:
-    from mindspore import nn
-
     from ms_seg.inference import Segmenter
-    from ms_seg.inference.windows import Window
+    from ms_seg.systems import Model
 
 # Options that --predictions does without.
 _OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab", "override")
@@ -78,14 +75,8 @@ def run(options: argparse.Namespace) -> int:
     set_up_device(options.device)
     world = start(options.device)
     cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
-    check_labels(cell.preset, dataset, task)
     segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
-    segment = segmenter
-    if cell.preset.takes_words:
-        from ms_seg.inference.words import by_names
-
-        dataset = _open(options, words=True)
-        segment = by_names(segmenter, dataset.label_set)
+    dataset, segment = segmenter.for_dataset(dataset)
     about = _about(options, segmenter)
     folder = Path(options.save_predictions) if options.save_predictions else None
     made = kind.made(segment, dataset, folder)
@@ -99,8 +90,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _open(options: argparse.Namespace, words: bool = False, with_pictures: bool = True) -> Any:
-    return open_for_task(options.dataset, options.data, options.split, words, with_pictures)
+def _open(options: argparse.Namespace, with_pictures: bool = True) -> Any:
+    return open_for_task(options.dataset, options.data, options.split, False, with_pictures)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -117,10 +108,11 @@ def _window(options: argparse.Namespace, preset: Preset) -> Window | None:
     """mmsegmentation's windows on a model trained with crops of 512 move by 341, two thirds."""
     if not options.slide:
         return None
-    from ms_seg.inference.windows import Window
-
-    crop = options.crop or preset.preprocessing.short_side
-    return Window(crop, options.stride or max(1, crop * 2 // 3))
+    side = preset.preprocessing.short_side
+    published = preset.window or Window(side, max(1, side * 2 // 3))
+    crop = options.crop or published.crop
+    stride = options.stride or (max(1, crop * 2 // 3) if options.crop else published.stride)
+    return Window(crop, stride, published.exact)
 
 
 def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str, Any]:
@@ -128,14 +120,14 @@ def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str
     about = {"dataset": options.dataset, "split": options.split}
     if segmenter is None:
         return {"predictions": options.predictions, **about}
-    window = asdict(segmenter.window) if segmenter.window else None
+    window = {"crop": segmenter.window.crop, "stride": segmenter.window.stride} if segmenter.window else None
     made_by = {"model": segmenter.preset.name, "checkpoint": options.checkpoint}
     if options.override:
         made_by["override"] = dict(options.override)
     return {**made_by, **about, "tta": options.tta, "slide": window}
 
 
-def _identity(options: argparse.Namespace, cell: nn.Cell, dataset: Any) -> dict[str, Any]:
+def _identity(options: argparse.Namespace, cell: Model, dataset: Any) -> dict[str, Any]:
     """What else an interrupted evaluation must share with the one that goes on: the weights and the pictures."""
     names = "\n".join(dataset.name(index) for index in range(len(dataset)))
     return {
@@ -151,7 +143,7 @@ def _identity(options: argparse.Namespace, cell: nn.Cell, dataset: Any) -> dict[
     }
 
 
-def _digest(cell: nn.Cell) -> str:
+def _digest(cell: Model) -> str:
     """Of the weights, whatever file they came from."""
     digest = hashlib.blake2b(digest_size=16)
     for parameter in sorted(cell.get_parameters(), key=lambda parameter: parameter.name):

@@ -33,9 +33,9 @@ def _row(preset: Preset) -> tuple[str, ...]:
 
 
 def _classes(preset: Preset) -> str:
-    if preset.takes_words:
+    if preset.num_classes is None:
         return "any words"
-    return f"{preset.arguments['num_classes']} {preset.label_set or ''}".rstrip()
+    return f"{preset.num_classes} {preset.label_set or ''}".rstrip()
 
 
 def _input(rule: Preprocessing) -> str:

@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     set_up_device(options.device)
     cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
     segmenter = ms_seg.Segmenter(cell, options.mode, vocab=options.vocab, task=options.task)
-    if options.save_embeddings and not segmenter.preset.takes_words:
-        raise ValueError(f"{segmenter.preset.name} has no embeddings to save: that is for models that take words")
+    if options.save_embeddings:
+        segmenter.network.check_embeddings()
     labels = segmenter.check_labels(_words(options))
     segment = partial(segmenter, labels=labels)
     with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
@@ -79,7 +79,7 @@ def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | P
         return name or "auto", checkpoint
     preset = find_preset(name or DEFAULT_MODEL)
     if preset.embedded is None:
-        source = " or ".join(preset.upstream)
+        source = " or ".join(map(str, preset.published)) or "them"
         raise ValueError(f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint")
     return preset.name, preset.embedded
 

@@ -25,7 +25,7 @@ from ms_seg.data.semantic import SemanticDataset, first_pictures
 from ms_seg.distributed import World, start
 from ms_seg.label_sets import LabelSet, labels_of
 from ms_seg.presets import Preset, find_preset
-from ms_seg.presets.recipe import Recipe, recipe_for
+from ms_seg.presets.recipe import Recipe
 from ms_seg.text.vocabulary import find_vocabulary
 
 OPTIONS = "options.json"
@@ -85,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
     """Train to the recipe's last step."""
     import mindspore as ms
 
-    from ms_seg.checkpoints.loading import fill
+    from ms_seg.checkpoints.loading import load_part
+
     from ms_seg.training.checkpoints import Checkpoints
     from ms_seg.training.tensorboard import check_tensorboard
 
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     preset = find_preset(options.model)
     sources = _sources(options, preset)
     first, *others = options.checkpoint or [None]
-    if preset.takes_words:
+    if preset.output == "words":
         find_vocabulary(options.vocab, first, preset.embedded)  # for what it raises, before large files are read
     training = [_open(options, source, "training", preset) for source in sources]
     validation = _open(options, sources[0], "validation", preset)
@@ -107,16 +108,16 @@ def run(options: argparse.Namespace) -> int:
         options.model, first, fine_tune=True, **_changes(options, preset, recipe, training[0].label_set)
     )
     for part in others:
-        fill(model, part)
+        load_part(model, part)
     logging.disable(logging.NOTSET)
-    lines = _look_at(sources, training, validation, model.preset.arguments.get("num_classes"))
+    lines = _look_at(sources, training, validation, model.preset.num_classes)
     if world.rank == 0:
         print("\n".join(lines))
     _open_run(options, recipe, world)
     how = {"workers": options.workers, "resume": options.resume, "tensorboard": options.tensorboard}
     with _sole_trainer(options.output) if world.rank == 0 else nullcontext():
         try:
-            if preset.takes_words:
+            if preset.output == "words":
                 from ms_seg.training.tasks.words import train_on_words
 
                 train_on_words(model, training, validation, recipe, options.output, world, options.vocab, **how)
@@ -137,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _sources(options: argparse.Namespace, preset: Preset) -> list[Source]:
     """The datasets by name, each with its folder. Raises ValueError for what the model cannot learn from."""
-    if not preset.takes_words and (len(options.dataset) > 1 or options.vocab):
+    if not (preset.output == "words") and (len(options.dataset) > 1 or options.vocab):
         given = "--vocab" if options.vocab else f"{len(options.dataset)} datasets"
         raise ValueError(f"{preset.name} has classes of its own: {given} are for a model that takes words, as lseg_*")
     for name in options.dataset:
@@ -156,7 +157,7 @@ def _task(preset: Preset) -> str:
 
 
 def _open(options: argparse.Namespace, source: Source, split: str, preset: Preset) -> Dataset:
-    dataset = open_for_task(*source, split, preset.takes_words)
+    dataset = open_for_task(*source, split, (preset.output == "words"))
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 
@@ -179,8 +180,8 @@ def _look_at(
 
 def _changes(options: argparse.Namespace, preset: Preset, recipe: Recipe, labels: LabelSet) -> dict[str, Any]:
     """What the model has otherwise than its preset. Raises ValueError for an override of what follows from the data."""
-    changes = {} if preset.takes_words else _classes(preset, labels)
-    if not preset.takes_words and _task(preset) == "semantic":
+    changes = {} if (preset.output == "words") else _classes(preset, labels)
+    if not (preset.output == "words") and _task(preset) == "semantic":
         # Pictures are validated at the scale they are trained at.
         changes |= {"short_side": recipe.short_side, "long_side": recipe.long_side}
     for field, value in options.override:
@@ -194,7 +195,7 @@ def _classes(preset: Preset, labels: LabelSet) -> dict[str, Any]:
     """Outputs and labels of a model for the classes of a dataset: its own where it was published for them."""
     published = labels_of(preset.label_set)
     if published and published.names == labels.names:
-        return {"num_classes": preset.arguments["num_classes"], "label_set": preset.label_set}
+        return {"num_classes": preset.num_classes, "label_set": preset.label_set}
     return {"num_classes": len(labels), "label_set": labels}
 
 
@@ -243,7 +244,7 @@ def _sole_trainer(run: Path) -> Iterator[None]:
 
 def _recipe(options: argparse.Namespace, preset: Preset) -> Recipe:
     given = {field.name: getattr(options, field.name) for field in fields(Recipe)}
-    return replace(recipe_for(preset), **{key: value for key, value in given.items() if value is not None})
+    return replace(preset.recipe, **{key: value for key, value in given.items() if value is not None})
 
 
 def _values(kind: Any) -> dict[str, Any]:

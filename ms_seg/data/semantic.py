@@ -178,6 +178,9 @@ class LabelledFolder:
     def labels(self, index: int) -> np.ndarray:
         return self.numbering.classes(self.values(index), self.label_file(index))
 
+    def in_words(self):
+        return self
+
 
 def spread(items: Sequence, count: int) -> list:
     """At most `count` of the items, evenly from the first to the last."""

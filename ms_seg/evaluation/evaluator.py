@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from convert.progress import progress_bar
-from ms_seg.data.coco.annotations import things_alone
 from ms_seg.distributed import World
 from ms_seg.evaluation.semantic.predictions import Remembered
 from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.evaluation.tally import Tally, TallyFiles
-from ms_seg.label_sets import LabelSet, labels_of
-from ms_seg.presets import PRESETS, Preset
+from ms_seg.label_sets import LabelSet
+from ms_seg.presets import PRESETS
 
 WORST = 6  # pictures that are drawn beside their truth
 
@@ -62,33 +60,6 @@ def worst_pictures(tally: Tally, count: int) -> list[int]:
     return counted[np.argsort(scores[counted], kind="stable")][:count].tolist()
 
 
-def check_labels(preset: Preset, dataset: Any, task: str = "semantic") -> None:
-    """Raise ValueError unless a model answers the task and its outputs mean the dataset's classes, or it takes them as
-    words.
-
-    A model may have outputs that no class has, as EasyCV's 172nd. One without names of its own must have as many
-    outputs as there are classes. Of instances, the classes are the model's things alone.
-    """
-    if task not in preset.tasks:
-        raise ValueError(f"{preset.name} cannot be asked for {task} segmentation, which the dataset is for")
-    if preset.takes_words:
-        return
-    outputs, labels = preset.arguments["num_classes"], dataset.label_set
-    own = labels_of(preset.label_set)
-    if own is not None and task == "instance" and own.things:
-        own = things_alone(own)
-    if own is None:
-        if outputs != len(labels):
-            raise ValueError(f"{preset.name} has {outputs} classes, and the dataset has {len(labels)}")
-        return
-    if own.names != labels.names:
-        whose = f"{preset.label_set}'s {len(own)}" if isinstance(preset.label_set, str) else len(own)
-        raise ValueError(
-            f"{preset.name} tells {whose} classes apart ({_some(own.names)}), "
-            f"and the dataset has {len(labels)} others ({_some(labels.names)}): choose the one that fits the other"
-        )
-
-
 def most_outputs(label_set: str, labels: LabelSet) -> int:
     """How many outputs a model of these classes may have: of the published ones, some have one more than classes."""
     return max([len(labels)] + [row.arguments["num_classes"] for row in PRESETS.values() if row.label_set == label_set])
@@ -96,7 +67,3 @@ def most_outputs(label_set: str, labels: LabelSet) -> int:
 
 def _label(world: World) -> str:
     return "evaluating" if world.size == 1 else f"evaluating, rank 0 of {world.size}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

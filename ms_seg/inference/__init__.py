@@ -1,21 +1,5 @@
-"""A picture in, an answer out: reading, preprocessing, the network, post-processing, drawing."""
+"""A picture in, an answer out: the network of each kind behind one door, whole or by windows, in one view or many."""
 
-from __future__ import annotations
+from ms_seg.inference.segmenter import Segmenter
 
-from typing import TYPE_CHECKING, Any
-
-from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer
-from ms_seg.answers.semantic import Answer
-
-if TYPE_CHECKING:
-    from ms_seg.inference.segmenter import Segmenter
-
-__all__ = ["Answer", "InstanceAnswer", "PanopticAnswer", "Segmenter"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Segmenter":  # imported late: reading and drawing pictures needs no MindSpore
-        from ms_seg.inference.segmenter import Segmenter
-
-        return Segmenter
-    raise AttributeError(f"module 'ms_seg.inference' has no attribute {name!r}")
+__all__ = ["Segmenter"]

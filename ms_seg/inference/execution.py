@@ -1,14 +1,18 @@
-"""How a network is run: as a compiled graph, or operator by operator."""
+"""How a network is run: as a compiled graph, or operator by operator; by one thread at a time, in one process."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+import threading
+from typing import Literal
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn
 
-MODES = ("graph", "pynative")
+Mode = Literal["graph", "pynative"]
+MODES: tuple[Mode, ...] = ("graph", "pynative")
 
 _log = logging.getLogger(__name__)
 
@@ -17,9 +21,15 @@ _log = logging.getLogger(__name__)
 # MindSpore does not give them back.
 _COMPILATIONS = 3
 
+# MindSpore 2.8 crashes where two threads compile or run graphs at once. A network keeps all cores busy by itself, so
+# that threads which take turns lose nothing.
+LOCK = threading.RLock()
 
-def runner(model: nn.Cell, mode: str = "graph") -> Callable[..., Tensor | tuple[Tensor, ...]]:
-    """The forward pass of a model or a part of it, in inference mode: its inputs, tensors -> what it returns.
+_process: int | None = None  # the process in which MindSpore runs; it does not survive a fork
+
+
+class Runner:
+    """The forward pass of a model or a part of it, in inference mode. It may be called from several threads.
 
     Args:
         mode: "graph" is faster, and compiles for some seconds at the first input sizes, which is logged; "pynative"
@@ -27,10 +37,40 @@ def runner(model: nn.Cell, mode: str = "graph") -> Callable[..., Tensor | tuple[
 
     Raises: ValueError for another mode.
     """
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}: choose from {', '.join(MODES)}")
-    model.set_train(False)
-    return model if mode == "pynative" else _Graph(model)
+
+    def __init__(self, model: nn.Cell, mode: Mode = "graph"):
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}: {mode!r} is not")
+        model.set_train(False)
+        self._run = model if mode == "pynative" else _Graph(model)
+
+    def __call__(self, *inputs: Tensor | np.ndarray) -> tuple[Tensor, ...]:
+        """Inputs, tensors or arrays -> what the model returns, one tensor or several.
+
+        Raises RuntimeError in a process that was forked from one where MindSpore has run.
+        """
+        with LOCK:
+            _check_process()
+            outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
+            return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor's values, taken over while no other thread runs a network."""
+    with LOCK:
+        return tensor.asnumpy()
+
+
+def _check_process() -> None:
+    """Raise RuntimeError in a forked process: MindSpore's threads stayed behind, and a call would wait for ever."""
+    global _process
+    if _process is None:
+        _process = os.getpid()
+    if _process != os.getpid():
+        raise RuntimeError(
+            f"this process was forked from process {_process}, in which MindSpore has run: "
+            'make the model after the fork, or start processes with "spawn"'
+        )
 
 
 class _Graph:
@@ -40,7 +80,7 @@ class _Graph:
         self._model = model
         self._parameters = list(model.get_parameters())
         self._weights: list[int] | None = None  # addresses
-        self._forward: Callable[..., Tensor | tuple[Tensor, ...]] = model
+        self._forward = model
         self._sizes: set[tuple[tuple[int, ...], ...]] = set()
 
     def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:

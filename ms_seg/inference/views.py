@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing.logits import Logits, softmax
 from ms_seg.presets import Preprocessing
 
@@ -31,7 +30,7 @@ def views(size: tuple[int, int], rule: Preprocessing) -> Iterator[View]:
 
 
 def label_views(
-    size: tuple[int, int], rule: Preprocessing, predict: Callable[[View], tuple[np.ndarray, Geometry]]
+    size: tuple[int, int], rule: Preprocessing, look: Callable[[View], Logits]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The class of each pixel that is most probable on the average of all views.
 
@@ -40,8 +39,7 @@ def label_views(
 
     Args:
         size: (height, width) of the picture.
-        predict: the network on one view: logits (C, h, w), of the mirrored picture where the view is mirrored, and
-            their geometry.
+        look: the network on one view, of the mirrored picture where the view is mirrored.
 
     Returns: labels (H, W) int32; scores (C,) float64 of 0..1, the mean probability of a class over the pixels it was
         chosen for, 0 for a class without pixels.
@@ -49,10 +47,10 @@ def label_views(
     total: np.ndarray | None = None
     count = 0
     for view in views(size, rule):
-        logits, geometry = predict(view)
+        logits = look(view)
         if total is None:
-            total = np.zeros((*size, len(logits)), np.float32)
-        for rows, band in Logits(logits, geometry, rule.logits_via_input).bands():
+            total = np.zeros((*size, len(logits.values)), np.float32)
+        for rows, band in logits.bands():
             softmax(band)
             total[rows] += band[:, ::-1] if view.mirrored else band
         count += 1

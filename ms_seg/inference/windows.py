@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from ms_seg.postprocessing.resizing import resize
+from ms_seg.presets import Window
 
 
-@dataclass(frozen=True)
-class Window:
-    """A square window and how far it moves, in pixels of the network's input.
-
-    Raises ValueError unless 1 <= stride <= crop: between windows further apart nothing would be seen.
-    """
-
-    crop: int
-    stride: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.stride <= self.crop:
-            raise ValueError(f"a window of {self.crop} pixels cannot move by {self.stride}: 1 to {self.crop} can be")
-
-    def starts(self, length: int) -> list[int]:
-        """Where the windows along a side begin; the last one is moved back to end with the side."""
-        last = max(length - self.crop, 0)
-        steps = -(-last // self.stride)
-        return [min(step * self.stride, last) for step in range(steps + 1)]
+def starts(length: int, window: Window) -> list[int]:
+    """Where the windows along a side begin; the last one is moved back to end with the side."""
+    last = max(length - window.crop, 0)
+    steps = -(-last // window.stride)
+    return [min(step * window.stride, last) for step in range(steps + 1)]
 
 
 def slide(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, window: Window) -> np.ndarray:
-    """Logits (C, h, w) float32 of an input (1, 3, h, w): each window's, resized to it, averaged where they overlap.
+    """Logits (N, C, h, w) float32 of images (N, 3, h, w): each window's, resized to it, averaged where they overlap.
 
     Args:
-        run: the network, (1, 3, h', w') -> logits (C, h'', w''). It sees windows of one size only: `crop`, or the
-            input's own side where that is shorter.
+        run: the network, (N, 3, h', w') -> logits (N, C, h'', w''). It sees windows of one size only: `crop`, or the
+            input's own side where that is shorter and the window need not be exact.
     """
-    height, width = images.shape[2:]
+    n, _, height, width = images.shape
+    if window.exact:
+        missing = [(0, max(window.crop - side, 0)) for side in (height, width)]
+        images = np.pad(images, ((0, 0), (0, 0), *missing))
     total: np.ndarray | None = None
-    count = np.zeros((height, width), np.float32)
-    for top in window.starts(height):
-        for left in window.starts(width):
+    count = np.zeros(images.shape[2:], np.float32)
+    for top in starts(images.shape[2], window):
+        for left in starts(images.shape[3], window):
             rows, columns = slice(top, top + window.crop), slice(left, left + window.crop)
-            part = images[:, :, rows, columns]
-            logits = resize(run(np.ascontiguousarray(part)), part.shape[2:])
+            part = np.ascontiguousarray(images[:, :, rows, columns])
+            logits = run(part)
             if total is None:
-                total = np.zeros((len(logits), height, width), np.float32)
-            total[:, rows, columns] += logits
+                total = np.zeros((n, logits.shape[1], *images.shape[2:]), np.float32)
+            for sample, values in zip(total, logits, strict=True):
+                sample[:, rows, columns] += resize(values, part.shape[2:])
             count[rows, columns] += 1
-    return np.divide(total, count, out=total)
+    return np.divide(total, count, out=total)[:, :, :height, :width]

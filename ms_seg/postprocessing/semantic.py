@@ -33,3 +33,14 @@ def label_queries(queries: Queries, rule: Rule) -> tuple[np.ndarray, np.ndarray]
         share_sums += np.bincount(chosen.ravel(), shares.ravel(), len(classes))
     areas = np.bincount(labels.ravel(), minlength=len(classes))
     return labels, share_sums / np.maximum(areas, 1)
+
+
+def semantic_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
+    from ms_seg.postprocessing.logits import softmax
+    from ms_seg.postprocessing.queries import sigmoid
+
+    p = class_logits.astype(np.float64)
+    softmax(p)
+    return (p[:, :-1].T.astype(np.float32) @ sigmoid(mask_logits).reshape(len(mask_logits), -1)).reshape(
+        -1, *mask_logits.shape[1:]
+    )

@@ -1,4 +1,4 @@
-"""The published models, one row each: sizes, arithmetic, preprocessing, labels, where the weights come from.
+"""The published models, one row each: sizes, arithmetic, preprocessing, labels, recipe, where the weights come from.
 
 Nothing else in the package knows a size. A row says which of the published arithmetics it follows;
 `Preset.override` changes single fields of a row, as `create_model("segformer_b0_ade20k", num_classes=21)` does.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ms_seg.presets import lseg, mask2former, segformer
@@ -19,12 +20,15 @@ from ms_seg.presets.preset import (
     TASKS,
     Preprocessing,
     Preset,
+    Published,
+    Window,
     nearest,
 )
+from ms_seg.presets.recipe import Recipe
 
 __all__ = [
-    "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "PRESETS", "RESIZES", "TASKS",
-    "Preprocessing", "Preset", "find_preset", "list_models", "preset_for",
+    "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "PRESETS", "RESIZES", "TASKS", "Preprocessing", "Preset", "Published",
+    "Recipe", "Window", "find_preset", "list_models", "preset_for",
 ]  # fmt: skip
 
 PRESETS: dict[str, Preset] = {row.name: row for row in (*segformer.rows(), *lseg.rows(), *mask2former.rows())}
@@ -46,22 +50,44 @@ def find_preset(name: str) -> Preset:
 _LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
 
 
-def preset_for(system: str | None, arguments: Mapping[str, Any], name: str | None = None) -> Preset:
+def preset_for(
+    system: str, backbone: tuple[str, Mapping[str, Any]] | None, arguments: Mapping[str, Any], name: str = ""
+) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
-    Without a system it may be of any: systems share backbones, and what their arguments are called. Of several (they
-    differ in what they were trained on) it is the one of that name, else the one whose number of classes is nearest,
-    else the first of the table: of LSeg's, lang-seg's own. Raises ValueError when none has this structure.
+    Args:
+        system, backbone, arguments: as a checkpoint's shapes tell them; what they cannot tell is left out.
+        name: what the file calls itself, if it does, which decides between several.
+
+    Of several the one with as many classes is meant. Raises ValueError when none has this structure, and where several
+    are left that would not give the same answers, naming them.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
-    rows = [
-        row for row in PRESETS.values() if system in (None, row.system) and structure.items() <= row.arguments.items()
-    ]
+    rows = [row for row in PRESETS.values() if row.system == system and _fits(row, backbone, structure)]
     if not rows:
-        has = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise ValueError(f"no published {system or 'model'} has {has}")
+        kind, sizes = backbone or ("an unknown backbone", {})
+        has = ", ".join([kind, *(f"{key}={value}" for key, value in {**sizes, **arguments}.items())])
+        raise ValueError(f"no published {system} has {has}")
     classes = arguments.get("num_classes", 0)
-    closest = min(rows, key=lambda row: (row.name != name, abs(row.arguments.get("num_classes", 0) - classes)))
-    if classes in (0, closest.arguments.get("num_classes")):
+    rows = [row for row in rows if row.name == name] or [row for row in rows if row.num_classes == classes] or rows
+    if len({_answering(row) for row in rows}) > 1:
+        names = ", ".join(row.name for row in rows)
+        raise ValueError(f"the file can be any of {names}, which its shapes cannot tell apart: name the one that it is")
+    closest = min(rows, key=lambda row: abs((row.num_classes or 0) - classes))
+    if classes in (0, closest.num_classes):
         return closest
     return closest.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))
+
+
+def _fits(row: Preset, backbone: tuple[str, Mapping[str, Any]] | None, arguments: Mapping[str, Any]) -> bool:
+    """Whether a model of this row can have these sizes, as far as they are known."""
+    if not arguments.items() <= row.arguments.items():
+        return False
+    return backbone is None or (row.backbone[0] == backbone[0] and backbone[1].items() <= row.backbone[1].items())
+
+
+def _answering(row: Preset) -> str:
+    """What of a row decides its answers. Two rows alike in it can stand for each other."""
+    same = {"name": "", "licence": "", "published": (), "score": "", "recipe": Recipe(), "label_set": None}
+    alike = replace(row, arguments={**row.arguments, "num_classes": 0}, **same)
+    return repr(alike)

@@ -1,21 +1,18 @@
-"""What a row of the table of published models says."""
+"""What a row of the table of published models says: plain data, which needs no MindSpore to be read."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from mindspore import nn
-
-    from ms_seg.label_sets import LabelSet
+from ms_seg.label_sets import LabelSet
+from ms_seg.presets.recipe import Recipe
 
 ASSETS = Path(__file__).parents[1] / "assets"  # the drawn world's models and pictures
-EMBEDDED = "ms_seg/assets/"
 TINY_VOCABULARY = 594  # symbols of ms_seg/assets/merges.txt
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
@@ -24,7 +21,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 RESIZES = ("keep_ratio", "round_up", "squash", "shrink", "fit")
 QUERY_RULES = ("mmdet", "detectron2", "transformers")
 TASKS = ("panoptic", "instance", "semantic")
-LONGEST_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
+MAX_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,15 @@ class Preprocessing:
         regardless of the ratio (PIL bilinear, transformers' image processor); "shrink" is "keep_ratio" for pictures
         that are larger, and leaves the others as they are; "fit" makes the long side `long_side` and cuts the other one
         down to a whole number (PIL bilinear, ModelScope's text-driven pipeline).
-    short_side, long_side: 1..LONGEST_SIDE.
-    pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this, 1..LONGEST_SIDE.
+    short_side, long_side: 1..MAX_SIDE.
+    pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this, 1..MAX_SIDE.
     mean, std: per RGB channel, of values 0..255; std is above 0.
     logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
         original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
     resize_mask: resize no logits at all but the mask that they give, in two classes, as a picture of 0 and 255 that is
         cut at half (ModelScope's text-driven pipeline).
     query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
-        (ModelScope and EasyCV too), "detectron2" or "transformers", see `inference.rules`.
+        (ModelScope and EasyCV too), "detectron2" or "transformers", see `postprocessing.rules`.
 
     Raises ValueError for anything else.
     """
@@ -62,91 +59,142 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
-            raise ValueError(f"unknown resize rule {self.resize!r}: one of {', '.join(RESIZES)}")
+            raise ValueError(f"resize is {self.resize!r}: it must be one of {', '.join(RESIZES)}")
         if self.query_rule not in QUERY_RULES:
-            raise ValueError(f"unknown query_rule {self.query_rule!r}: one of {', '.join(QUERY_RULES)}")
+            raise ValueError(f"query_rule is {self.query_rule!r}: it must be one of {', '.join(QUERY_RULES)}")
         for key in ("short_side", "long_side", "pad_multiple"):
-            if not 1 <= getattr(self, key) <= LONGEST_SIDE:
-                raise ValueError(f"{key} is {getattr(self, key)}: it can be 1 to {LONGEST_SIDE}")
+            if not 1 <= getattr(self, key) <= MAX_SIDE:
+                raise ValueError(f"{key} is {getattr(self, key)}: it must be 1 to {MAX_SIDE}")
         for key in ("mean", "std"):
             if len(getattr(self, key)) != 3 or not all(map(math.isfinite, getattr(self, key))):
-                raise ValueError(f"{key} is {getattr(self, key)}: it is three numbers, of red, green and blue")
+                raise ValueError(f"{key} is {getattr(self, key)}: it must be three numbers, of red, green and blue")
         if min(self.std) <= 0:
-            raise ValueError(f"std is {self.std}: pixels are divided by it, so that it is above 0")
+            raise ValueError(f"std is {self.std}: it must be above 0, for pixels are divided by it")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square window that is moved over a large input, and how far it moves, in pixels of the network's input.
+
+    exact: every window is exactly `crop` pixels a side, as a network needs whose positions are of one size. An input
+        that is shorter is padded with zeros up to it; otherwise a window is as short as the input.
+
+    Raises ValueError unless 1 <= stride <= crop: between windows further apart nothing would be seen.
+    """
+
+    crop: int
+    stride: int
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stride <= self.crop:
+            raise ValueError(f"stride must be 1 to {self.crop}, the side of the window: {self.stride} is not")
+
+
+Hub = Literal["modelscope", "huggingface", "openmmlab", "detectron2", "google-drive", "easycv", "package"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the weights of a model are published.
+
+    hub: whose server; "package" for the files that come with this package. id: the model's name there. file: the file
+    that holds the weights, where it is known. checksum: "sha256:" or "md5:" and the first digits that the publisher
+    gives, where there are any.
+    """
+
+    hub: Hub
+    id: str
+    file: str = ""
+    checksum: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.hub})"
 
 
 @dataclass(frozen=True)
 class Preset:
     """One published model.
 
-    arguments are the system's own constructor arguments; label_set names a file of `data/label_sets`, is a person's own
-    LabelSet of one class for each output, or None when the classes have no names; upstream lists the ids under which
-    the weights are published.
+    system, arguments: the class of `ms_seg.systems` and its own constructor arguments. backbone: the name of a class of
+    `ms_seg.backbones`, and its sizes. output: what the network gives, "logits" of classes, logits of "words" that come
+    with a picture, or "queries", each a class and a mask. tasks: what can be answered; the first is what is answered
+    unless a person says otherwise. arithmetic: names of arguments and sizes that change the numbers, and that the
+    shapes of the weights cannot tell: they travel with the weights. window: how an input is looked at, None for at
+    once. label_set: the name of a published one, a person's own LabelSet of one class for each output, or None where
+    the classes have no names. recipe: how it was trained. licence: of the published weights. score: as published.
     """
 
     name: str
     system: str
+    backbone: tuple[str, Mapping[str, Any]]
     arguments: Mapping[str, Any]
+    output: Literal["logits", "words", "queries"]
     preprocessing: Preprocessing
     label_set: str | LabelSet | None
+    recipe: Recipe
     licence: str
-    upstream: tuple[str, ...] = ()
+    published: tuple[Published, ...]
+    tasks: tuple[str, ...] = ("semantic",)
+    arithmetic: tuple[str, ...] = ()
+    window: Window | None = None
     score: str = ""
 
     def override(self, **changes: Any) -> Preset:
-        """The same preset with fields changed, by their own names: constructor arguments, preprocessing, label_set.
+        """The same preset with fields changed, by their own names: arguments of the system, sizes of the backbone,
+        preprocessing, label_set, window, and backbone, a pair of a name and sizes, which replaces the whole.
 
         Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
         `num_classes` alone leaves the classes without names, since the former ones no longer fit.
         """
-        own = {"label_set"}
+        changes = {key: _frozen(value) for key, value in changes.items()}
+        name, sizes = changes.get("backbone", self.backbone)
+        own = {"label_set", "window", "backbone"}
         steps = {f.name for f in fields(Preprocessing)}
         for key in changes:
-            if key not in self.arguments and key not in steps and key not in own:
-                known = sorted({*self.arguments, *steps, *own})
+            if key not in self.arguments and key not in steps and key not in own and key not in sizes:
+                known = sorted({*self.arguments, *steps, *own, *sizes})
                 raise ValueError(f"{self.name} has no field {key!r}{nearest(key, known)}")
-        if changes.get("num_classes") not in (None, self.arguments.get("num_classes")):
+        if changes.get("num_classes") not in (None, self.num_classes):
             changes.setdefault("label_set", None)
         changed = replace(
             self,
+            backbone=(name, {k: changes.get(k, v) for k, v in sizes.items()}),
             arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
+            window=changes.get("window", self.window),
         )
-        outputs, labels = changed.arguments.get("num_classes"), changed.label_set
-        if labels is not None and not isinstance(labels, str) and len(labels) != outputs:
-            raise ValueError(f"label_set has {len(labels)} classes, and the model {outputs}")
+        outputs, labels = changed.num_classes, changed.label_set
+        if isinstance(labels, LabelSet) and len(labels) != outputs:
+            raise ValueError(f"label_set has {len(labels)} classes, and the model {outputs}: they must be as many")
         return changed
 
     @property
-    def takes_words(self) -> bool:
-        """Whether the classes are words that come with a picture, and not the model's own."""
-        return self.system == "lseg"
+    def num_classes(self) -> int | None:
+        """How many classes the model tells apart; None where they are words that come with a picture."""
+        return self.arguments.get("num_classes")
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """What the model can answer, of TASKS; the first is what it is asked unless a person says otherwise."""
-        return TASKS if self.system == "mask2former" else ("semantic",)
+    def sizes(self) -> Mapping[str, Any]:
+        """The system's arguments and the backbone's sizes by their names, which no two share."""
+        return {**self.backbone[1], **self.arguments}
 
     @property
     def embedded(self) -> Path | None:
         """The checkpoint that comes with this package, for the models of the drawn world; None for all others."""
-        (first, *_) = self.upstream
-        return ASSETS / first.removeprefix(EMBEDDED) if first.startswith(EMBEDDED) else None
-
-    def build(self) -> nn.Cell:
-        """The network, freshly initialised, in inference mode.
-
-        Its attribute `preset` is this row, and `checkpoint` the file that its weights come from: None here.
-        """
-        from ms_seg.systems import SYSTEMS  # imported late: reading the table needs no MindSpore
-
-        model = SYSTEMS[self.system](**self.arguments)
-        model.preset, model.checkpoint = self, None
-        return model.set_train(False)
+        return next((ASSETS / entry.file for entry in self.published if entry.hub == "package"), None)
 
 
-def nearest(word: str, known: list[str]) -> str:
-    """The words that come nearest, to go on a sentence about an unknown one."""
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5) or known[:3]
-    return f"; the nearest are {', '.join(near)}"
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, as the table has them: JSON knows lists alone."""
+    if isinstance(value, dict):
+        return {key: _frozen(part) for key, part in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The words that come nearest, to go on a sentence about an unknown one: first those that begin with it."""
+    begin = [name for name in known if name.startswith(word)]
+    near = begin or difflib.get_close_matches(word, known, n=3, cutoff=0.5) or known
+    return f"; the nearest are {', '.join(near[:3])}"

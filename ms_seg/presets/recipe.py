@@ -1,13 +1,11 @@
-"""Every number of a training run, and the published recipes."""
+"""Every number of a training run."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal, get_args
-
-from ms_seg.presets import Preset
 
 Precision = Literal["float32", "float16", "bfloat16"]
 Optimizer = Literal["adamw", "sgd", "adam"]
@@ -53,7 +51,7 @@ class Recipe:
     backbone_multiplier: Annotated[float, "how many times the learning rate the backbone gets"] = 1.0
     head_multiplier: Annotated[float, "how many times the learning rate the decoder and what follows it get"] = 10.0
     text_multiplier: Annotated[float, "how many times a text transformer gets; with 0 it stays as it is"] = 0.0
-    undecayed: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
+    no_weight_decay: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is cut to this; 0 leaves it"] = 0.0
     ema: Annotated[float, "the share of its old value that the average of the weights keeps; 0 keeps no average"] = 0.0
 
@@ -65,7 +63,7 @@ class Recipe:
     mask_weight: Annotated[float, "of queries: weight of the binary cross-entropy of their masks"] = 5.0
     dice_weight: Annotated[float, "of queries: weight of the dice loss of their masks"] = 5.0
     no_object_weight: Annotated[float, "of queries: weight, among the classes, of being none"] = 0.1
-    most_targets: Annotated[int, "of queries: segments of a picture that are learned from, the largest"] = 100
+    max_targets: Annotated[int, "of queries: segments of a picture that are learned from, the largest"] = 100
 
     validate_every: Annotated[int, "steps between two validations"] = 16_000
     keep_every: Annotated[int, "steps between two checkpoints"] = 1000
@@ -105,85 +103,6 @@ _RANGES = (  # names of fields, the least and the largest value; NaN is in none
     (("warmup_steps", "power", "gamma", "clip_norm", "seed"), 0, math.inf),
     (("class_weight", "mask_weight", "dice_weight", "no_object_weight"), 0, math.inf),
     (("importance",), 0, 1),
-    (("most_targets",), 1, 255),
+    (("max_targets",), 1, 255),
     (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
 )
-
-# SegFormer. mmsegmentation's rule exempts parameters that have "norm" in their name, which its stage-final norms
-# (`layers.0.2`) and batch norms (`bn`) have not; in the original's names the stage-final norms have it too.
-_MMSEG = Recipe(undecayed=r"patch_embed\.norm|norm1|norm2|sr_norm")
-_ORIGINAL = replace(_MMSEG, undecayed=_MMSEG.undecayed + r"|stages\.\d\.norm\.")
-# EasyCV's configuration nests the multipliers where its optimiser reads them as a parameter's name: none has effect.
-_EASYCV = replace(_MMSEG, undecayed="", head_multiplier=1.0)
-# From nothing to mIoU 0.85 in ten minutes on two cores of a CPU: see docs/performance.md.
-_SHAPES = Recipe(
-    steps=4500, batch_size=8, crop_size=128, short_side=160, long_side=640, scale_min=1.0, scale_max=1.0,
-    photometric=False, learning_rate=3e-3, warmup_steps=100, head_multiplier=1.0, undecayed="norm",
-    validate_every=1500, keep_every=300,
-)  # fmt: skip
-_WORD_SHAPES = replace(
-    _SHAPES, steps=4000, text_multiplier=0.1, undecayed="norm|pos_embed|token_embedding", validate_every=1000
-)
-
-# LSeg: lang-seg's train.sh on one device. Its base rate is that of 16 pictures at a time, and here it is one, twice for
-# a step; the rate changes after each of 240 epochs of ADE20K.
-_EPOCH = 20_210 // 2
-_LANG_SEG = Recipe(
-    steps=240 * _EPOCH, batch_size=2, accumulate=2, augmentation="lang_seg", crop_size=480, long_side=520,
-    cat_max_ratio=1.0, photometric=False, optimizer="sgd", learning_rate=0.004 / 16, weight_decay=1e-4,
-    warmup_steps=0, power=0.9, decay_every=_EPOCH, validate_every=_EPOCH,
-)  # fmt: skip
-
-# Mask2Former on COCO panoptic: mmdetection's configurations, whose figures are the paper's. Steps of 50 epochs. Norms
-# and embeddings do not decay, but the levels' embeddings in the pixel decoder do, as in the original, where they are
-# no Embedding either.
-_STEPS = 368_750
-_MASK2FORMER = Recipe(
-    steps=_STEPS, augmentation="lsj", crop_size=1024, short_side=1024, long_side=1024, scale_min=0.1, scale_max=2.0,
-    cat_max_ratio=1.0, photometric=False, learning_rate=1e-4, weight_decay=0.05, warmup_steps=0, schedule="step",
-    milestones=(327_778 / _STEPS, 355_092 / _STEPS), backbone_multiplier=0.1, head_multiplier=1.0,
-    undecayed=r"norm|relative_position_bias_table|query_embed|query_feat|query_decoder\.level_embed", clip_norm=0.01,
-    validate_every=5000,
-)  # fmt: skip
-# From the backbone of a SegFormer of the same world: four of five things have their class after 250 steps. What was
-# tried before, a Swin from nothing, had found their masks after 1250 steps, and of their classes one in four.
-_PANOPTIC_SHAPES = replace(
-    _MASK2FORMER, steps=2500, batch_size=8, crop_size=128, short_side=160, long_side=160, scale_min=1.0, scale_max=1.0,
-    learning_rate=1e-3, warmup_steps=200, schedule="poly", milestones=(), backbone_multiplier=0.3, clip_norm=1.0,
-    points=1024, most_targets=16, validate_every=500, keep_every=250,
-)  # fmt: skip
-
-
-def recipe_for(preset: Preset) -> Recipe:
-    """The published recipe of a model."""
-    if preset.system == "mask2former":
-        if preset.embedded:
-            return _PANOPTIC_SHAPES
-        # 100 epochs for the largest of its backbones.
-        return replace(_MASK2FORMER, steps=2 * _STEPS) if "swin_l" in preset.name else _MASK2FORMER
-    if preset.embedded:
-        return _WORD_SHAPES if preset.takes_words else _SHAPES
-    if preset.system == "lseg":
-        return _LANG_SEG
-    family = preset.name.split("_", 2)[-1]
-    recipe = {"cocostuff164k": _EASYCV, "ade20k": _ORIGINAL, "ade20k_mmseg": _MMSEG}[family]
-    side = preset.preprocessing.short_side
-    return replace(recipe, crop_size=side, short_side=side)
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """The learning rate of a step, counted from 0: polynomial decay, or that of the milestones, under a linear warm-up.
-
-    As mmcv's PolyLrUpdaterHook and StepLrUpdaterHook: the warm-up scales the decayed rate, not the base rate. Steps
-    that float16's loss scale skips count like the others. With `decay_every` the steps of an epoch, the polynomial is
-    lang-seg's LambdaLR.
-    """
-    if recipe.schedule == "step":
-        passed = sum(step >= round(share * recipe.steps) for share in recipe.milestones)
-        rate = recipe.learning_rate * recipe.gamma**passed
-    else:
-        begun = step - step % recipe.decay_every
-        rate = recipe.learning_rate * (1 - begun / recipe.steps) ** recipe.power
-    if step < recipe.warmup_steps:
-        rate *= 1 - (1 - step / recipe.warmup_steps) * (1 - recipe.warmup_ratio)
-    return rate

@@ -31,7 +31,7 @@ class Group:
 
 def groups(parameters: Sequence[Parameter], recipe: Recipe) -> list[Group]:
     """The recipe's multipliers for each parameter, told by its name."""
-    kept = re.compile(recipe.undecayed) if recipe.undecayed else None
+    kept = re.compile(recipe.no_weight_decay) if recipe.no_weight_decay else None
     return [
         Group(
             parameter,

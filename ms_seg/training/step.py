@@ -15,9 +15,10 @@ from ms_seg.cells.norm import running_statistics, synchronise
 from ms_seg.cells.precision import products_in
 from ms_seg.cells.recompute import recompute_blocks
 from ms_seg.distributed import World
-from ms_seg.presets.recipe import Recipe, learning_rate
+from ms_seg.presets.recipe import Recipe
 from ms_seg.training.loss_scale import LossScale
 from ms_seg.training.optimizer import SGD, Adam, make_optimizer
+from ms_seg.training.schedule import learning_rate
 
 _NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation, a stream of its own
 

@@ -17,9 +17,10 @@ from PIL import Image
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.checkpoints.metadata import describe
 from ms_seg.distributed import World
-from ms_seg.presets.recipe import Recipe, learning_rate
+from ms_seg.presets.recipe import Recipe
 from ms_seg.training.checkpoints import AVERAGE, MODEL, OPTIMIZER, Checkpoints, Progress
 from ms_seg.training.journal import Journal
+from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
 Batches = Callable[[int, int], Iterable[Batch]]  # from a step up to another: this process's share of each step's batch

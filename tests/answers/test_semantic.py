@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ms_seg.answers.semantic import Answer
 from ms_seg.data.coco.rle import decode_mask
-from ms_seg.inference import Answer
 from ms_seg.label_sets import numbered_labels, read_labels
 
 TREE, SKY, GRASS = 4, 2, 9

@@ -149,7 +149,7 @@ class TestFineTuning:
             np.testing.assert_array_equal(begun[key], array, err_msg=key)
 
 
-WITH_CLASSES = {row.system: row.name for row in PRESETS.values() if not row.takes_words}
+WITH_CLASSES = {row.system: row.name for row in PRESETS.values() if row.num_classes}
 
 
 @pytest.mark.parametrize("name", WITH_CLASSES.values())

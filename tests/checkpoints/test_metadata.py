@@ -24,7 +24,9 @@ def own_preset() -> Preset:
 
 def test_what_is_described_is_read_again():
     preset, notes = own_preset(), describe(own_preset())
-    assert noted_arithmetic(notes) == {"norm_eps": 3e-7, "conv_norm_eps": 1e-5}
+    assert noted_arithmetic(notes) == {
+        "norm_eps": 3e-7, "conv_norm_eps": 1e-5, "heads": [1, 2, 5, 8], "concat_order": "coarse_to_fine"
+    }  # fmt: skip
     assert find_preset("segformer_b0_ade20k_mmseg").override(**noted_preprocessing(notes)).preprocessing == (
         preset.preprocessing
     )
@@ -40,11 +42,11 @@ def test_things_and_the_numbers_of_annotations_are_described():
     assert np.array_equal(labels.palette, OWN.palette)
 
 
-def test_a_spatial_block_is_described_where_there_is_one():
+def test_a_spatial_block_is_described():
     plain = find_preset("lseg_vitl16_ade20k")
     block = {"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}
-    assert noted_arithmetic(describe(plain)) == {}
-    assert noted_arithmetic(describe(plain.override(**block))) == block
+    assert noted_arithmetic(describe(plain))["head_block"] == "none"
+    assert noted_arithmetic(describe(plain.override(**block))) == {**block, "heads": 16, "text_heads": 8}
 
 
 def test_a_published_label_set_is_described_by_its_name():
@@ -96,6 +98,10 @@ NO_TABLE = ["", "{", "[" * 100_000, "3", "[]", '"text"', "9" * 5000]
         '{"block_depth": 0}',
         '{"block_depth": 2.0}',
         '{"block_depth": 1000000}',
+        '{"heads": [1, 2, 0, 8]}',
+        '{"heads": []}',
+        '{"text_heads": [8]}',
+        '{"points": true}',
     ],
     ids=lambda text: text[:20],
 )

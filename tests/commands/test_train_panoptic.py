@@ -92,7 +92,7 @@ def test_a_dataset_for_another_task_is_refused(untrained, tmp_path, capfd, model
     [
         ("--milestones", "0.9,0.5", "milestones are (0.9, 0.5): they are shares of the run, 0 to 1, that grow"),
         ("--milestones", "0.9,1.5", "milestones are (0.9, 1.5): they are shares of the run, 0 to 1, that grow"),
-        ("--most-targets", "0", "most_targets is 0: it can be 1 to 255"),
+        ("--most-targets", "0", "max_targets is 0: it can be 1 to 255"),
         ("--importance", "1.5", "importance is 1.5: it can be 0 to 1"),
         ("--photometric", "true", "augmentation lsj goes with photometric false and cat_max_ratio 1: it does neither"),
     ],

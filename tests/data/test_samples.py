@@ -85,7 +85,7 @@ def test_the_models_own_normalisation_is_applied():
 
 
 def test_panoptic_samples_depend_on_their_position_alone():
-    recipe = replace(RECIPE, augmentation="lsj", photometric=False, cat_max_ratio=1, most_targets=12)
+    recipe = replace(RECIPE, augmentation="lsj", photometric=False, cat_max_ratio=1, max_targets=12)
     world = DrawnPanoptic("validation", (64, 64))
     samples, others = PanopticSamples(world, recipe), PanopticSamples(world, recipe)
     others[399], others[17]

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from ms_seg.inference.windows import Window, slide
+from ms_seg.inference.windows import slide
+from ms_seg.inference.windows import starts as window_starts
+from ms_seg.presets.preset import Window
 
 
 @pytest.mark.parametrize(
@@ -11,7 +13,7 @@ from ms_seg.inference.windows import Window, slide
     [(100, [0]), (40, [0]), (101, [0, 1]), (160, [0, 60]), (161, [0, 60, 61]), (250, [0, 60, 120, 150])],
 )
 def test_windows_cover_a_side_and_the_last_is_moved_back(length, starts):
-    assert Window(100, 60).starts(length) == starts
+    assert window_starts(length, Window(100, 60)) == starts
 
 
 def test_overlapping_windows_are_averaged():
@@ -19,20 +21,34 @@ def test_overlapping_windows_are_averaged():
 
     def run(part):
         seen.append(part.shape)
-        return np.full((1, *part.shape[2:]), len(seen), np.float32)
+        return np.full((1, 1, *part.shape[2:]), len(seen), np.float32)
 
     logits = slide(run, np.zeros((1, 3, 8, 12), np.float32), Window(8, 4))
     assert seen == [(1, 3, 8, 8)] * 2
-    assert logits[0, 0].tolist() == [1] * 4 + [1.5] * 4 + [2] * 4
+    assert logits[0, 0, 0].tolist() == [1] * 4 + [1.5] * 4 + [2] * 4
 
 
 def test_logits_of_a_window_are_resized_to_it():
-    logits = slide(lambda part: part[0, :, ::4, ::4], np.ones((1, 3, 20, 30), np.float32), Window(16, 16))
-    assert logits.shape == (3, 20, 30)
+    logits = slide(lambda part: part[:, :, ::4, ::4], np.ones((1, 3, 20, 30), np.float32), Window(16, 16))
+    assert logits.shape == (1, 3, 20, 30)
     assert np.all(logits == 1)
 
 
 @pytest.mark.parametrize("stride", [0, 9])
 def test_a_stride_that_leaves_gaps_or_stands_still_is_refused(stride):
-    with pytest.raises(ValueError, match=f"a window of 8 pixels cannot move by {stride}: 1 to 8 can be"):
+    with pytest.raises(ValueError, match=f"stride must be 1 to 8, the side of the window: {stride} is not"):
         Window(8, stride)
+
+
+def test_an_exact_window_sees_a_short_side_padded_with_zeros():
+    seen = []
+
+    def run(part: np.ndarray) -> np.ndarray:
+        seen.append(part)
+        return part
+
+    images = np.ones((2, 3, 5, 12), np.float32)
+    logits = slide(run, images, Window(8, 6, exact=True))
+    assert [part.shape for part in seen] == [(2, 3, 8, 8)] * 2
+    assert all((part[:, :, :5] == 1).all() and (part[:, :, 5:] == 0).all() for part in seen)
+    np.testing.assert_array_equal(logits, images)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ms_seg import Segmenter
 from ms_seg.inference import words as words_module
-from ms_seg.inference.windows import Window
+from ms_seg.presets.preset import Window
 from ms_seg.text import Tokenizer
 from tests.toy_model import WORD_PRESET, ColourWords, StrongestChannel
 
@@ -63,8 +63,8 @@ def test_one_label_is_told_from_everything_else(segmenter):
 
 def test_the_words_of_a_list_are_read_once(segmenter, monkeypatch):
     read = []
-    tokenizer = segmenter._network._tokenizer
-    monkeypatch.setattr(segmenter._network, "_tokenizer", lambda labels: read.append(labels) or tokenizer(labels))
+    tokenizer = segmenter.network.reader._tokenizer
+    monkeypatch.setattr(segmenter.network.reader, "_tokenizer", lambda labels: read.append(labels) or tokenizer(labels))
     for _ in range(3):
         segmenter(flag(), labels=["red", "green", "grey"])
     assert read == [("red", "green", "grey")]
@@ -107,7 +107,7 @@ def test_the_embeddings_are_those_that_were_compared(segmenter, tmp_path):
     [
         (None, "toy_words takes words: pass the labels that it is to tell apart"),
         ([], "labels is empty: pass at least one name"),
-        ("red,blue", "labels is the text 'red,blue': pass a list of names"),
+        ("red,blue", "labels must be a list of names: 'red,blue' is a text"),
         (["red", ""], "the list of labels has no name for class 1"),
         (["red", "blue", "red"], "the list of labels names the class 'red' twice"),
         (["Red", "red"], "the labels 'Red' and 'red' are the same words to the model: leave one out"),
@@ -141,7 +141,7 @@ def test_a_resized_mask_is_that_of_modelscopes_pipeline(vocab):
     segmenter = Segmenter(model, vocab=vocab)
     picture = np.random.default_rng(0).integers(0, (256, 100, 100), (60, 150, 3), np.uint8)
     answer = segmenter(picture, labels=["red"])
-    (others, red), _ = segmenter.predict(picture, words=("others", "red"))
+    others, red = segmenter.predict(picture, ("others", "red")).logits().values
     mask = Image.fromarray(np.uint8(255 * (red > others))[:25, :64])
     expected = np.asarray(mask.resize((150, 60), Image.Resampling.BILINEAR)) >= 128
     assert np.array_equal(answer.label_map, expected)
@@ -153,11 +153,11 @@ def test_a_resized_mask_is_that_of_modelscopes_pipeline(vocab):
 def test_the_vocabulary_of_another_model_is_refused(vocab, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("#version: other\na b\n")
-    with pytest.raises(ValueError, match="the vocabulary has 515 symbols, and the model knows 514"):
+    with pytest.raises(ValueError, match="the vocabulary must be the model's, of 514 symbols: it has 515"):
         Segmenter(ColourWords(Tokenizer(vocab)), vocab=other)
 
 
 def test_only_the_latest_lists_are_kept(segmenter):
     for number in range(words_module._SETS_KEPT + 3):
         segmenter.check_labels([f"a{number}", "b"])
-    assert segmenter._network.words.cache_info().currsize == words_module._SETS_KEPT
+    assert segmenter.network.reader.features.cache_info().currsize == words_module._CACHED_LISTS

@@ -19,7 +19,7 @@ from errors import LABELS_LIMIT, MASKED_LIMIT, STAGE_LIMIT, relative_error
 from mindspore import nn
 
 import ms_seg
-from ms_seg.inference.execution import runner
+from ms_seg.inference.execution import Runner
 from ms_seg.presets import Preset, find_preset
 
 Outputs = dict[str, np.ndarray]
@@ -80,8 +80,8 @@ def _answer(model: nn.Cell, inputs: tuple[np.ndarray, ...]) -> Outputs:
     """What the model gives in graph mode, by the names that `references.outputs` has for it."""
     tensors = tuple(map(ms.Tensor, inputs))
     if model.preset.system == "mask2former":
-        return mask2former_reference.named(runner(AllLayers(model), "graph")(*tensors))
-    return {"logits": runner(model, "graph")(*tensors).asnumpy()}
+        return mask2former_reference.named(Runner(AllLayers(model), "graph")(*tensors))
+    return {"logits": Runner(model, "graph")(*tensors)[0].asnumpy()}
 
 
 class AllLayers(nn.Cell):

@@ -13,11 +13,10 @@ from ms_seg.data.augmentation.lsj import augment, masks_of
 from ms_seg.data.panoptic import PanopticMap, Segment
 from ms_seg.label_sets import read_labels
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, find_preset
-from ms_seg.presets.recipe import recipe_for
 
 LABELS = read_labels("coco_panoptic")
 THINGS, CLASSES = 80, 133
-RECIPE = recipe_for(find_preset("mask2former_r50_coco_panoptic"))
+RECIPE = find_preset("mask2former_r50_coco_panoptic").recipe
 SIZES = [(96, 128), (200, 90), (60, 50)]
 
 
@@ -108,8 +107,8 @@ def test_the_whole_chain_equals_mmdetection(size, seed, side, ratios):
     assert image.dtype == their_image.dtype == np.float32
     assert np.array_equal(image.transpose(1, 2, 0), their_image)
     count = len(their_labels)
-    assert labels.tolist() == their_labels.tolist() + [-1] * (recipe.most_targets - count)
-    masks = masks_of(targets[None], recipe.most_targets)[0]
+    assert labels.tolist() == their_labels.tolist() + [-1] * (recipe.max_targets - count)
+    masks = masks_of(targets[None], recipe.max_targets)[0]
     assert np.array_equal(masks[:count], their_masks) and not masks[count:].any()
 
 

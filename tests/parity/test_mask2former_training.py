@@ -20,9 +20,9 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import learning_rate, recipe_for
 from ms_seg.training.losses.masks import MaskLoss
 from ms_seg.training.losses.points import PointDraws
+from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
 NAME, CLASSES = "mask2former_swin_l_coco_panoptic", 11
@@ -31,8 +31,8 @@ SMALL |= {"query_layers": 2, "query_hidden": 80}
 SMALL |= {"channels": 16, "depths": (1, 1, 1, 1), "heads": (1, 2, 2, 4), "window": 2, "drop_path_rate": 0.0}
 SIZE, TARGETS = 64, 12
 RECIPE = replace(
-    recipe_for(find_preset(NAME)),
-    steps=4, milestones=(0.5,), learning_rate=1e-3, batch_size=4, accumulate=2, points=112, most_targets=TARGETS,
+    find_preset(NAME).recipe,
+    steps=4, milestones=(0.5,), learning_rate=1e-3, batch_size=4, accumulate=2, points=112, max_targets=TARGETS,
 )  # fmt: skip
 PARTS = ((12, 4), (0, 9))  # numbers of targets
 

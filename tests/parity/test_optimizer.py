@@ -14,11 +14,12 @@ from errors import relative_error
 from mindspore import Parameter, Tensor
 
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import Recipe, learning_rate, recipe_for
+from ms_seg.presets.recipe import Recipe
 from ms_seg.training.optimizer import make_optimizer
+from ms_seg.training.schedule import learning_rate
 
 NAMES = {"backbone.blocks.0.weight": 1, "decoder.head.weight": 10, "word_pixel.conv.weight": 10, "backbone.norm": 1}
-RECIPE = Recipe(steps=20, learning_rate=0.03, weight_decay=0.1, undecayed="norm", warmup_steps=0)
+RECIPE = Recipe(steps=20, learning_rate=0.03, weight_decay=0.1, no_weight_decay="norm", warmup_steps=0)
 STEPS = 8
 
 
@@ -87,11 +88,11 @@ def test_the_rate_falls_once_an_epoch_as_lang_segs(epochs: int):
 
 
 def test_the_recipe_of_lseg_is_lang_segs_train_sh():
-    recipe = recipe_for(replace(find_preset("segformer_b0_ade20k"), system="lseg"))
+    recipe = find_preset("lseg_vitl16_ade20k").recipe
     assert (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.head_multiplier) == ("sgd", 0.9, 1e-4, 10)
     assert learning_rate(recipe, 0) == learning_rate(recipe, recipe.decay_every - 1) == 0.004 * 1 / 16
     assert recipe.steps == 240 * recipe.decay_every == 240 * 20210 // (1 * 2)  # batches of one, two of them a step
-    assert (recipe.batch_size, recipe.accumulate, recipe.undecayed, recipe.clip_norm) == (2, 2, "", 0)
+    assert (recipe.batch_size, recipe.accumulate, recipe.no_weight_decay, recipe.clip_norm) == (2, 2, "", 0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_the_recipe_of_mask2former_is_mmdetections_configuration(name: str, file
     from mmcv import Config
 
     theirs = Config.fromfile(str(wheels.unpacked(*references.MMDET) / "mmdet/.mim/configs/mask2former" / file))
-    ours, head = recipe_for(find_preset(name)), theirs.model.panoptic_head
+    ours, head = find_preset(name).recipe, theirs.model.panoptic_head
     assert ours.steps == theirs.max_iters
     assert (ours.learning_rate, ours.weight_decay) == (theirs.optimizer.lr, theirs.optimizer.weight_decay)
     assert (ours.beta1, ours.beta2) == theirs.optimizer.get("betas", (0.9, 0.999))

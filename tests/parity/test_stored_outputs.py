@@ -19,7 +19,7 @@ from errors import relative_error
 import ms_seg
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
-from ms_seg.inference.execution import runner
+from ms_seg.inference.execution import Runner
 
 STORED = sorted((Path(__file__).parent / "stored").glob("*.npz"))
 
@@ -35,7 +35,7 @@ def test_logits_equal_the_stored_ones(path: Path, mode: str, tmp_path: Path):
 
     overrides = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe["overrides"].items()}
     model = ms_seg.create_model(recipe["name"], tmp_path / "model.pth", **overrides)
-    logits = runner(model, mode)(ms.Tensor(drawn.images(recipe["shape"], recipe["seed"]))).asnumpy()
+    logits = Runner(model, mode)(ms.Tensor(drawn.images(recipe["shape"], recipe["seed"])))[0].asnumpy()
     assert relative_error(logits, stored["logits"]) <= 1e-5
 
 

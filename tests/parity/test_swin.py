@@ -17,7 +17,7 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.backbones.swin import SwinTransformer
 from ms_seg.cells.drop import DropPath, give_noise
-from ms_seg.inference.execution import runner
+from ms_seg.inference.execution import Runner
 
 SMALL = {"channels": 16, "depths": (2, 1, 1, 1), "heads": (1, 2, 2, 4)}
 RATE = 0.3
@@ -71,7 +71,7 @@ SIZES = {4: ((2, 3, 64, 128), (1, 3, 67, 81), (2, 3, 9, 130)), 7: ((1, 3, 56, 11
 def test_every_map_equals_mmdetections(window: int, mode: str):
     """In graph mode one graph is of the first size, one of the second, and one of all that come then."""
     theirs = reference(window)
-    run = runner(ours_of(theirs, window), mode)
+    run = Runner(ours_of(theirs, window), mode)
     for number, shape in enumerate(SIZES[window]):
         images = drawn.images(shape, seed=number)
         answer, expected = run(Tensor(images)), maps_of(theirs, images)

@@ -13,8 +13,8 @@ from mindspore import nn
 
 from ms_seg import Segmenter
 from ms_seg.inference.views import SCALES
-from ms_seg.inference.windows import Window
 from ms_seg.presets import Preprocessing
+from ms_seg.presets.preset import Window
 from tests.toy_model import PRESET
 
 SHORT, LONG, CLASSES = 64, 256, 7

@@ -16,7 +16,7 @@ from mindspore import Tensor, nn
 
 from convert import open_checkpoint
 from convert.plan import recognise
-from ms_seg.inference.execution import runner
+from ms_seg.inference.execution import Runner
 from ms_seg.text.transformer import TextTransformer
 
 SIZES = {"width": 64, "heads": 4, "layers": 2, "embed_dim": 48, "vocabulary": 600}
@@ -67,7 +67,7 @@ def theirs(model: torch.nn.Module, rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", ["graph", "pynative"])
 def test_features_are_the_originals(ours: TextTransformer, original: torch.nn.Module, mode: str):
-    given = runner(ours, mode)(Tensor(TOKENS)).asnumpy()
+    given = Runner(ours, mode)(Tensor(TOKENS))[0].asnumpy()
     assert relative_error(given, theirs(original, TOKENS)) <= STAGE_LIMIT
 
 
@@ -84,7 +84,7 @@ def test_every_stage_is_the_originals(ours: TextTransformer, original: torch.nn.
         handles.append(their_block.register_forward_hook(keep(f"block {i}", lambda o: o.numpy().transpose(1, 0, 2))))
         handles.append(ours.blocks[i].register_forward_hook(keep(f"block {i}", lambda o: o.asnumpy())))
     theirs(original, TOKENS)
-    runner(ours, "pynative")(Tensor(TOKENS))
+    Runner(ours, "pynative")(Tensor(TOKENS))
     for handle in handles:
         handle.remove()
     assert len(kept) == SIZES["layers"]
@@ -99,13 +99,13 @@ def test_our_float32_error_is_no_larger_than_twice_pytorchs(ours: TextTransforme
         if isinstance(module, torch.nn.LayerNorm):
             module.__class__ = torch.nn.LayerNorm  # the original's own computes in float32 whatever it is given
     truth = theirs(exact, TOKENS)
-    our_error = relative_error(runner(ours)(Tensor(TOKENS)).asnumpy(), truth)
+    our_error = relative_error(Runner(ours)(Tensor(TOKENS))[0].asnumpy(), truth)
     assert our_error <= 2 * relative_error(theirs(original, TOKENS), truth)
 
 
 def test_texts_without_their_padding_get_the_originals_features(ours: TextTransformer, original: torch.nn.Module):
     short = TOKENS[[0, 1, 2], :22]
-    assert relative_error(runner(ours)(Tensor(short)).asnumpy(), theirs(original, TOKENS[:3])) <= STAGE_LIMIT
+    assert relative_error(Runner(ours)(Tensor(short))[0].asnumpy(), theirs(original, TOKENS[:3])) <= STAGE_LIMIT
 
 
 class Weighed(nn.Cell):
@@ -167,7 +167,7 @@ def test_openais_archive_fills_the_transformer(tmp_path: Path):
         assert {entry.dtype for entry in entries.values()} == {"float16", "float32", "int64"}
     text = filled(tmp_path / "ViT-B-32.pt", "openai-text")
     expected = theirs(network.float(), TOKENS)
-    assert relative_error(runner(text)(Tensor(TOKENS)).asnumpy(), expected) <= STAGE_LIMIT
+    assert relative_error(Runner(text)(Tensor(TOKENS))[0].asnumpy(), expected) <= STAGE_LIMIT
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["both towers", "text alone"])
@@ -191,4 +191,4 @@ def test_transformers_clip_fills_the_transformer(whole: bool, tmp_path: Path):
         rows = torch.from_numpy(TOKENS)
         expected = model.get_text_features(rows) if whole else model(rows).text_embeds
     text = filled(tmp_path / "model.safetensors", "hf-text")
-    assert relative_error(runner(text)(Tensor(TOKENS)).asnumpy(), expected.numpy()) <= STAGE_LIMIT
+    assert relative_error(Runner(text)(Tensor(TOKENS))[0].asnumpy(), expected.numpy()) <= STAGE_LIMIT

@@ -18,8 +18,8 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import learning_rate, recipe_for
 from ms_seg.training.losses.cross_entropy import SemanticLoss
+from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import TrainStep
 
 SMALL = {"embed_dims": (16, 32, 80, 128), "depths": (1, 2, 1, 1), "head_width": 24, "num_classes": 11}
@@ -87,7 +87,7 @@ def test_parameters_and_statistics_after_three_steps_equal_the_references(accumu
     """With accumulation the statistics of batch norm are those of the parts, so the reference takes the parts too."""
     name = "segformer_b0_ade20k_mmseg"
     reference, model = both(name, tmp_path)
-    recipe = recipe_for(model.preset)
+    recipe = model.preset.recipe
     recipe = replace(recipe, steps=10, warmup_steps=4, learning_rate=1e-3, batch_size=2, accumulate=accumulate)
     groups = []
     for key, parameter in reference.named_parameters():
@@ -119,7 +119,7 @@ def test_parameters_and_statistics_after_three_steps_equal_the_references(accumu
 
 def test_clipping_is_pytorchs(tmp_path: Path):
     reference, model = both(NAMES[1], tmp_path)
-    recipe = replace(recipe_for(model.preset), steps=10, warmup_steps=0, batch_size=2, clip_norm=0.05)
+    recipe = replace(model.preset.recipe, steps=10, warmup_steps=0, batch_size=2, clip_norm=0.05)
     images, labels = batch(0)
     reference_loss(reference, images, labels).backward()
     norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.05)
@@ -137,7 +137,7 @@ def test_the_schedule_is_mmcvs(step: int):
     references.import_mmseg()
     from mmcv.runner.hooks.lr_updater import PolyLrUpdaterHook
 
-    recipe = recipe_for(find_preset("segformer_b0_ade20k_mmseg"))
+    recipe = find_preset("segformer_b0_ade20k_mmseg").recipe
     hook = PolyLrUpdaterHook(
         power=1.0, min_lr=0.0, by_epoch=False, warmup="linear", warmup_iters=1500, warmup_ratio=1e-6
     )

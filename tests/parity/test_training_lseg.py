@@ -18,9 +18,9 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import learning_rate, recipe_for
 from ms_seg.systems.lseg import GivenWords
 from ms_seg.training.losses.cross_entropy import WordLoss
+from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import Shared, TrainStep
 
 NAME = "lseg_vitl16_ade20k"
@@ -82,7 +82,7 @@ def test_loss_and_every_gradient_equal_the_references(name: str, sizes: dict, tm
 def test_parameters_and_statistics_after_three_steps_equal_the_references(tmp_path: Path):
     """lang-seg's SGD and its two rates, which fall after two steps here; the text transformer is in no group."""
     reference, model = both(NAME, SMALL, tmp_path)
-    recipe = replace(recipe_for(model.preset), steps=6, decay_every=2, weight_decay=0.01)
+    recipe = replace(model.preset.recipe, steps=6, decay_every=2, weight_decay=0.01)
     net = reference.net
     groups = [{"params": net.pretrained.parameters(), "times": 1}, {"params": net.scratch.parameters(), "times": 10}]
     optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, weight_decay=0.01)

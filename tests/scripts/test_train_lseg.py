@@ -11,7 +11,7 @@ import pytest
 
 from ms_seg.__main__ import main as ms_seg
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import learning_rate, recipe_for
+from ms_seg.training.schedule import learning_rate
 from tests.data.small_datasets import write_ade20k
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def test_the_originals_line_is_a_train_command(script):
 
 
 def test_what_the_line_leaves_out_is_the_recipe_of_the_model():
-    recipe = recipe_for(find_preset("lseg_vitl16_ade20k"))
+    recipe = find_preset("lseg_vitl16_ade20k").recipe
     assert (recipe.augmentation, recipe.crop_size, recipe.long_side) == ("lang_seg", 480, 520)
     assert (recipe.warmup_steps, recipe.power, recipe.head_multiplier) == (0, 0.9, 10)
     assert learning_rate(recipe, 0) == 0.004 / 16

@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from ms_seg.cells.precision import products_in
-from ms_seg.inference.execution import runner
+from ms_seg.inference.execution import Runner
 from ms_seg.text.transformer import TextTransformer
 
 START, END = 98, 99
@@ -28,7 +28,7 @@ def rows(*texts: list[int], length: int = 20) -> np.ndarray:
 
 
 def features(text: TextTransformer, tokens: np.ndarray) -> np.ndarray:
-    return runner(text, "pynative")(Tensor(tokens)).asnumpy()
+    return Runner(text, "pynative")(Tensor(tokens))[0].asnumpy()
 
 
 def test_every_text_gets_a_feature_of_its_own(text: TextTransformer):
@@ -65,7 +65,7 @@ def test_one_text_alone_gets_the_same_feature(text: TextTransformer):
 
 
 def test_graphs_of_every_size_give_what_pynative_gives(text: TextTransformer):
-    graph = runner(text, "graph")
+    graph = Runner(text, "graph")
     for count, length in ((3, 20), (1, 20), (5, 20), (2, 9), (4, 6)):  # from the third on, of a size left open
         tokens = rows(*([number, number + 1, 7] for number in range(count)), length=length)
         np.testing.assert_allclose(graph(Tensor(tokens)).asnumpy(), features(text, tokens), rtol=0, atol=1e-6)

@@ -13,7 +13,6 @@ import mindspore as ms
 from ms_seg.data.drawn.world import DrawnPanoptic
 from ms_seg.distributed import start
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import recipe_for
 from ms_seg.training.tasks.panoptic import train_panoptic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +34,7 @@ def test_in_sixty_steps_a_model_of_queries_knows_two_pictures_by_heart(tmp_path:
     preset = find_preset("mask2former_tiny_shapes")
     preset = preset.override(mit_depths=(1, 1, 1, 1), pixel_layers=1, query_layers=1)
     recipe = replace(
-        recipe_for(preset), steps=60, batch_size=2, crop_size=64, short_side=64, long_side=64, flip=0.0,
+        preset.recipe, steps=60, batch_size=2, crop_size=64, short_side=64, long_side=64, flip=0.0,
         learning_rate=2e-3, warmup_steps=5, points=512, validate_every=60, keep_every=60,
     )  # fmt: skip
     ms.set_seed(0)

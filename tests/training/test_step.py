@@ -10,13 +10,12 @@ import pytest
 import ms_seg
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.presets.recipe import recipe_for
 from ms_seg.training.losses.cross_entropy import SemanticLoss
 from ms_seg.training.step import TrainStep
 
 NAME = "segformer_b0_ade20k_mmseg"
 SMALL = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 1, 1), "head_width": 8, "num_classes": 5}
-RECIPE = replace(recipe_for(find_preset(NAME)), steps=10, warmup_steps=0, batch_size=2)
+RECIPE = replace(find_preset(NAME).recipe, steps=10, warmup_steps=0, batch_size=2)
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:

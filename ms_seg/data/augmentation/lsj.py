@@ -30,10 +30,10 @@ def augment(
     mean: Triple = IMAGENET_MEAN,
     std: Triple = IMAGENET_STD,
 ) -> Sample:
-    """One training sample by the numbers of a recipe (crop_size to flip, and most_targets).
+    """One training sample by the numbers of a recipe (crop_size to flip, and max_targets).
 
     Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; the targets' classes (M,)
-        int32, NO_TARGET from the last one on, M = most_targets; and whose each pixel is, (crop, crop) uint16: those of
+        int32, NO_TARGET from the last one on, M = max_targets; and whose each pixel is, (crop, crop) uint16: those of
         the first target are 1, of none 0. See `target_map` for what is a target.
 
     Of more targets than M the smallest are left out, where mmdetection has no bound; COCO's pictures rarely have 100.
@@ -53,18 +53,18 @@ def augment(
 
     areas = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:]
     present = np.concatenate((_reaches(boxes, window, targets.shape), areas[things:] > 0))
-    chosen = _largest(areas, present, recipe.most_targets)
+    chosen = _largest(areas, present, recipe.max_targets)
     places = np.zeros(len(labels) + 1, np.uint16)
     places[chosen + 1] = np.arange(1, len(chosen) + 1)
-    padding = np.full(recipe.most_targets - len(chosen), NO_TARGET, np.int32)
+    padding = np.full(recipe.max_targets - len(chosen), NO_TARGET, np.int32)
     padded = np.zeros((recipe.crop_size,) * 2, np.uint16)
     padded[: targets.shape[0], : targets.shape[1]] = places[targets]
     return _normalise(image[..., ::-1], recipe.crop_size, mean, std), np.concatenate((labels[chosen], padding)), padded
 
 
-def masks_of(targets: np.ndarray, most_targets: int) -> np.ndarray:
-    """Whose each pixel is, (n, s, s) uint16, as a mask for each target: (n, most_targets, s, s) uint8, 0 or 1."""
-    masks = np.zeros((len(targets), most_targets, *targets.shape[1:]), np.uint8)
+def masks_of(targets: np.ndarray, max_targets: int) -> np.ndarray:
+    """Whose each pixel is, (n, s, s) uint16, as a mask for each target: (n, max_targets, s, s) uint8, 0 or 1."""
+    masks = np.zeros((len(targets), max_targets, *targets.shape[1:]), np.uint8)
     count = int(targets.max())
     numbers = np.arange(1, count + 1, dtype=targets.dtype)[:, None, None]
     # What is left at zero takes no memory until it is read.

@@ -62,6 +62,9 @@ class DrawnWorld:
     def labels(self, index: int) -> np.ndarray:
         return self.plane(index, 3)
 
+    def in_words(self):
+        return self
+
     def paths(self, index: int) -> tuple[Path, ...]:
         return ()
 

@@ -14,10 +14,10 @@ from ms_seg.data.numbering import read_values
 from ms_seg.data.semantic import SemanticDataset
 
 if TYPE_CHECKING:
+    from ms_seg.answers.semantic import Answer
     from ms_seg.data.panoptic import PanopticMap
     from ms_seg.evaluation.instance.average_precision import Detection
     from ms_seg.evaluation.tally import Tally
-    from ms_seg.inference import Answer
 
 _BYTE = 256  # values of an 8-bit picture
 

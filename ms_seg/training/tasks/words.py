@@ -15,9 +15,9 @@ from ms_seg.data.samples import MixedSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.inference.segmenter import Segmenter
-from ms_seg.inference.words import WordModel, by_names
+from ms_seg.inference.words import WordReader
 from ms_seg.presets.recipe import Recipe
-from ms_seg.systems.lseg import COARSEST, GivenWords
+from ms_seg.systems.lseg import MAX_STRIDE, GivenWords
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary
 from ms_seg.training.feeding import batches
@@ -48,10 +48,10 @@ def train_on_words(
     vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, names that the model cannot take,
     and crops that it cannot.
     """
-    if recipe.crop_size % COARSEST:
-        raise ValueError(f"crop_size is {recipe.crop_size}: {model.preset.name} takes multiples of {COARSEST}")
-    if recipe.crop_size == COARSEST and recipe.batch_size == recipe.accumulate:
-        raise ValueError(f"crops of {COARSEST} leave batch norm one value of each picture: take two, or a larger crop")
+    if recipe.crop_size % MAX_STRIDE:
+        raise ValueError(f"crop_size is {recipe.crop_size}: {model.preset.name} takes multiples of {MAX_STRIDE}")
+    if recipe.crop_size == MAX_STRIDE and recipe.batch_size == recipe.accumulate:
+        raise ValueError(f"crops of {MAX_STRIDE} leave batch norm one value of each picture: take two or larger")
     for dataset in datasets:
         if len(dataset.label_set) < 2:
             raise ValueError(f"a dataset has the class {dataset.label_set.names[0]!r} alone: there is nothing to tell")
@@ -63,15 +63,16 @@ def train_on_words(
     trainer = Trainer(model, loss, recipe, run, world, tensorboard)
     if resume:
         trainer.resume()
-    reader = WordModel(model, Tokenizer(vocabulary))  # after resuming: a run may have begun with a text tower of chance
-    read = reader.tokens if recipe.text_multiplier else lambda names: reader.words(names).asnumpy()
+    reader = WordReader(model.text, Tokenizer(vocabulary))  # after resuming, which may replace it
+    read = reader.tokens if recipe.text_multiplier else lambda names: reader.features(names).asnumpy()
     words = [read(dataset.label_set.names) for dataset in datasets]
     sharing = {"batch_size": recipe.batch_size, "rank": world.rank, "ranks": world.size, "workers": workers}
     segmenter = Segmenter(model, vocab=vocabulary)
-    score = Validation(by_names(segmenter, validation.label_set), validation, world)
+    validation, segment = segmenter.for_dataset(validation)
+    score = Validation(segment, validation, world)
 
     def validate(cell: nn.Cell) -> Scores:
-        segmenter.forget_words()
+        segmenter.network.reader.forget()
         return score(cell)
 
     trainer.train(partial(batches_with_words, samples, words, **sharing), validate)

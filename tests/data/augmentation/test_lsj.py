@@ -15,7 +15,7 @@ from ms_seg.presets.recipe import Recipe
 LABELS = LabelSet(("cat", "dog", "sky"), np.zeros((3, 3), np.uint8), (True, True, False))
 RECIPE = Recipe(
     augmentation="lsj", crop_size=8, short_side=8, long_side=8, scale_min=1, scale_max=1, flip=0, photometric=False,
-    cat_max_ratio=1, most_targets=4,
+    cat_max_ratio=1, max_targets=4,
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_of_too_many_targets_the_smallest_are_left_out():
     panoptic.ids[6:] = 5
     panoptic.ids[1, 3:] = 0
     panoptic.ids[3, :2] = 0
-    _, labels, targets = sample(panoptic, most_targets=3)
+    _, labels, targets = sample(panoptic, max_targets=3)
     assert labels.tolist() == [0, 0, 2]
     assert targets[:, 0].tolist() == [1, 0, 2, 0, 3, 0, 3, 3]
 

@@ -20,7 +20,7 @@ from ms_seg.training.step import Batch, TrainStep
 
 SIDE, QUERIES, CLASSES = 16, 6, 3
 RECIPE = Recipe(
-    steps=60, batch_size=2, points=40, most_targets=5, warmup_steps=0, learning_rate=0.5, weight_decay=0.0, seed=1
+    steps=60, batch_size=2, points=40, max_targets=5, warmup_steps=0, learning_rate=0.5, weight_decay=0.0, seed=1
 )
 
 

@@ -19,7 +19,7 @@ from tests.toy_model import QUERY_PRESET, ColourQueries
 COLOURS = np.uint8([[0, 0, 0], [250, 0, 0], [0, 250, 0], [0, 0, 250]])
 RECIPE = Recipe(
     steps=3, batch_size=2, augmentation="lsj", crop_size=48, short_side=64, long_side=64, scale_min=1, scale_max=1,
-    photometric=False, cat_max_ratio=1, most_targets=12,
+    photometric=False, cat_max_ratio=1, max_targets=12,
 )  # fmt: skip
 
 

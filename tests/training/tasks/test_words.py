@@ -14,7 +14,6 @@ from ms_seg.data.samples import MixedSamples
 from ms_seg.distributed import World
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.inference.segmenter import Segmenter
-from ms_seg.inference.words import by_names
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.step import Shared, TrainStep
@@ -55,7 +54,7 @@ def whole(vocab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
 def test_a_small_network_learns_the_words_of_both_datasets(whole, vocab):
     run, model = whole
     assert lines(run)[-1]["mIoU"] > 0.9
-    answer = by_names(Segmenter(model, vocab=vocab), warmth(1).label_set)
+    _, answer = Segmenter(model, vocab=vocab).for_dataset(warmth(1))
     flags = warmth(4, seed=2)
     truth = np.stack([flags.labels(index) for index in range(4)])
     found = np.stack([answer(flags.picture(index)).label_map for index in range(4)])
@@ -96,7 +95,7 @@ def test_a_text_transformer_that_learns_too_is_read_anew_at_every_validation(voc
     start = {parameter.name: parameter.asnumpy() for parameter in SmallLSeg().get_parameters()}
     assert all(not np.array_equal(p.asnumpy(), start[p.name]) for p in model.text.trainable_params())
     flags, matrix = colours(6, seed=1), ConfusionMatrix(3)
-    answer = by_names(Segmenter(model, vocab=vocab), flags.label_set)
+    _, answer = Segmenter(model, vocab=vocab).for_dataset(flags)
     for index in range(len(flags)):
         matrix.update(answer(flags.picture(index)).label_map, flags.labels(index))
     first, last = (line["mIoU"] for line in lines(tmp_path) if "mIoU" in line)
@@ -117,7 +116,10 @@ def test_a_batch_carries_the_words_of_the_dataset_that_it_is_from():
 
 def test_a_name_that_stands_twice_is_answered_by_its_first_class(whole, vocab):
     names = LabelSet(("red", "blue", "red", "green"), np.zeros((4, 3), np.uint8))
-    answer = by_names(Segmenter(whole[1], vocab=vocab), names)(colours(1).picture(0))
+    flags = colours(1)
+    flags.label_set = names
+    _, segment = Segmenter(whole[1], vocab=vocab).for_dataset(flags)
+    answer = segment(flags.picture(0))
     assert set(np.unique(answer.label_map)) <= {0, 1, 3}
     assert answer.label_set is names
 

@@ -1,12 +1,15 @@
 """From a picture to a panoptic, an instance or a semantic answer, through a network of queries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ms_seg import Segmenter
-from ms_seg.inference import Answer, InstanceAnswer, PanopticAnswer
-from ms_seg.inference.windows import Window
+from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer
+from ms_seg.answers.semantic import Answer
 from ms_seg.presets import Preprocessing
+from ms_seg.presets.preset import Window
 from tests.inference.test_segmenter import BLUE, RED, flag
 from tests.toy_model import QUERY_PRESET, ColourQueries, StrongestChannel
 
@@ -46,7 +49,7 @@ def test_the_rule_is_the_presets():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="unknown query_rule 'mmdet3': one of mmdet, detectron2, transformers"):
+    with pytest.raises(ValueError, match="query_rule is 'mmdet3': it must be one of mmdet, detectron2, transformers"):
         Preprocessing("shrink", query_rule="mmdet3")
 
 
@@ -56,9 +59,21 @@ def test_a_task_that_is_not_the_models_is_refused():
 
 
 @pytest.mark.parametrize("options", [{"augment": True}, {"window": Window(64, 32)}])
-def test_windows_and_views_are_refused(options):
-    with pytest.raises(ValueError, match="toy_queries sees a picture at once"):
-        Segmenter(ColourQueries(), **options)
+def test_windows_and_views_answer_semantic_segmentation(options):
+    whole = Segmenter(ColourQueries(), "pynative", task="semantic")(flag())
+    parts = Segmenter(ColourQueries(), "pynative", task="semantic", **options)(flag())
+    middle = slice(44, 52)  # between the colours
+    assert np.array_equal(np.delete(parts.label_map, middle, 1), np.delete(whole.label_map, middle, 1))
+    for task in ("panoptic", "instance"):
+        with pytest.raises(ValueError, match=f"answer semantic segmentation alone: {task} is asked"):
+            Segmenter(ColourQueries(), task=task, **options)
+
+
+def test_a_network_of_queries_may_answer_one_task_alone():
+    semantic = Segmenter(ColourQueries(replace(QUERY_PRESET, tasks=("semantic",), window=Window(64, 32, exact=True))))
+    assert isinstance(semantic(flag()), Answer)
+    with pytest.raises(ValueError, match="gives semantic answers and no panoptic ones"):
+        Segmenter(ColourQueries(semantic.preset), task="panoptic")
 
 
 def test_values_that_are_not_finite_are_refused():

@@ -1,0 +1,379 @@
+"""The three kinds of networks behind one door: pictures, and words, in; outputs that answer a task out.
+
+A network keeps no state between two calls. It takes several pictures of one input size at once, shows them to its model
+whole or by windows, and gives one output for each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from mindspore import Tensor
+
+from ms_seg.answers import Answer, InstanceAnswer, PanopticAnswer
+from ms_seg.answers.segments import is_thing
+from ms_seg.answers.semantic import Embeddings
+from ms_seg.data.coco.annotations import things_alone
+from ms_seg.data.preprocessing import Geometry, network_input
+from ms_seg.inference.execution import Mode, Runner, to_numpy
+from ms_seg.inference.windows import slide
+from ms_seg.inference.words import OTHERS, WordReader, check_words, word_labels
+from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
+from ms_seg.postprocessing.instance import find_instances
+from ms_seg.postprocessing.logits import Logits, label_by_mask, label_pixels
+from ms_seg.postprocessing.panoptic import merge
+from ms_seg.postprocessing.queries import Queries
+from ms_seg.postprocessing.rules import RULES
+from ms_seg.postprocessing.semantic import label_queries, semantic_scores
+from ms_seg.presets import Preprocessing, Preset, Window
+from ms_seg.systems import Model
+from ms_seg.systems.lseg import MAX_STRIDE, Pixels
+from ms_seg.text import Tokenizer
+from ms_seg.text.vocabulary import find_vocabulary
+
+AnyAnswer = Answer | PanopticAnswer | InstanceAnswer
+Words = tuple[str, ...] | None  # None for a network that has classes of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """A picture on its way into a network.
+
+    picture: RGB (H, W, 3) uint8. image: (3, h, w) float32, what the network sees of it. geometry: the sizes in between.
+    source: the picture's file, if there is one.
+    """
+
+    picture: np.ndarray
+    image: np.ndarray
+    geometry: Geometry
+    source: str | None = None
+
+    @classmethod
+    def of(cls, picture: np.ndarray, rule: Preprocessing, source: str | None = None, mirrored: bool = False) -> Input:
+        """The picture preprocessed; mirrored after resizing, as mmsegmentation does: padding stays right and below."""
+        (image,), geometry = network_input(picture, rule)
+        if mirrored:
+            height, width = geometry.resized
+            image[:, :height, :width] = image[:, :height, :width][..., ::-1].copy()
+        return cls(picture, image, geometry, source)
+
+
+class Output(Protocol):
+    """What a network said of one picture. label_set: the classes, or the words, that it told apart."""
+
+    @property
+    def label_set(self) -> LabelSet: ...
+
+    def answer(self, task: str) -> AnyAnswer:
+        """What it means: "semantic", "panoptic" or "instance", one of the preset's tasks."""
+
+    def logits(self) -> Logits:
+        """A score of every class at every pixel, whose softmax can be averaged with that of other views."""
+
+
+class Network(Protocol):
+    """What a Segmenter asks of a model. `preset` is the model's."""
+
+    preset: Preset
+
+    def check_labels(self, labels: Sequence[str] | None) -> Words:
+        """The words that a call with these labels tells apart. Raises ValueError where they will not do."""
+
+    def check_window(self, window: Window, task: str) -> None:
+        """Raise ValueError for a window that the model cannot be shown, or a task that windows cannot answer."""
+
+    def check_embeddings(self) -> None:
+        """Raise ValueError unless answers hold the features of pixels and words."""
+
+    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
+        """A dataset as the model is to be scored on it, the words to ask for, and what makes its classes of an answer.
+
+        Raises ValueError where the model's classes are not the dataset's.
+        """
+
+    def __call__(self, inputs: Sequence[Input], words: Words = None, window: Window | None = None) -> list[Output]:
+        """Outputs of inputs of one size. Raises ValueError for values that are not finite, RuntimeError when MindSpore
+        cannot run the model."""
+
+
+def open_network(model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None) -> Network:
+    """The network of a model, by what its preset says that it gives.
+
+    vocab: of a model that takes words, its vocabulary, see `text.vocabulary.find_vocabulary`.
+    """
+    return NETWORKS[model.preset.output](model, mode, vocab)
+
+
+@dataclass(frozen=True, eq=False)
+class LogitsOutput:
+    """values: (C, h, w) float32 of the classes of label_set. embeddings: of words and pixels, if they were compared."""
+
+    values: np.ndarray
+    input: Input
+    preset: Preset
+    label_set: LabelSet
+    embeddings: Embeddings | None = None
+
+    def logits(self) -> Logits:
+        return Logits(self.values, self.input.geometry, self.preset.preprocessing.logits_via_input)
+
+    def answer(self, task: str) -> Answer:
+        logits = self.logits()
+        labels, scores = label_by_mask(logits) if self.preset.preprocessing.resize_mask else label_pixels(logits)
+        return Answer(
+            self.input.picture,
+            labels,
+            self.label_set,
+            scores,
+            self.preset.name,
+            self.input.source,
+            logits,
+            self.embeddings,
+        )
+
+
+class LogitsNetwork:
+    """A model that gives logits of its own classes, (N, C, h, w)."""
+
+    def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
+        self.preset, self._run = model.preset, Runner(model, mode)
+
+    def check_labels(self, labels: Sequence[str] | None) -> Words:
+        return _no_labels(self.preset, labels)
+
+    def check_window(self, window: Window, task: str) -> None:
+        """Any will do."""
+
+    def check_embeddings(self) -> None:
+        _no_embeddings(self.preset)
+
+    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
+        return _own_classes(self.preset, dataset, task)
+
+    def __call__(
+        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+    ) -> list[LogitsOutput]:
+        images = _stacked(inputs)
+        logits = slide(self._logits, images, window) if window else self._logits(images)
+        known = _label_set(self.preset, logits.shape[1])
+        return [LogitsOutput(values, item, self.preset, known) for values, item in zip(logits, inputs, strict=True)]
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        (logits,) = _run(self._run, self.preset, images)
+        return logits
+
+
+class WordsNetwork:
+    """A model that compares pixels with words: LSeg, in its three parts, each compiled for itself, so that a picture
+    and a list of words are each looked at once."""
+
+    def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
+        self.preset = model.preset
+        vocabulary = find_vocabulary(vocab, model.checkpoint, self.preset.embedded)
+        self.reader = WordReader(model.text, Tokenizer(vocabulary), mode)
+        self._pixels, self._compare = Runner(Pixels(model), mode), Runner(model.word_pixel, mode)
+
+    def check_labels(self, labels: Sequence[str] | None) -> Words:
+        if labels is None:
+            raise ValueError(f"{self.preset.name} takes words: pass the labels that it is to tell apart")
+        words = check_words(labels)
+        if self.preset.preprocessing.resize_mask and (len(words) != 2 or words[0] != OTHERS):
+            raise ValueError(
+                f"{self.preset.name} tells one text from everything else: pass one label, not {len(words)}"
+            )
+        self.reader.features(words)  # whatever is wrong with them is not the picture's fault
+        return words
+
+    def check_window(self, window: Window, task: str) -> None:
+        if window.crop % MAX_STRIDE:
+            raise ValueError(
+                f"a window of {self.preset.name} must be a multiple of {MAX_STRIDE} pixels: {window.crop} is not"
+            )
+
+    def check_embeddings(self) -> None:
+        """There are."""
+
+    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
+        """By the names of its classes, of which one may stand twice, as lang-seg's list has "screen": to the model they
+        are the same, and the first of them is the answer."""
+        dataset = dataset.in_words()
+        labels = dataset.label_set
+        words = self.check_labels(tuple(dict.fromkeys(labels.names)))
+        classes = np.array([labels.names.index(word) for word in words], np.int32)
+        return dataset, words, lambda answer: replace(answer, label_map=classes[answer.label_map], label_set=labels)
+
+    def __call__(
+        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+    ) -> list[LogitsOutput]:
+        images, known = _stacked(inputs), word_labels(words)
+        if window:
+            values = slide(lambda part: self.compare(part, words)[0], images, window)
+            return [LogitsOutput(v, item, self.preset, known) for v, item in zip(values, inputs, strict=True)]
+        values, pixels = self.compare(images, words)
+        features = self.reader.features(words)
+        return [
+            LogitsOutput(
+                values[place],
+                item,
+                self.preset,
+                known,
+                Embeddings(words, item.geometry, _reading(pixels, place), _reading(features)),
+            )
+            for place, item in enumerate(inputs)
+        ]
+
+    def compare(self, images: np.ndarray, words: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
+        """Images (N, 3, h, w) -> logits (N, K, h, w) of K words, and the pixels' features (N, D, h / 2, w / 2)."""
+        features = self.reader.features(words)
+        pixels: list[Tensor] = []
+
+        def forward(images: np.ndarray) -> tuple[Tensor, ...]:
+            pixels.extend(self._pixels(images))
+            return self._compare(*pixels, features)
+
+        (logits,) = _run(forward, self.preset, images)
+        return logits, pixels[0]
+
+
+@dataclass(frozen=True, eq=False)
+class QueriesOutput:
+    """class_logits: (Q, C + 1) float32, the last being no object. mask_logits: (Q, h, w) float32."""
+
+    class_logits: np.ndarray
+    mask_logits: np.ndarray
+    input: Input
+    preset: Preset
+    label_set: LabelSet
+
+    def logits(self) -> Logits:
+        values = semantic_scores(self.class_logits, self.mask_logits)
+        return Logits(values, self.input.geometry, self.preset.preprocessing.logits_via_input)
+
+    def answer(self, task: str) -> AnyAnswer:
+        queries = Queries(self.class_logits, self.mask_logits, self.input.geometry)
+        rule, known = RULES[self.preset.preprocessing.query_rule], self.label_set
+        things = [is_thing(known, index) for index in range(len(known))]
+        picture, name, source = self.input.picture, self.preset.name, self.input.source
+        if task == "panoptic":
+            return PanopticAnswer(picture, known, name, source, panoptic=merge(queries, things, rule))
+        if task == "instance":
+            return InstanceAnswer(picture, known, name, source, instances=find_instances(queries, things, rule))
+        labels, scores = label_queries(queries, rule)
+        return Answer(picture, labels, known, scores, name, source)
+
+
+class QueriesNetwork:
+    """A model that gives classes and masks of queries, (N, Q, C + 1) and (N, Q, h, w)."""
+
+    def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
+        self.preset, self._run = model.preset, Runner(model, mode)
+
+    def check_labels(self, labels: Sequence[str] | None) -> Words:
+        return _no_labels(self.preset, labels)
+
+    def check_window(self, window: Window, task: str) -> None:
+        if task != "semantic":
+            raise ValueError(f"windows answer semantic segmentation alone: {task} is asked of {self.preset.name}")
+
+    def check_embeddings(self) -> None:
+        _no_embeddings(self.preset)
+
+    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
+        return _own_classes(self.preset, dataset, task)
+
+    def __call__(
+        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+    ) -> list[LogitsOutput] | list[QueriesOutput]:
+        images = _stacked(inputs)
+        if window:
+            # What the windows say is put together as scores of classes: queries of two windows have nothing in common.
+            scores = slide(self._scores, images, window)
+            known = _label_set(self.preset, scores.shape[1])
+            return [LogitsOutput(values, item, self.preset, known) for values, item in zip(scores, inputs, strict=True)]
+        class_logits, mask_logits = _run(self._run, self.preset, images)
+        known = _label_set(self.preset, class_logits.shape[2] - 1)
+        return [
+            QueriesOutput(classes, masks, item, self.preset, known)
+            for classes, masks, item in zip(class_logits, mask_logits, inputs, strict=True)
+        ]
+
+    def _scores(self, images: np.ndarray) -> np.ndarray:
+        """(N, C, h, w)."""
+        pairs = zip(*_run(self._run, self.preset, images), strict=True)
+        return np.stack([semantic_scores(class_logits, mask_logits) for class_logits, mask_logits in pairs])
+
+
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "logits": LogitsNetwork,
+    "words": WordsNetwork,
+    "queries": QueriesNetwork,
+}
+
+
+def _stacked(inputs: Sequence[Input]) -> np.ndarray:
+    return np.stack([item.image for item in inputs]) if len(inputs) > 1 else inputs[0].image[None]
+
+
+def _run(run: Callable[[np.ndarray], tuple[Tensor, ...]], preset: Preset, images: np.ndarray) -> list[np.ndarray]:
+    """The arrays that a model gives for images (N, 3, h, w). Raises as `Network` does."""
+    try:
+        arrays = [to_numpy(tensor) for tensor in run(images)]
+    except Exception as error:  # MindSpore's are of any type, and pages long
+        size, reason = "{}x{}".format(*images.shape[2:]), str(error).strip().split("\n")[0]
+        raise RuntimeError(f"{preset.name} could not be run on an input of {size}: {reason}") from error
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{preset.name} gave values that are not finite: is its checkpoint damaged?")
+    return arrays
+
+
+def _reading(tensor: Tensor, place: int | None = None) -> Callable[[], np.ndarray]:
+    """Takes a tensor's values, or those of one sample, to NumPy when they are asked for."""
+    return lambda: to_numpy(tensor) if place is None else to_numpy(tensor)[place]
+
+
+def _label_set(preset: Preset, outputs: int) -> LabelSet:
+    return labels_of(preset.label_set) or numbered_labels(outputs)
+
+
+def _no_labels(preset: Preset, labels: Sequence[str] | None) -> None:
+    if labels is not None:
+        raise ValueError(f"{preset.name} has classes of its own: labels are for a model that takes words, as lseg_*")
+
+
+def _no_embeddings(preset: Preset) -> None:
+    raise ValueError(f"{preset.name} has no embeddings to save: that is for models that take words")
+
+
+def _own_classes(preset: Preset, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
+    """The dataset as it is, if a model of these classes can be scored on it."""
+    check_classes(preset, dataset.label_set, task)
+    return dataset, None, lambda answer: answer
+
+
+def check_classes(preset: Preset, labels: LabelSet, task: str) -> None:
+    """Raise ValueError unless the model's outputs mean these classes, of a dataset for the task.
+
+    A model may have outputs that no class has, as EasyCV's 172nd. One without names of its own must have as many
+    outputs as there are classes. Of instances, the classes are the model's things alone.
+    """
+    own = labels_of(preset.label_set)
+    if own is None:
+        if preset.num_classes != len(labels):
+            raise ValueError(f"{preset.name} has {preset.num_classes} classes, and the dataset has {len(labels)}")
+        return
+    if task == "instance" and own.things:
+        own = things_alone(own)
+    if own.names != labels.names:
+        whose = f"{preset.label_set}'s {len(own)}" if isinstance(preset.label_set, str) else len(own)
+        raise ValueError(
+            f"{preset.name} tells {whose} classes apart ({_some(own.names)}), "
+            f"and the dataset has {len(labels)} others ({_some(labels.names)}): choose the one that fits the other"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

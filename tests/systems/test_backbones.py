@@ -1,0 +1,58 @@
+"""Any backbone under any system: it gives four maps and says their channels, and nothing else is asked of it."""
+
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+import ms_seg
+from ms_seg.backbones import BACKBONES
+from ms_seg.presets import find_preset
+
+SMALL = {
+    "mit": {"embed_dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1), "heads": (1, 1, 2, 2)},
+    "resnet": {"depths": (1, 1, 1, 1), "stem_channels": 8},
+    "swin": {"channels": 8, "depths": (1, 1, 1, 1), "heads": (1, 1, 2, 2), "window": 3},
+    "vit": {"channels": 16, "depth": 4, "heads": 2, "patch": 16, "grid": 2, "map_channels": (8, 8, 16, 16)},
+}
+TINY = ("segformer_tiny_shapes", "lseg_tiny_shapes", "mask2former_tiny_shapes")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", TINY)
+def test_every_backbone_works_under_every_system(name: str, backbone: str):
+    model = ms_seg.create_model(name, backbone=(backbone, SMALL[backbone]))
+    assert isinstance(model.backbone, BACKBONES[backbone]) and model.preset.backbone == (backbone, SMALL[backbone])
+    images = ms.Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32))
+    words = (ms.Tensor(np.ones((2, 77), np.int32)),) if name.startswith("lseg") else ()
+    outputs = model(images, *words)
+    last = (outputs if isinstance(outputs, tuple) else (outputs,))[-1]
+    assert last.shape[0] == 1 and last.shape[2:] in ((16, 24), (64, 96)) and np.isfinite(last.asnumpy()).all()
+
+
+def test_a_published_model_takes_another_backbone():
+    sizes = find_preset("mask2former_swin_t_coco_panoptic").backbone[1]
+    model = ms_seg.create_model(
+        "mask2former_r50_coco_panoptic", backbone=("swin", {**sizes, "depths": [1, 1, 1, 1]}), query_layers=1
+    )
+    assert model.backbone.out_channels == (96, 192, 384, 768)
+    assert model.preset.backbone[1]["depths"] == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "problem"),
+    [
+        (("vgg", {}), "backbone must be one of mit, resnet, swin, vit: 'vgg' is not"),
+        (("resnet", {"depths": (1, 1, 1, 1), "heads": 3}), "backbone resnet has no size 'heads'"),
+        (("mit", {"depths": (1, 1, 1, 1)}), "backbone mit has no 'embed_dims' given"),
+    ],
+)
+def test_a_backbone_that_there_is_not_is_refused_in_a_sentence(backbone: tuple[str, dict], problem: str):
+    with pytest.raises(ValueError, match=problem):
+        ms_seg.create_model("segformer_tiny_shapes", backbone=backbone)
+
+
+def test_a_size_of_the_backbone_is_overridden_by_its_name():
+    model = ms_seg.create_model("segformer_tiny_shapes", depths=(1, 1, 1, 1))
+    assert [len(stage.blocks) for stage in model.backbone.stages] == [1, 1, 1, 1]
