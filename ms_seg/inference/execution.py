@@ -52,7 +52,7 @@ class Runner:
         with LOCK:
             _check_process()
             outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
-            return outputs if isinstance(outputs, tuple) else (outputs,)
+            return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ms_seg import Segmenter
+from ms_seg.data.preprocessing import Geometry
 from ms_seg.inference.views import SCALES, label_views, views
+from ms_seg.postprocessing.logits import Logits
 from ms_seg.presets import Preprocessing
 from tests.toy_model import PRESET, StrongestChannel
 
@@ -44,9 +46,7 @@ def test_probabilities_are_averaged_rather_than_logits():
         sure = view.rule.short_side == int(64 * SCALES[0]) and not view.mirrored
         logits = np.zeros((2, 4, 4), np.float32)
         logits[0 if sure else 1] = 50 if sure else 0.5  # one view shouts, the others are mildly of another opinion
-        return logits, geometry
-
-    from ms_seg.data.preprocessing import Geometry
+        return Logits(logits, geometry, via_input=True)
 
     geometry = Geometry((8, 8), (8, 8), (8, 8))
     labels, scores = label_views((8, 8), RULE, predict)

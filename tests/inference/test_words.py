@@ -51,7 +51,7 @@ def test_other_labels_give_another_answer_to_the_same_picture(segmenter):
 
 
 def test_a_window_of_no_multiple_of_32_is_refused(vocab: Path):
-    with pytest.raises(ValueError, match="a window of 100 pixels is not for toy_words: it takes multiples of 32"):
+    with pytest.raises(ValueError, match="a window of toy_words must be a multiple of 32 pixels: 100 is not"):
         Segmenter(ColourWords(Tokenizer(vocab)), window=Window(100, 50), vocab=vocab)
 
 
@@ -158,6 +158,6 @@ def test_the_vocabulary_of_another_model_is_refused(vocab, tmp_path):
 
 
 def test_only_the_latest_lists_are_kept(segmenter):
-    for number in range(words_module._SETS_KEPT + 3):
+    for number in range(words_module._CACHED_LISTS + 3):
         segmenter.check_labels([f"a{number}", "b"])
     assert segmenter.network.reader.features.cache_info().currsize == words_module._CACHED_LISTS

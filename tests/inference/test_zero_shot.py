@@ -9,10 +9,11 @@ from mindspore import Tensor
 from ms_seg.data.preprocessing import network_input
 from ms_seg.inference.zero_shot import find_things
 from ms_seg.presets import find_preset
+from ms_seg.systems import build
 from ms_seg.text import Tokenizer
 
 NAMES = ("wheel", "burj_al")
-SMALL = {"resnet_depths": (1, 1, 1, 1), "features": 8, "embed_dim": 8, "text_width": 16, "text_layers": 1}
+SMALL = {"depths": (1, 1, 1, 1), "features": 8, "embed_dim": 8, "text_width": 16, "text_layers": 1}
 SMALL |= {"text_heads": 2, "vocabulary": 514, "short_side": 64, "long_side": 64}
 
 
@@ -24,7 +25,7 @@ def vocab(tmp_path):
 
 
 def small_model(**changes):
-    model = find_preset("lseg_zs_resnet101").override(**SMALL, **changes).build()
+    model = build(find_preset("lseg_zs_resnet101").override(**SMALL, **changes))
     rng = np.random.default_rng(0)
     for parameter in model.get_parameters():
         if parameter.ndim > 1:
@@ -57,6 +58,6 @@ def test_another_model_answers_at_the_pictures_own_size(vocab):
 
 
 def test_a_model_without_words_is_refused():
-    model = find_preset("segformer_tiny_shapes").build()
-    with pytest.raises(ValueError, match="segformer_tiny_shapes takes no words"):
+    model = build(find_preset("segformer_tiny_shapes"))
+    with pytest.raises(ValueError, match="segformer_tiny_shapes has classes of its own"):
         find_things(model, NAMES)

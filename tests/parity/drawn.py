@@ -40,7 +40,7 @@ def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.nd
 def inputs(preset: Preset, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, ...]:
     """What the network that a preset names takes: images of that shape, (N, 3, H, W), and where it asks, tokens."""
     pictures = images(shape, seed)
-    return (pictures, tokens(LABELS, preset.arguments["vocabulary"], seed)) if preset.takes_words else (pictures,)
+    return (pictures, tokens(LABELS, preset.arguments["vocabulary"], seed)) if preset.output == "words" else (pictures,)
 
 
 def images(shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -36,12 +36,12 @@ class Reference(nn.Module):
 
 def build(preset: Preset) -> Reference:
     """The network of an LSeg preset."""
-    sizes, parts = preset.arguments, modules()
+    sizes, parts = preset.sizes, modules()
     channels = sizes.get("map_channels") or [256, 512, 1024, 2048]
     net = parts["lseg_net"].LSeg.__new__(parts["lseg_net"].LSeg)  # its constructor has the one size
     nn.Module.__init__(net)
     net.clip_pretrained = _clip(parts["model"], sizes)
-    net.pretrained = _vit(parts["lseg_vit"], sizes) if "patch" in sizes else ResNetLayers(sizes["resnet_depths"])
+    net.pretrained = _vit(parts["lseg_vit"], sizes) if "patch" in sizes else ResNetLayers(sizes["depths"])
     net.scratch = parts["lseg_blocks"]._make_scratch(list(channels), sizes["features"], groups=1, expand=False)
     for number in (1, 2, 3, 4):
         setattr(net.scratch, f"refinenet{number}", parts["lseg_net"]._make_fusion_block(sizes["features"], True))
@@ -57,7 +57,7 @@ def build(preset: Preset) -> Reference:
 
 def stages(preset: Preset) -> dict[str, str]:
     """Names of the network's stages, ours -> the reference's, in the order of the forward pass."""
-    sizes = preset.arguments
+    sizes = preset.sizes
     if "patch" in sizes:
         theirs = "net.pretrained.model"
         names = {"backbone.vit.patch_embed.proj": f"{theirs}.patch_embed.proj"}

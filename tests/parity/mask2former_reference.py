@@ -25,7 +25,7 @@ def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
     from mmdet.models import build_detector
     from mmdet.models.backbones.resnet import Bottleneck, ResNet
 
-    sizes = preset.arguments
+    sizes = preset.sizes
     model = mmcv.Config.fromfile(str(wheels.unpacked(*references.MMDET) / _CONFIG)).model
     model.backbone.init_cfg = None
     if recipe is None:
@@ -37,7 +37,7 @@ def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
             importance_sample_ratio=recipe.importance,
         )
     head = model.panoptic_head
-    if "channels" in sizes:
+    if preset.backbone[0] == "swin":
         model.backbone = dict(
             type="SwinTransformer",
             embed_dims=sizes["channels"],
@@ -62,7 +62,7 @@ def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
         layers.ffn_cfgs.update(embed_dims=width, feedforward_channels=hidden)
     pixel.transformerlayers.attn_cfgs.num_points = sizes["points"]
     query.transformerlayers.feedforward_channels = sizes["query_hidden"]
-    depths = sizes.get("resnet_depths", (3, 4, 6, 3))
+    depths = sizes["depths"] if preset.backbone[0] == "resnet" else (3, 4, 6, 3)
     with mock.patch.dict(ResNet.arch_settings, {50: (Bottleneck, depths)}):
         made = build_detector(model)
     made.eval()  # which, of one backbone there, returns nothing
@@ -86,7 +86,7 @@ def build_transformers(preset: Preset) -> torch.nn.Module:
     """transformers' network of these sizes, on a Swin Transformer."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-    sizes = preset.arguments
+    sizes = preset.sizes
     backbone = SwinConfig(
         embed_dim=sizes["channels"],
         depths=list(sizes["depths"]),
@@ -151,7 +151,7 @@ def outputs(model: torch.nn.Module, names: dict[str, str], images: np.ndarray) -
 def stages(preset: Preset) -> dict[str, str]:
     """Names of the stages, ours -> mmdetection's, in the order of the forward pass."""
     pixel, query = "panoptic_head.pixel_decoder", "panoptic_head.transformer_decoder"
-    if "channels" in preset.arguments:
+    if preset.backbone[0] == "swin":
         names = {f"backbone.norm{level}": f"backbone.norm{level}" for level in range(4)}
     else:
         names = {f"backbone.stages.{level}": f"backbone.layer{level + 1}" for level in range(4)}

@@ -97,7 +97,7 @@ def outputs(model: torch.nn.Module, names: Mapping[str, str], *inputs: np.ndarra
 def _build_transformers(preset: Preset) -> torch.nn.Module:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-    sizes = preset.arguments
+    sizes = preset.sizes
     return SegformerForSemanticSegmentation(
         SegformerConfig(
             num_labels=sizes["num_classes"],
@@ -117,7 +117,7 @@ def _build_mmseg(preset: Preset) -> torch.nn.Module:
     import_mmseg()
     from mmseg.models import build_backbone, build_head
 
-    sizes = preset.arguments
+    sizes = preset.sizes
     backbone = build_backbone(
         dict(
             type="MixVisionTransformer",
@@ -181,7 +181,7 @@ def stages(preset: Preset) -> dict[str, str]:
         return mask2former_reference.stages(preset)
     table = STAGES["mmseg" if preset.arguments["level_norm"] else "hf"]
     names: dict[str, str] = {}
-    for i, depth in enumerate(preset.arguments["depths"]):
+    for i, depth in enumerate(preset.sizes["depths"]):
         for ours, theirs in list(table.items())[:3]:
             for j in range(depth if "{j}" in ours else 1):
                 names[ours.format(i=i, j=j)] = theirs.format(i=i, j=j)

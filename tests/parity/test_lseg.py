@@ -26,7 +26,7 @@ from ms_seg.training.losses.cross_entropy import WordLoss
 COMMON = {"features": 16, "embed_dim": 24, "text_width": 32, "text_layers": 1, "text_heads": 2, "vocabulary": 300}
 L16 = {**COMMON, "channels": 32, "depth": 4, "heads": 2, "grid": 5, "map_channels": (8, 12, 16, 20)}
 B32 = {**L16, "grid": 3}
-RESNET = {**COMMON, "resnet_depths": (1, 2, 1, 1)}
+RESNET = {**COMMON, "depths": (1, 2, 1, 1)}
 BOTTLENECK = {"head_block": "bottleneck", "block_depth": 2}
 DEPTHWISE = {"head_block": "depthwise", "block_depth": 2, "activation": "tanh"}
 
@@ -112,7 +112,7 @@ def test_one_graph_for_all_sizes_gives_the_references_logits(tmp_path: Path):
 
 
 def test_timms_file_fills_the_vit(tmp_path: Path):
-    sizes = find_preset("lseg_vitl16_ade20k").override(**L16).arguments
+    sizes = find_preset("lseg_vitl16_ade20k").override(**L16).sizes
     vit = references.draw_weights(lseg_reference.timm_vit(sizes), seed=2).eval()
     model = ms_seg.create_model("lseg_vitl16_ade20k", references.save_checkpoint(vit, tmp_path / "vit.pth"), **L16)
     images = drawn.images((2, 3, 80, 80), 3)  # timm takes the size it was made for
@@ -125,7 +125,7 @@ def test_timms_file_fills_the_vit(tmp_path: Path):
 
 
 def test_torchvisions_file_fills_the_resnet(tmp_path: Path):
-    layers = references.draw_weights(lseg_reference.ResNetLayers(RESNET["resnet_depths"]), seed=2).eval()
+    layers = references.draw_weights(lseg_reference.ResNetLayers(RESNET["depths"]), seed=2).eval()
     state = {"fc.weight": torch.ones(1000, 2048), "fc.bias": torch.ones(1000)}
     for key, tensor in layers.state_dict().items():
         stem = {"layer1.0.": "conv1.", "layer1.1.": "bn1.", "layer1.4.": "layer1."}

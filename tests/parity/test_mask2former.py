@@ -25,7 +25,7 @@ DECODERS = {"num_classes": 11, "queries": 9, "width": 64, "decoder_heads": 4, "p
 DECODERS |= {"query_layers": 2, "query_hidden": 80}
 SWIN = {**DECODERS, "channels": 16, "depths": (1, 1, 1, 1), "heads": (1, 2, 2, 4), "window": 2, "drop_path_rate": 0.0}
 RESNET = {**DECODERS, "decoder_heads": 2, "points": 3, "pixel_layers": 1}
-RESNET |= {"resnet_depths": (1, 1, 1, 1)}
+RESNET |= {"depths": (1, 1, 1, 1)}
 SWIN_NAME, RESNET_NAME = "mask2former_swin_l_coco_panoptic", "mask2former_r50_coco_panoptic"
 
 

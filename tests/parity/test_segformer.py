@@ -103,7 +103,7 @@ def test_epsilons_are_the_references(origin: str, tmp_path: Path):
     ours = ms_seg.create_model(name, tmp_path / "quiet.pth", **SMALL)
     assert relative_error(ours(ms.Tensor(images)).asnumpy(), theirs) <= 1e-5
     for field in ("norm_eps", "conv_norm_eps"):
-        other = {field: 1e-6 if ours.preset.arguments[field] == 1e-5 else 1e-5}
+        other = {field: 1e-6 if ours.preset.sizes[field] == 1e-5 else 1e-5}
         wrong = ms_seg.create_model(name, tmp_path / "quiet.pth", **SMALL, **other)
         assert relative_error(wrong(ms.Tensor(images)).asnumpy(), theirs) > 1e-4, f"{field} does not matter here"
 

@@ -29,7 +29,7 @@ TRANSFORMER = {"channels": 32, "depth": 4, "heads": 2, "grid": 4, "map_channels"
 SMALL = {**TEXT, **TRANSFORMER, "head_block": "bottleneck", "block_depth": 2}
 OTHERS = {
     "lseg_vitb32_ade20k": {**TEXT, **TRANSFORMER, "head_block": "depthwise", "block_depth": 2, "activation": "tanh"},
-    "lseg_zs_resnet101": {**TEXT, "resnet_depths": (1, 1, 1, 1)},
+    "lseg_zs_resnet101": {**TEXT, "depths": (1, 1, 1, 1)},
 }
 SIZE, LABELS, PARTS = (64, 96), 7, 2
 

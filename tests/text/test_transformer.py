@@ -68,7 +68,7 @@ def test_graphs_of_every_size_give_what_pynative_gives(text: TextTransformer):
     graph = Runner(text, "graph")
     for count, length in ((3, 20), (1, 20), (5, 20), (2, 9), (4, 6)):  # from the third on, of a size left open
         tokens = rows(*([number, number + 1, 7] for number in range(count)), length=length)
-        np.testing.assert_allclose(graph(Tensor(tokens)).asnumpy(), features(text, tokens), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(graph(Tensor(tokens))[0].asnumpy(), features(text, tokens), rtol=0, atol=1e-6)
 
 
 def test_the_mask_leaves_no_trace_in_half_precision(text: TextTransformer):

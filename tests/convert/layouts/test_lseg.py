@@ -63,7 +63,7 @@ def test_a_spatial_block_is_named_by_the_person_or_by_the_files_note():
     source = recognise(read_manifest(MANIFESTS["lseg_lang-seg_clip_vitl16_384_arch1"]))
     assert not source.plan(model_shapes("lseg_vitl16_ade20k")).complete
     note = {"arithmetic": '{"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}'}
-    arguments = identify(source, note).arguments
+    arguments = identify(source, note).sizes
     assert (arguments["head_block"], arguments["block_depth"], arguments["activation"]) == ("depthwise", 3, "tanh")
     assert identify(source, note, overrides={"head_block": "bottleneck"}).arguments["head_block"] == "bottleneck"
 

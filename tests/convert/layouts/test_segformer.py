@@ -54,7 +54,7 @@ def test_the_model_is_inferred_from_keys_and_shapes(name: str, preset: str):
 
 def test_epsilons_come_with_the_layout():
     def epsilons(name: str) -> tuple[float, float]:
-        arguments = identify(recognise(read_manifest(MANIFESTS[name])), {}).arguments
+        arguments = identify(recognise(read_manifest(MANIFESTS[name])), {}).sizes
         return arguments["norm_eps"], arguments["conv_norm_eps"]
 
     assert epsilons("segformer_b0_hf_ade150") == (1e-5, 1e-5)
