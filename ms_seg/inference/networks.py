@@ -95,7 +95,7 @@ class Network(Protocol):
         Raises ValueError where the model's classes are not the dataset's.
         """
 
-    def __call__(self, inputs: Sequence[Input], words: Words = None, window: Window | None = None) -> list[Output]:
+    def __call__(self, inputs: Sequence[Input], words: Words = None, window: Window | None = None) -> Sequence[Output]:
         """Outputs of inputs of one size. Raises ValueError for values that are not finite, RuntimeError when MindSpore
         cannot run the model."""
 
@@ -143,13 +143,14 @@ class LogitsNetwork:
         self.preset, self._run = model.preset, Runner(model, mode)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
-        return _no_labels(self.preset, labels)
+        _refuse_labels(self.preset, labels)
+        return None
 
     def check_window(self, window: Window, task: str) -> None:
         """Any will do."""
 
     def check_embeddings(self) -> None:
-        _no_embeddings(self.preset)
+        _refuse_embeddings(self.preset)
 
     def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
         return _own_classes(self.preset, dataset, task)
@@ -177,7 +178,7 @@ class WordsNetwork:
         self.reader = WordReader(model.text, Tokenizer(vocabulary), mode)
         self._pixels, self._compare = Runner(Pixels(model), mode), Runner(model.word_pixel, mode)
 
-    def check_labels(self, labels: Sequence[str] | None) -> Words:
+    def check_labels(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         if labels is None:
             raise ValueError(f"{self.preset.name} takes words: pass the labels that it is to tell apart")
         words = check_words(labels)
@@ -209,9 +210,10 @@ class WordsNetwork:
     def __call__(
         self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
     ) -> list[LogitsOutput]:
-        images, known = _stacked(inputs), word_labels(words)
+        assert words is not None, "what check_labels gives of a model that takes words"
+        images, known, asked = _stacked(inputs), word_labels(words), words
         if window:
-            values = slide(lambda part: self.compare(part, words)[0], images, window)
+            values = slide(lambda part: self.compare(part, asked)[0], images, window)
             return [LogitsOutput(v, item, self.preset, known) for v, item in zip(values, inputs, strict=True)]
         values, pixels = self.compare(images, words)
         features = self.reader.features(words)
@@ -273,21 +275,22 @@ class QueriesNetwork:
         self.preset, self._run = model.preset, Runner(model, mode)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
-        return _no_labels(self.preset, labels)
+        _refuse_labels(self.preset, labels)
+        return None
 
     def check_window(self, window: Window, task: str) -> None:
         if task != "semantic":
             raise ValueError(f"windows answer semantic segmentation alone: {task} is asked of {self.preset.name}")
 
     def check_embeddings(self) -> None:
-        _no_embeddings(self.preset)
+        _refuse_embeddings(self.preset)
 
     def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
         return _own_classes(self.preset, dataset, task)
 
     def __call__(
         self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
-    ) -> list[LogitsOutput] | list[QueriesOutput]:
+    ) -> Sequence[LogitsOutput] | Sequence[QueriesOutput]:
         images = _stacked(inputs)
         if window:
             # What the windows say is put together as scores of classes: queries of two windows have nothing in common.
@@ -339,12 +342,12 @@ def _label_set(preset: Preset, outputs: int) -> LabelSet:
     return labels_of(preset.label_set) or numbered_labels(outputs)
 
 
-def _no_labels(preset: Preset, labels: Sequence[str] | None) -> None:
+def _refuse_labels(preset: Preset, labels: Sequence[str] | None) -> None:
     if labels is not None:
         raise ValueError(f"{preset.name} has classes of its own: labels are for a model that takes words, as lseg_*")
 
 
-def _no_embeddings(preset: Preset) -> None:
+def _refuse_embeddings(preset: Preset) -> None:
     raise ValueError(f"{preset.name} has no embeddings to save: that is for models that take words")
 
 

@@ -64,9 +64,11 @@ class Segmenter:
     @overload
     def __call__(self, picture: Picture, labels: Sequence[str] | None = None) -> AnyAnswer: ...
     @overload
-    def __call__(self, picture: Sequence[Picture], labels: Sequence[str] | None = None) -> list[AnyAnswer]: ...
+    def __call__(
+        self, picture: list[Any] | tuple[Any, ...], labels: Sequence[str] | None = None
+    ) -> list[AnyAnswer]: ...
 
-    def __call__(self, picture, labels=None):
+    def __call__(self, picture: Any, labels: Sequence[str] | None = None) -> AnyAnswer | list[AnyAnswer]:
         """Segment a path, an RGB array (H, W, 3) uint8 or a Pillow image; or a list of them, for a list of answers.
 
         labels: the words that a model which takes words tells apart, their features computed once for each list. One
@@ -130,7 +132,7 @@ class Segmenter:
             return outputs[0].logits()
 
         with _naming(seen):
-            labels, scores = label_views(seen.picture.shape[:2], self.preset.preprocessing, look)
+            labels, scores = label_views(seen.geometry.picture, self.preset.preprocessing, look)
         return Answer(seen.picture, labels, outputs[0].label_set, scores, self.preset.name, seen.source)
 
     def _input(self, picture: np.ndarray, source: str | None = None) -> Input:
