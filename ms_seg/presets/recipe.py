@@ -21,7 +21,7 @@ class Recipe:
     batch_size: Annotated[int, "pictures of one optimiser step, over all processes"] = 16
     accumulate: Annotated[int, "passes forward and back that make one optimiser step, to save memory"] = 1
     precision: Annotated[Precision, "of convolutions and matrix products; weights and the rest are float32"] = "float32"
-    recompute: Annotated[bool, "whether to compute a backbone's blocks twice, not keep them, to save memory"] = False
+    recompute: Annotated[bool, "whether to compute a backbone's blocks again going back, to save memory"] = False
 
     augmentation: Annotated[
         Augmentation, "whose pictures: SegFormer's in mmsegmentation, LSeg's, or Mask2Former's large-scale jitter"
@@ -29,41 +29,41 @@ class Recipe:
     crop_size: Annotated[int, "side of the square crop, pixels"] = 512
     short_side: Annotated[int, "a picture is resized to fit into (long side, short side) times a drawn ratio"] = 512
     long_side: Annotated[int, "the other side of that frame; lang_seg resizes to it alone, times the ratio"] = 2048
-    scale_min: Annotated[float, "the least ratio that is drawn"] = 0.5
+    scale_min: Annotated[float, "the smallest ratio that is drawn"] = 0.5
     scale_max: Annotated[float, "the largest ratio that is drawn"] = 2.0
     cat_max_ratio: Annotated[float, "a crop of which one class covers more is drawn again, ten times at most"] = 0.75
     flip: Annotated[float, "probability of a mirror image"] = 0.5
-    photometric: Annotated[bool, "whether brightness, contrast, saturation and hue are disturbed"] = True
+    photometric: Annotated[bool, "whether brightness, contrast, saturation and hue are jittered"] = True
 
     optimizer: Annotated[Optimizer, "what moves the weights: AdamW, SGD with momentum, or Adam"] = "adamw"
     learning_rate: Annotated[float, "before warm-up and decay scale it"] = 6e-5
-    momentum: Annotated[float, "SGD's: the share of its old value that the sum of the gradients keeps"] = 0.9
-    beta1: Annotated[float, "Adam's: the share of its old value that the mean of the gradients keeps"] = 0.9
-    beta2: Annotated[float, "Adam's: the share that the mean of their squares keeps"] = 0.999
+    momentum: Annotated[float, "SGD's momentum"] = 0.9
+    beta1: Annotated[float, "Adam's decay rate of the mean of the gradients"] = 0.9
+    beta2: Annotated[float, "Adam's decay rate of the mean of their squares"] = 0.999
     weight_decay: Annotated[float, "AdamW's, times the learning rate; SGD and Adam add it to the gradients"] = 0.01
     warmup_steps: Annotated[int, "steps in which the learning rate grows linearly"] = 1500
-    warmup_ratio: Annotated[float, "the share of the learning rate that the warm-up begins with"] = 1e-6
+    warmup_ratio: Annotated[float, "the fraction of the learning rate that the warm-up begins with"] = 1e-6
     schedule: Annotated[Schedule, "how the learning rate falls: as a polynomial, or at the milestones"] = "poly"
     power: Annotated[float, "of the polynomial in which the learning rate falls to zero at the last step"] = 1.0
     decay_every: Annotated[int, "steps between two values of that polynomial, such as those of an epoch"] = 1
-    milestones: Annotated[tuple[float, ...], "shares of the steps after which gamma scales the learning rate"] = ()
+    milestones: Annotated[tuple[float, ...], "fractions of the steps after which gamma scales the learning rate"] = ()
     gamma: Annotated[float, "what the learning rate is multiplied by at each milestone"] = 0.1
-    backbone_multiplier: Annotated[float, "how many times the learning rate the backbone gets"] = 1.0
-    head_multiplier: Annotated[float, "how many times the learning rate the decoder and what follows it get"] = 10.0
-    text_multiplier: Annotated[float, "how many times a text transformer gets; with 0 it stays as it is"] = 0.0
-    no_weight_decay: Annotated[str, "a regular expression: parameters with it in their names are not decayed"] = ""
-    clip_norm: Annotated[float, "the gradients' global norm is cut to this; 0 leaves it"] = 0.0
-    ema: Annotated[float, "the share of its old value that the average of the weights keeps; 0 keeps no average"] = 0.0
+    backbone_multiplier: Annotated[float, "times the learning rate: that of the backbone"] = 1.0
+    head_multiplier: Annotated[float, "times the learning rate: that of the decoder and what follows it"] = 10.0
+    text_multiplier: Annotated[float, "times the learning rate: that of a text transformer, 0 freezes it"] = 0.0
+    no_weight_decay: Annotated[str, "a regular expression: parameters whose names match it are not decayed"] = ""
+    clip_norm: Annotated[float, "the gradients' global norm is clipped to this; 0 leaves it"] = 0.0
+    ema: Annotated[float, "decay rate of the moving average of the weights; 0 keeps no average"] = 0.0
 
-    # Of models that answer with masks of queries; other losses have no use for these.
-    points: Annotated[int, "of queries' masks: places in a picture at which masks are compared"] = 12_544
-    oversample: Annotated[float, "of queries' masks: how many times as many places are drawn to choose from"] = 3.0
-    importance: Annotated[float, "of queries' masks: share of the places chosen where a mask is least certain"] = 0.75
+    # For models that give masks of queries; other losses do not use these.
+    points: Annotated[int, "of queries' masks: points in a picture at which masks are compared"] = 12_544
+    oversample: Annotated[float, "of queries' masks: how many times as many points are drawn to choose from"] = 3.0
+    importance: Annotated[float, "of queries' masks: fraction of the points where a mask is least certain"] = 0.75
     class_weight: Annotated[float, "of queries: weight of the cross-entropy of their classes"] = 2.0
     mask_weight: Annotated[float, "of queries: weight of the binary cross-entropy of their masks"] = 5.0
     dice_weight: Annotated[float, "of queries: weight of the dice loss of their masks"] = 5.0
-    no_object_weight: Annotated[float, "of queries: weight, among the classes, of being none"] = 0.1
-    max_targets: Annotated[int, "of queries: segments of a picture that are learned from, the largest"] = 100
+    no_object_weight: Annotated[float, 'of queries: weight of "no object" among the classes'] = 0.1
+    max_targets: Annotated[int, "of queries: at most so many segments of a picture are learned from, the largest"] = 100
 
     validate_every: Annotated[int, "steps between two validations"] = 16_000
     keep_every: Annotated[int, "steps between two checkpoints"] = 1000
@@ -71,32 +71,31 @@ class Recipe:
     seed: Annotated[int, "of the order of pictures, the augmentation, dropout and fresh weights"] = 0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for numbers that no run can have, for unknown words, and for what the augmentation does
-        not do."""
-        for name, words in _WORDS.items():
-            if getattr(self, name) not in words:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it is one of {', '.join(words)}")
-        for names, least, most in _RANGES:
+        """Raises ValueError for numbers out of range, unknown choices, and what the augmentation does not do."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}: {getattr(self, name)!r} is not")
+        for names, low, high in _RANGES:
             for name in names:
                 value = getattr(self, name)
-                if not least <= value <= most or value == math.inf:
-                    bounds = f"at least {least}" if most == math.inf else f"{least} to {most}"
-                    raise ValueError(f"{name} is {value}: it can be {bounds}")
+                if not low <= value <= high or value == math.inf:
+                    bounds = f"at least {low}" if high == math.inf else f"{low} to {high}"
+                    raise ValueError(f"{name} must be {bounds}: {value} is not")
         if not 0 < self.scale_min <= self.scale_max:
-            raise ValueError(f"scale_min is {self.scale_min} and scale_max {self.scale_max}: 0 < min <= max")
+            raise ValueError(f"scale_min must be above 0 and up to scale_max {self.scale_max}: {self.scale_min} is not")
         if self.augmentation != "mmseg" and (self.photometric or self.cat_max_ratio < 1):
             raise ValueError(
-                f"augmentation {self.augmentation} goes with photometric false and cat_max_ratio 1: it does neither"
+                f"photometric must be false and cat_max_ratio 1 for augmentation {self.augmentation}: it does neither"
             )
         if not all(0 < a < b <= 1 for a, b in pairwise((*self.milestones, 1.0))):
-            raise ValueError(f"milestones are {self.milestones}: they are shares of the run, 0 to 1, that grow")
+            raise ValueError(f"milestones must be growing fractions of the run, 0 to 1: {self.milestones} are not")
 
 
-_WORDS = {
+_CHOICES = {
     "precision": get_args(Precision), "optimizer": get_args(Optimizer), "augmentation": get_args(Augmentation),
     "schedule": get_args(Schedule),
 }  # fmt: skip
-_RANGES = (  # names of fields, the least and the largest value; NaN is in none
+_RANGES = (  # names of fields, the smallest and the largest value; NaN is in none
     (("steps", "batch_size", "accumulate", "crop_size", "short_side", "long_side"), 1, math.inf),
     (("decay_every", "validate_every", "keep_every", "keep", "points", "oversample"), 1, math.inf),
     (("learning_rate", "backbone_multiplier", "head_multiplier", "text_multiplier", "weight_decay"), 0, math.inf),

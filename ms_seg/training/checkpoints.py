@@ -4,10 +4,10 @@ RUN/checkpoints/00000300/ holds
 
     model.ckpt      the model as any other converted file: `create_model` reads it
     average.ckpt    the exponential moving average of the weights, likewise, if the recipe keeps one
-    optimizer.ckpt  what the optimiser remembers: moments of Adam, SGD's momentum
+    optimizer.ckpt  the optimiser's state: Adam's moments, SGD's momentum
     progress.json   the next step, the best score so far, and the loss scale of float16
 
-The schedule, the order of the pictures and everything random follow from the step and the recipe's seed.
+The schedule, the order of the pictures and everything random depend on the step and the recipe's seed alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mindspore import Parameter, Tensor
 from convert import CheckpointError, open_checkpoint
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
-from ms_seg.training.loss_scale import LossScale
+from ms_seg.training.schedule import LossScale
 
 Files = Mapping[str, Mapping[str, Parameter]]
 
@@ -50,7 +50,7 @@ class Checkpoints:
     def save(self, progress: Progress, files: Files, metadata: Mapping[str, str]) -> Path:
         """Write a checkpoint under the step's name; the folder gets its name when all of it is on the disk.
 
-        files: the parameters of each file by name. metadata: what MODEL and AVERAGE say of themselves.
+        files: the parameters of each file by name. metadata: that of MODEL and AVERAGE.
         """
         final = self.folder / f"{progress.step:08}"
         draft = self.folder / f".{final.name}.part"
@@ -70,7 +70,7 @@ class Checkpoints:
         return max(self._all(), default=None)
 
     def load(self, folder: Path, files: Files) -> Progress:
-        """Put a checkpoint's numbers into the parameters; CheckpointError if names or shapes differ."""
+        """Load a checkpoint into the parameters. Raises CheckpointError if names or shapes differ."""
         for name, parameters in files.items():
             with open_checkpoint(folder / name) as tensors:
                 for key, parameter in parameters.items():

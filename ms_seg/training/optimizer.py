@@ -1,8 +1,8 @@
 """AdamW, Adam and SGD with PyTorch's arithmetic, on MindSpore's fused kernels.
 
-An optimiser is a cell from gradients and the step's numbers to changed parameters. Its door: `trained`, the parameters;
-`moments`, what it remembers of earlier steps, for a checkpoint; `corrections(step)`, the numbers of a step that are
-beside the learning rate, and as many scalars of `construct`.
+An optimiser is a cell that updates parameters by gradients and the step's scalars. Its interface: `trained`, the
+parameters; `state`, what it remembers of earlier steps, for a checkpoint; `bias_corrections(step)`, the scalars of a
+step that `construct` takes after the learning rate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from ms_seg.presets.recipe import Recipe
 
 _BACKBONE = "backbone."
-_FRESH = ("decoder.", "word_pixel.", "pixel_decoder.", "query_decoder.")  # what no pretrained file fills
+_HEAD = ("decoder.", "word_pixel.", "pixel_decoder.", "query_decoder.")  # what no pretrained backbone fills
 _TEXT = "text."
 
 
@@ -30,24 +30,24 @@ class Group:
 
 
 def groups(parameters: Sequence[Parameter], recipe: Recipe) -> list[Group]:
-    """The recipe's multipliers for each parameter, told by its name."""
-    kept = re.compile(recipe.no_weight_decay) if recipe.no_weight_decay else None
+    """The recipe's learning rate multiplier and weight decay of each parameter, by its name."""
+    no_decay = re.compile(recipe.no_weight_decay) if recipe.no_weight_decay else None
     return [
         Group(
             parameter,
-            _multiplier(parameter.name, recipe),
-            0.0 if kept and kept.search(parameter.name) else recipe.weight_decay,
+            _lr_multiplier(parameter.name, recipe),
+            0.0 if no_decay and no_decay.search(parameter.name) else recipe.weight_decay,
         )
         for parameter in parameters
     ]
 
 
-def _multiplier(name: str, recipe: Recipe) -> float:
+def _lr_multiplier(name: str, recipe: Recipe) -> float:
     if name.startswith(_TEXT):
         return recipe.text_multiplier
     if name.startswith(_BACKBONE):
         return recipe.backbone_multiplier
-    return recipe.head_multiplier if name.startswith(_FRESH) else 1.0
+    return recipe.head_multiplier if name.startswith(_HEAD) else 1.0
 
 
 def make_optimizer(parameters: Sequence[Parameter], recipe: Recipe) -> Adam | SGD:
@@ -59,9 +59,9 @@ def make_optimizer(parameters: Sequence[Parameter], recipe: Recipe) -> Adam | SG
 
 
 class Adam(nn.Cell):
-    """Number for number as torch.optim.AdamW, whose weight decay is decoupled (arXiv:1711.05101), or torch.optim.Adam.
+    """torch.optim.AdamW, whose weight decay is decoupled (arXiv:1711.05101), or torch.optim.Adam, with their numbers.
 
-    MindSpore's kernel knows no bias correction; scaling its learning rate, epsilon and decay brings it in.
+    MindSpore's kernel has no bias correction; scaling its learning rate, epsilon and decay has the same effect.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Adam(nn.Cell):
         decoupled: bool = True,
         epsilon: float = 1e-8,
     ):
-        """decoupled: whether weights decay beside the gradient's step, and not through the gradient."""
+        """decoupled: whether the weight decay is applied to the weights, rather than added to the gradient."""
         super().__init__()
         self.trained = ParameterTuple(group.parameter for group in parameter_groups)
         self.first_moments = self.trained.clone("adam.first", "zeros")
@@ -81,48 +81,48 @@ class Adam(nn.Cell):
         decays, none = tuple(group.weight_decay for group in parameter_groups), (0.0,) * len(parameter_groups)
         self.weight_decays, self.gradient_decays = (decays, none) if decoupled else (none, decays)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.of_each = ops.HyperMap()
+        self.for_each = ops.HyperMap()
 
     @property
-    def moments(self) -> list[Parameter]:
+    def state(self) -> list[Parameter]:
         return [*self.first_moments, *self.second_moments]
 
-    def corrections(self, step: int) -> tuple[float, float]:
-        """Bias corrections of a step counted from 0: of the first moment, and the square root of the second's."""
+    def bias_corrections(self, step: int) -> tuple[float, float]:
+        """Of a step counted from 0: that of the first moment, and the square root of that of the second."""
         return 1 - self.beta1 ** (step + 1), (1 - self.beta2 ** (step + 1)) ** 0.5
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor, first: Tensor, second: Tensor) -> None:
-        """lr: scalar float32; first, second: the step's corrections, scalars float32."""
+        """lr: scalar float32; first, second: the step's bias corrections, scalars float32."""
         update = ops.partial(_adam, lr, first, second, self.beta1, self.beta2, self.epsilon)
         moments = (self.first_moments, self.second_moments)
         multipliers = (self.lr_multipliers, self.weight_decays, self.gradient_decays)
-        self.of_each(update, gradients, self.trained, *moments, *multipliers)
+        self.for_each(update, gradients, self.trained, *moments, *multipliers)
 
 
 class SGD(nn.Cell):
-    """Stochastic gradient descent with momentum, number for number as torch.optim.SGD: no dampening, not Nesterov's."""
+    """torch.optim.SGD with momentum, with its numbers: no dampening, no Nesterov momentum."""
 
     def __init__(self, parameter_groups: Sequence[Group], momentum: float):
         super().__init__()
         self.trained = ParameterTuple(group.parameter for group in parameter_groups)
-        self.sums = self.trained.clone("sgd.momentum", "zeros")
+        self.momentum_buffers = self.trained.clone("sgd.momentum", "zeros")
         self.lr_multipliers = tuple(group.lr_multiplier for group in parameter_groups)
         self.gradient_decays = tuple(group.weight_decay for group in parameter_groups)
         self.momentum = momentum
-        self.of_each = ops.HyperMap()
+        self.for_each = ops.HyperMap()
 
     @property
-    def moments(self) -> list[Parameter]:
-        return [*self.sums]
+    def state(self) -> list[Parameter]:
+        return [*self.momentum_buffers]
 
-    def corrections(self, step: int) -> tuple[()]:
-        """None: all steps are alike, for the sums begin at zero."""
+    def bias_corrections(self, step: int) -> tuple[()]:
+        """None: the buffers begin at zero, and all steps are alike."""
         return ()
 
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor) -> None:
         """lr: scalar float32."""
         update = ops.partial(_sgd, lr, self.momentum)
-        self.of_each(update, gradients, self.trained, self.sums, self.lr_multipliers, self.gradient_decays)
+        self.for_each(update, gradients, self.trained, self.momentum_buffers, self.lr_multipliers, self.gradient_decays)
 
 
 # Of one parameter, for HyperMap: a loop over the 661 of Swin-L goes deeper than MindSpore's compiler follows.
@@ -167,14 +167,15 @@ def _sgd_one(
     momentum: float,
     gradient: Tensor,
     parameter: Parameter,
-    total: Parameter,
+    momentum_buffer: Parameter,
     lr_multiplier: float,
     gradient_decay: float,
 ) -> bool:
-    _apply_momentum(parameter, total, lr * lr_multiplier, _with_decay(gradient, parameter, gradient_decay), momentum)
+    decayed = _with_decay(gradient, parameter, gradient_decay)
+    _apply_momentum(parameter, momentum_buffer, lr * lr_multiplier, decayed, momentum)
     return True
 
 
 def _with_decay(gradient: Tensor, parameter: Parameter, weight_decay: float) -> Tensor:
-    """The gradient of the loss and of half the squared weights, times weight_decay."""
+    """The gradient of the loss plus weight_decay times half the squared weights."""
     return gradient + parameter * weight_decay if weight_decay else gradient

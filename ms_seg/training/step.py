@@ -16,52 +16,51 @@ from ms_seg.cells.precision import products_in
 from ms_seg.cells.recompute import recompute_blocks
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.loss_scale import LossScale
 from ms_seg.training.optimizer import SGD, Adam, make_optimizer
-from ms_seg.training.schedule import learning_rate
+from ms_seg.training.schedule import LossScale, learning_rate
 
-_NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation, a stream of its own
+_NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation
 
 
 @dataclass(frozen=True)
-class Shared:
-    """An array of a batch that belongs to all of its samples, such as the words of their labels."""
+class Replicated:
+    """An array of a batch that every micro-batch gets whole, such as the words of the labels."""
 
     array: np.ndarray
 
 
-Batch = tuple[np.ndarray | Shared, ...]  # what the loss takes, in its order; arrays run over the samples
+Batch = tuple[np.ndarray | Replicated, ...]  # what the loss takes, in its order; the first axis of arrays is samples
 
 
 class TrainStep:
     """Trains the parameters of a loss, one optimiser step for each call.
 
-    What a step does follows from its number, its batch and the parameters alone: it is the same in a run that was
-    killed and resumed, and, up to rounding, for any number of processes. (A loss that is no mean over the samples, such
-    as LSeg's over labelled pixels, is computed for each process's part: two processes are as two parts of one.)
+    What a step does depends only on its number, its batch and the parameters: it is the same in a run that was killed
+    and resumed, and, up to rounding, for any number of processes. (A loss that is no mean over the samples, such as
+    LSeg's over labelled pixels, is computed for each process: two processes are like two micro-batches of one.)
 
-    A loss is compiled as one graph with its gradients. One that cannot be a graph has a method `prepare(batch,
-    positions, world)`, which makes of this process's share of a step what the loss takes, and compiles its own parts.
+    A loss is compiled as one graph with its gradients. One that cannot be a graph has a method `prepare_batch(batch,
+    positions, world)`, which turns this process's share of a step into what the loss takes, and compiles its own parts.
 
-    With precision float16 it follows from `scale` too, which belongs to a checkpoint. A step whose gradients are not
-    finite leaves parameters, moments, averages and running statistics as they were, and counts: the learning rate and
-    Adam's corrections go on.
+    With precision float16 a step also depends on `scale`, which belongs to a checkpoint. A step whose gradients are not
+    finite leaves parameters, optimiser state, averages and running statistics as they were, and counts: the learning
+    rate and Adam's bias corrections go on.
     """
 
     def __init__(self, loss: nn.Cell, recipe: Recipe, world: World):
         """loss: a cell over a model, of batches of `batch_size / world.size / accumulate` samples."""
         run_graphs_in_caller()
         self.loss, self.recipe, self.world = loss, recipe, world
-        self.share = recipe.batch_size // world.size
-        if self.share * world.size != recipe.batch_size or self.share % recipe.accumulate:
+        self.local_batch_size = recipe.batch_size // world.size
+        if self.local_batch_size * world.size != recipe.batch_size or self.local_batch_size % recipe.accumulate:
             parts = f"{world.size} processes with {recipe.accumulate} parts each"
-            raise ValueError(f"batch_size is {recipe.batch_size}: it must be a multiple of {parts}")
+            raise ValueError(f"batch_size must be a multiple of {parts}: {recipe.batch_size} is not")
         if recipe.recompute:
             recompute_blocks(loss)
         self.trained = ParameterTuple(loss.trainable_params())
         self.optimizer = make_optimizer(self.trained, recipe)
         self.averages = self.trained.clone("ema", "same") if recipe.ema else ()
-        self.noise = give_noise(loss, self.share // recipe.accumulate)
+        self.noise = give_noise(loss, self.local_batch_size // recipe.accumulate)
         synchronise(loss, world.size)
         self.precision = getattr(ms, recipe.precision)
         # Without `mean` the gradients are summed up.
@@ -74,22 +73,22 @@ class TrainStep:
             self._statistics = [(statistic, statistic.clone()) for statistic in running_statistics(loss)]
             self._gradients = _ScaledGradients(loss, self.trained)
             self._unscale, reduce = ms.jit(_Unscale(reduce).construct), None
-        self._prepare = getattr(loss, "prepare", None)
-        if self._prepare is None:
+        self._prepare_batch = getattr(loss, "prepare_batch", None)
+        if self._prepare_batch is None:
             self._gradients = ms.jit(self._gradients.construct)
         self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
     def __call__(self, step: int, batch: Batch) -> float:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
-        position = step * self.recipe.batch_size + self.world.rank * self.share
-        if self._prepare is not None:
-            batch = self._prepare(batch, range(position, position + self.share), self.world)
+        position = step * self.recipe.batch_size + self.world.rank * self.local_batch_size
+        if self._prepare_batch is not None:
+            batch = self._prepare_batch(batch, range(position, position + self.local_batch_size), self.world)
         self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
         scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
         for statistic, kept in self._statistics:
             ops.assign(kept, statistic)
         losses, total = [], None
-        for part in self._parts(batch):
+        for part in self._micro_batches(batch):
             self._draw_noise(range(position, position + len(part[0])))
             position += len(part[0])
             with products_in(self.precision):
@@ -108,19 +107,19 @@ class TrainStep:
             self.scale = self.scale.after(bool(finite))
         return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
 
-    def _parts(self, batch: Batch) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches that one is accumulated from."""
+    def _micro_batches(self, batch: Batch) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches whose gradients are accumulated."""
         parts = self.recipe.accumulate
-        split = [[a.array] * parts if isinstance(a, Shared) else np.split(a, parts) for a in batch]
+        split = [[a.array] * parts if isinstance(a, Replicated) else np.split(a, parts) for a in batch]
         return zip(*split, strict=True)
 
     def _update_by(self, gradients: Sequence[Tensor], step: int) -> None:
-        scalars = (learning_rate(self.recipe, step), *self.optimizer.corrections(step))
-        # Each gradient is an argument of its own: a tuple of them would be compiled in anew, as constants.
+        scalars = (learning_rate(self.recipe, step), *self.optimizer.bias_corrections(step))
+        # Each gradient is an argument: a tuple of them would be compiled in anew every time, as constants.
         self._update(*(Tensor(value, ms.float32) for value in scalars), *gradients)
 
     def _draw_noise(self, positions: range) -> None:
-        """Give every sample its own uniform numbers, which follow from the seed and its position in the run alone."""
+        """Give every sample uniform numbers that depend only on the seed and its position in the run."""
         widths = [parameter.shape[1] for parameter in self.noise]
         seeds = (np.random.SeedSequence(self.recipe.seed, spawn_key=(_NOISE, position)) for position in positions)
         uniform = np.stack([np.random.default_rng(seed).random(sum(widths), np.float32) for seed in seeds])
@@ -180,8 +179,8 @@ def _squared_one(gradient: Tensor) -> Tensor:
 
 
 @_average.register("Number", "Tensor", "Tensor")
-def _average_one(keep: float, average: Parameter, trained: Parameter) -> bool:
-    ops.assign(average, average * keep + trained * (1 - keep))
+def _average_one(decay: float, average: Parameter, trained: Parameter) -> bool:
+    ops.assign(average, average * decay + trained * (1 - decay))
     return True
 
 
@@ -191,35 +190,35 @@ class _Unscale(nn.Cell):
     def __init__(self, reduce: nn.Cell | None):
         super().__init__(auto_prefix=False)
         self.reduce = reduce
-        self.of_each = ops.HyperMap()
+        self.for_each = ops.HyperMap()
 
     def construct(self, scale: Tensor, *gradients: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.reduce is not None:
             gradients = self.reduce(gradients)
-        return amp.all_finite(gradients), self.of_each(ops.partial(_times, 1 / scale), gradients)
+        return amp.all_finite(gradients), self.for_each(ops.partial(_times, 1 / scale), gradients)
 
 
 class _Update(nn.Cell):
-    """Updates the parameters by gradients that were added up over the parts of a batch."""
+    """Updates the parameters by gradients that were added up over the micro-batches."""
 
     def __init__(self, optimizer: Adam | SGD, recipe: Recipe, averages: Sequence[Parameter], reduce: nn.Cell | None):
         super().__init__(auto_prefix=False)
         self.optimizer, self.averages, self.count = optimizer, averages, len(optimizer.trained)
-        self.parts, self.clip_norm, self.keep = recipe.accumulate, recipe.clip_norm, recipe.ema
-        self.reduce, self.of_each = reduce, ops.HyperMap()
+        self.accumulate, self.clip_norm, self.ema = recipe.accumulate, recipe.clip_norm, recipe.ema
+        self.reduce, self.for_each = reduce, ops.HyperMap()
 
     def construct(self, rate: Tensor, *rest: Tensor) -> Tensor:
-        """rest: the optimiser's corrections of the step, scalars; then the gradients."""
+        """rest: the optimiser's bias corrections of the step, scalars; then the gradients."""
         corrections, gradients = rest[: -self.count], rest[-self.count :]
         if self.reduce is not None:
             gradients = self.reduce(gradients)
-        share = 1.0 / self.parts
+        factor = 1.0 / self.accumulate
         if self.clip_norm > 0:  # as torch.nn.utils.clip_grad_norm_
-            norm = ops.sqrt(ops.addn(self.of_each(_squared, gradients))) * share
-            share = share * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
-        if self.clip_norm > 0 or self.parts > 1:
-            gradients = self.of_each(ops.partial(_times, share), gradients)
+            norm = ops.sqrt(ops.addn(self.for_each(_squared, gradients))) * factor
+            factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        if self.clip_norm > 0 or self.accumulate > 1:
+            gradients = self.for_each(ops.partial(_times, factor), gradients)
         self.optimizer(gradients, rate, *corrections)
-        if self.keep:
-            self.of_each(ops.partial(_average, self.keep), self.averages, self.optimizer.trained)
+        if self.ema:
+            self.for_each(ops.partial(_average, self.ema), self.averages, self.optimizer.trained)
         return rate  # a graph that returns nothing asks the Python interpreter for None

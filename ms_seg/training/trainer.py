@@ -1,4 +1,4 @@
-"""The loop that every system trains in."""
+"""The loop that every model trains in."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from convert.progress import ProgressBar, progress_bar
 from ms_seg.checkpoints.metadata import describe
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
+from ms_seg.systems import Model
 from ms_seg.training.checkpoints import AVERAGE, MODEL, OPTIMIZER, Checkpoints, Progress
 from ms_seg.training.journal import Journal
 from ms_seg.training.schedule import learning_rate
@@ -28,35 +29,34 @@ Batches = Callable[[int, int], Iterable[Batch]]  # from a step up to another: th
 
 @dataclass(frozen=True)
 class Scores:
-    """What a validation found: figures by name, the name of the one that tells which weights are best, and a picture.
+    """What a validation measured.
 
+    metrics: by name; monitor: the name of the one by which the best weights are chosen, the higher the better.
     picture: predictions beside the truth; on rank 0 alone.
     """
 
-    figures: Mapping[str, float]
-    decisive: str
+    metrics: Mapping[str, float]
+    monitor: str
     picture: Image.Image | None = None
 
 
-Validate = Callable[[nn.Cell], Scores]
+Validate = Callable[[], Scores]  # of the model as it is now
 
 
 class Trainer:
-    """Trains a model by its recipe, and keeps everything of it in a run folder.
+    """Trains a model by a recipe, and keeps checkpoints and the journal in a run folder.
 
     model: as `create_model` gives it; it is trained in place. loss: a cell over that model, of what `batches` yields.
     tensorboard: whether the journal is written for TensorBoard too.
     """
 
-    def __init__(
-        self, model: nn.Cell, loss: nn.Cell, recipe: Recipe, run: Path, world: World, tensorboard: bool = False
-    ):
+    def __init__(self, model: Model, loss: nn.Cell, recipe: Recipe, run: Path, world: World, tensorboard: bool = False):
         self.model, self.recipe, self.run, self.world, self.tensorboard = model, recipe, run, world, tensorboard
         self.checkpoints = Checkpoints(run, recipe.keep)
         self.progress = Progress()
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
         self.step = TrainStep(loss, recipe, world)
-        self.files = {MODEL: parameters, OPTIMIZER: {moment.name: moment for moment in self.step.optimizer.moments}}
+        self.files = {MODEL: parameters, OPTIMIZER: {state.name: state for state in self.step.optimizer.state}}
         if recipe.ema:
             averages = {t.name: a for t, a in zip(self.step.trained, self.step.averages, strict=True)}
             self.files[AVERAGE] = {**parameters, **averages}
@@ -69,7 +69,7 @@ class Trainer:
             self.step.scale = self.progress.loss_scale or self.step.scale
 
     def train(self, batches: Batches, validate: Validate) -> None:
-        """Take the steps that are left. The process may be killed at any moment: another goes on with `resume`.
+        """Take the steps that are left. The process may be killed at any moment: another one can `resume`.
 
         Raises RuntimeError if the processes of the run do not begin with the same parameters.
         """
@@ -82,13 +82,13 @@ class Trainer:
             if self.progress.step < self.recipe.steps:
                 bar.note("compiling the training step")
             for batch in batches(self.progress.step, self.recipe.steps):
-                line = self._take(batch)
+                line = self._train_step(batch)
                 bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
                 if journal:
                     journal.write(step=self.progress.step, **line)
-                self._look_up(journal, bar, validate)
+                self._validate_and_save(journal, bar, validate)
 
-    def _take(self, batch: Batch) -> dict[str, float]:
+    def _train_step(self, batch: Batch) -> dict[str, float]:
         begun, step, scale = time.perf_counter(), self.progress.step, self.step.scale
         loss = self.step(step, batch)
         skipped = scale is not None and self.step.scale.value < scale.value
@@ -102,20 +102,20 @@ class Trainer:
         line = {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
         return line if scale is None else {**line, "loss_scale": scale.value}
 
-    def _look_up(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
-        """Validate, draw and save when the time has come."""
+    def _validate_and_save(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
+        """Validate, draw and save where it is due."""
         step, last = self.progress.step, self.progress.step == self.recipe.steps
         validating = last or step % self.recipe.validate_every == 0
         if validating:
             scores = self._validate(validate)
-            score, best = scores.figures[scores.decisive], self.progress.best_score
+            score, best = scores.metrics[scores.monitor], self.progress.best_score
             if best is None or score > best:
                 self.progress = replace(self.progress, best_score=score, best_step=step)
             if journal:
-                journal.write(step=step, **scores.figures)
+                journal.write(step=step, **scores.metrics)
                 journal.show(step, scores.picture)
                 journal.draw()
-                bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.figures.items()))
+                bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.metrics.items()))
         due = last or step % self.recipe.keep_every == 0 or step == self.progress.best_step
         if due and self.world.rank == 0:
             self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
@@ -129,7 +129,8 @@ class Trainer:
         for trained, average in pairs:
             ops.assign(trained, average)
         try:
-            return validate(self.model.set_train(False))
+            self.model.set_train(False)
+            return validate()
         finally:
             self.model.set_train(True)
             for (trained, _), weight in zip(pairs, weights, strict=True):

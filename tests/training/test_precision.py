@@ -20,7 +20,7 @@ from ms_seg.cells.norm import BatchNorm2d
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.checkpoints import PROGRESS, Checkpoints, Progress
-from ms_seg.training.loss_scale import LossScale
+from ms_seg.training.schedule import LossScale
 from ms_seg.training.losses.cross_entropy import SemanticLoss
 from ms_seg.training.step import Batch, TrainStep
 from ms_seg.training.trainer import Scores, Trainer

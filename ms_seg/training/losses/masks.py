@@ -1,8 +1,8 @@
-"""The loss of models that answer with queries, each a class and a mask: Mask2Former's, as mmdetection computes it."""
+"""The loss of models that give classes and masks of queries: Mask2Former's, as mmdetection computes it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import mindspore as ms
@@ -12,78 +12,82 @@ from mindspore import Tensor, nn, ops
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.losses.matching import NONE, MatchingCosts, match
-from ms_seg.training.losses.points import PointDraws
-from ms_seg.training.step import Batch, Shared
+from ms_seg.training.losses.matching import PADDING, MatchingCosts, match
+from ms_seg.training.step import Batch, Replicated
 
 _EPSILON = 2.0**-23  # what mmdetection adds to what it divides by
+
+_POINTS = 3  # what randomness is for: beside the order of pictures, their augmentation and dropout
+_MATCHING, _CANDIDATES, _RANDOM = range(3)
 
 
 class MaskLoss(nn.Cell):
     """The sum of the losses of all predictions, from that before the first layer of the query decoder to the last.
 
     In each, queries are matched with targets (see `matching`). A matched query learns its target's class and mask, the
-    others that they are no object: cross-entropy of classes, a weighted mean over this part of the batch; binary
-    cross-entropy and dice loss of masks at points, most of which lie where the mask is least certain.
+    others learn "no object": cross-entropy of classes, a weighted mean over this micro-batch; binary cross-entropy and
+    dice loss of masks at points, most of which lie where the mask is least certain.
 
-    The matching is SciPy's, on the host. So this cell is no graph but is made of graphs, which PyNative differentiates:
-    each keeps what its gradients need, and nothing is computed twice. A step of `mask2former_r50_coco_panoptic` on one
-    picture of 384x384, on two cores that others used too, takes 8.6 s and 5.4 GB; with a graph for the matching and,
-    after it, one for forward pass and gradients, 11.7 s and 4.1 GB. SciPy takes 4 ms, the costs it is given 0.4 s.
+    The matching is SciPy's, on the host. So this cell is not one graph but calls several, which PyNative
+    differentiates: each keeps what its gradients need, and nothing is computed twice. A step of
+    `mask2former_r50_coco_panoptic` on one picture of 384x384, on two cores that others used too, takes 8.6 s and
+    5.4 GB; with a graph for the matching and, after it, one for forward pass and gradients, 11.7 s and 4.1 GB. SciPy
+    takes 4 ms, the costs it is given 0.4 s.
     """
 
     def __init__(self, model: nn.Cell, recipe: Recipe):
         """model: a Mask2Former, trained by `recipe`."""
         super().__init__(auto_prefix=False)
-        self.model, self.parts = model, recipe.accumulate
+        self.model, self.accumulate = model, recipe.accumulate
         self.queries = model.query_decoder.query_feat.shape[0]
-        self.draws = PointDraws(recipe)
-        self.predict = ms.jit(_Predictions(model).construct)
+        self.points = PointSampler(recipe)
+        self.predict = ms.jit(_AllLayers(model).construct)
         self.costs = ms.jit(MatchingCosts(recipe).construct)
-        self.choose = ms.jit(_Choice(self.draws.uncertain).construct)
-        self.learn = ms.jit(_PredictionLoss(recipe).construct)
+        self.choose = ms.jit(_ChoosePoints(self.points.uncertain).construct)
+        self.layer_loss = ms.jit(_LayerLoss(recipe).construct)
 
-    def prepare(self, batch: Batch, positions: range, world: World) -> Batch:
+    def prepare_batch(self, batch: Batch, positions: range, world: World) -> Batch:
         """This process's share of a step -> what `construct` takes.
 
-        batch: images (n, 3, s, s) float32, labels (n, M) int32, of each sample its targets' classes and then -1, and
-            masks (n, M, s, s) uint8 of 0 and 1.
+        batch: images (n, 3, s, s) float32, labels (n, M) int32, the classes of each sample's targets and then PADDING,
+            and masks (n, M, s, s) uint8 of 0 and 1.
         positions: of the samples in the run.
 
-        Targets beyond the largest number of a sample are cut off, to a power of two: few sizes, few graphs. Masks'
-        losses are divided by the mean number of matched targets, at least 1, of the parts of the whole step: those that
-        gradients are accumulated over, as well as those of other processes, for which alone mmdetection does it.
+        M is cut to the largest number of targets in a sample, rounded up to a power of two: few sizes, few graphs.
+        The masks' losses are divided by num_masks, the mean number of matched targets, at least 1, over the
+        micro-batches and the processes of the step; mmdetection takes the mean over processes alone.
         """
         images, labels, masks = batch
-        counts = (labels != NONE).sum(1)
-        most = min(1 << int(max(counts.max(), 1) - 1).bit_length(), labels.shape[1])
+        counts = (labels != PADDING).sum(1)
+        max_targets = min(1 << int(max(counts.max(), 1) - 1).bit_length(), labels.shape[1])
         matched = np.minimum(counts, self.queries).sum(dtype=np.float64)
-        mean = max(float(world.sum(matched)) / (world.size * self.parts), 1.0)
-        labels, masks = (np.ascontiguousarray(array[:, :most]) for array in (labels, masks))
-        return images, labels, masks, np.array(positions), Shared(np.float32(mean))
+        num_masks = max(float(world.sum(matched)) / (world.size * self.accumulate), 1.0)
+        labels, masks = (np.ascontiguousarray(array[:, :max_targets]) for array in (labels, masks))
+        return images, labels, masks, np.array(positions), Replicated(np.float32(num_masks))
 
-    def construct(self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, mean: Tensor) -> Tensor:
-        """positions: (n,) int64. mean: scalar float32, what masks' losses are divided by. -> scalar float32."""
-        classes_of, total = labels.asnumpy(), 0.0
-        counts = (classes_of != NONE).sum(1)
+    def construct(self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor) -> Tensor:
+        """positions: (n,) int64. num_masks: scalar float32, what the masks' losses are divided by. -> scalar float32"""
+        targets, total = labels.asnumpy(), 0.0
+        counts = (targets != PADDING).sum(1)
         predictions = self.predict(images)
-        draws = self._draw(positions.asnumpy(), np.minimum(counts, self.queries), labels.shape[1], len(predictions))
-        for (class_logits, mask_logits), (points, candidates, others) in zip(predictions, draws, strict=True):
+        matched = np.minimum(counts, self.queries)
+        drawn = self._draw_points(positions.asnumpy(), matched, labels.shape[1], len(predictions))
+        for (class_logits, mask_logits), (points, candidates, random) in zip(predictions, drawn, strict=True):
             fixed = ops.stop_gradient(class_logits), ops.stop_gradient(mask_logits)
             costs = self.costs(*fixed, labels, masks, points).asnumpy()
-            classes, queries, targets = self._assign(costs, classes_of, counts, class_logits.shape[-1] - 1)
-            points, truth = self.choose(fixed[1], masks, queries, targets, candidates, others)
-            total = total + self.learn(class_logits, mask_logits, classes, queries, points, truth, mean)
+            classes, queries, pairs = self._assign(costs, targets, counts, class_logits.shape[-1] - 1)
+            points, truth = self.choose(fixed[1], masks, queries, pairs, candidates, random)
+            total = total + self.layer_loss(class_logits, mask_logits, classes, queries, points, truth, num_masks)
         return total
 
-    def _draw(
-        self, positions: np.ndarray, counts: np.ndarray, most: int, predictions: int
+    def _draw_points(
+        self, positions: np.ndarray, counts: np.ndarray, max_masks: int, predictions: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The points of each prediction. The next ones are drawn while the caller is busy with some."""
+        """The points of each prediction. The next ones are drawn while the caller works with the last."""
 
         def draw(prediction: int) -> tuple[np.ndarray, ...]:
-            learning = self.draws.for_learning(positions, counts, most, prediction)
-            return self.draws.for_matching(positions, prediction), *learning
+            for_loss = self.points.for_loss(positions, counts, max_masks, prediction)
+            return self.points.for_matching(positions, prediction), *for_loss
 
         with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(draw, 0)
@@ -96,17 +100,56 @@ class MaskLoss(nn.Cell):
     def _assign(
         self, costs: np.ndarray, labels: np.ndarray, counts: np.ndarray, no_object: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Classes that queries are to learn (n, Q), and the pairs: queries and targets of the whole batch (n M,)."""
+        """The class that each query is to learn (n, Q), and the pairs: indices of queries and targets in the batch
+        (n M,)."""
         queries, targets = match(costs, counts)
         classes = np.full(costs.shape[:2], no_object, np.int32)
-        samples, pairs = np.nonzero(queries != NONE)
+        samples, pairs = np.nonzero(queries != PADDING)
         classes[samples, queries[samples, pairs]] = labels[samples, targets[samples, pairs]]
-        for numbers, of_sample in ((queries, self.queries), (targets, labels.shape[1])):
-            numbers[samples, pairs] += (samples * of_sample).astype(np.int32)
+        for indices, per_sample in ((queries, self.queries), (targets, labels.shape[1])):
+            indices[samples, pairs] += (samples * per_sample).astype(np.int32)
         return Tensor(classes), Tensor(queries.ravel()), Tensor(targets.ravel())
 
 
-class _Predictions(nn.Cell):
+class PointSampler:
+    """Uniform points (x, y) from 0 to 1, float32, that depend only on the run's seed, a sample's position in the run
+    and the number of the prediction."""
+
+    def __init__(self, recipe: Recipe):
+        """recipe: of the `points` of a mask, `uncertain` many are to be chosen out of `candidates` many."""
+        self.seed, self.points = recipe.seed, recipe.points
+        self.candidates = int(recipe.points * recipe.oversample)
+        self.uncertain = int(recipe.points * recipe.importance)
+
+    def for_matching(self, positions: Sequence[int], prediction: int) -> np.ndarray:
+        """Where all masks of a sample are compared: (samples, points, 2)."""
+        points = np.empty((len(positions), self.points, 2), np.float32)
+        for position, out in zip(positions, points, strict=True):
+            self._draw(out, position, prediction, _MATCHING)
+        return points
+
+    def for_loss(
+        self, positions: Sequence[int], counts: Sequence[int], max_masks: int, prediction: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points of counts[i] masks of the i-th sample, then zeros up to max_masks.
+
+        Returns: candidates to choose from, (samples * max_masks, candidates, 2), and random points that are taken as
+            they are, (samples * max_masks, points - uncertain, 2).
+        """
+        candidates = np.zeros((len(positions), max_masks, self.candidates, 2), np.float32)
+        random = np.zeros((len(positions), max_masks, self.points - self.uncertain, 2), np.float32)
+        for i, (position, count) in enumerate(zip(positions, counts, strict=True)):
+            self._draw(candidates[i, :count], position, prediction, _CANDIDATES)
+            self._draw(random[i, :count], position, prediction, _RANDOM)
+        masks = len(positions) * max_masks
+        return candidates.reshape(masks, self.candidates, 2), random.reshape(masks, self.points - self.uncertain, 2)
+
+    def _draw(self, out: np.ndarray, position: int, prediction: int, purpose: int) -> None:
+        key = (_POINTS, position, prediction, purpose)
+        np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key)).random(dtype=np.float32, out=out)
+
+
+class _AllLayers(nn.Cell):
     def __init__(self, model: nn.Cell):
         super().__init__(auto_prefix=False)
         self.model = model
@@ -115,10 +158,10 @@ class _Predictions(nn.Cell):
         return self.model(images, True)
 
 
-class _Choice(nn.Cell):
-    """Where the pairs' masks are compared, (K, P, 2), and the targets' values there, (K, P).
+class _ChoosePoints(nn.Cell):
+    """Where the masks of pairs are compared, (K, P, 2), and the targets' values there, (K, P).
 
-    mask_logits (n, Q, h, w), masks (n, M, H, W), queries and targets (K,), candidates (K, C, 2), others (K, O, 2).
+    mask_logits (n, Q, h, w), masks (n, M, H, W), queries and targets (K,), candidates (K, C, 2), random (K, R, 2).
     """
 
     def __init__(self, uncertain: int):
@@ -126,21 +169,21 @@ class _Choice(nn.Cell):
         self.some_uncertain, self.uncertain, self.sample = uncertain > 0, UncertainPoints(uncertain), SamplePoints()
 
     def construct(
-        self, mask_logits: Tensor, masks: Tensor, queries: Tensor, targets: Tensor, candidates: Tensor, others: Tensor
+        self, mask_logits: Tensor, masks: Tensor, queries: Tensor, targets: Tensor, candidates: Tensor, random: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits = ops.reshape(mask_logits, (-1, *mask_logits.shape[2:]))
-        points = others
+        points = random
         if self.some_uncertain:
             points = self.uncertain(logits, queries, candidates)
-            points = ops.concat((points, others), 1) if others.shape[1] else points
+            points = ops.concat((points, random), 1) if random.shape[1] else points
         return points, self.sample(ops.reshape(masks, (-1, *masks.shape[2:])), targets, points)
 
 
-class _PredictionLoss(nn.Cell):
-    """The loss of one prediction, of matched queries.
+class _LayerLoss(nn.Cell):
+    """The loss of one prediction, after matching.
 
     class_logits (n, Q, C + 1), mask_logits (n, Q, h, w), classes (n, Q) int32, and of pairs: queries (K,), points
-    (K, P, 2), truth (K, P). mean: what masks' losses are divided by.
+    (K, P, 2), truth (K, P). num_masks: what the masks' losses are divided by.
     """
 
     def __init__(self, recipe: Recipe):
@@ -158,17 +201,17 @@ class _PredictionLoss(nn.Cell):
         queries: Tensor,
         points: Tensor,
         truth: Tensor,
-        mean: Tensor,
+        num_masks: Tensor,
     ) -> Tensor:
-        log_shares = ops.log_softmax(class_logits, -1)
-        of_classes = -ops.gather_elements(log_shares, 2, ops.expand_dims(classes, -1))[..., 0]
+        log_probs = ops.log_softmax(class_logits, -1)
+        class_loss = -ops.gather_elements(log_probs, 2, ops.expand_dims(classes, -1))[..., 0]
         weights = ops.select(classes == class_logits.shape[-1] - 1, self.no_object_weight, 1.0)
-        of_classes = (of_classes * weights).sum() / (weights.sum() + _EPSILON)
+        class_loss = (class_loss * weights).sum() / (weights.sum() + _EPSILON)
 
         logits = self.sample(ops.reshape(mask_logits, (-1, *mask_logits.shape[2:])), queries, points)
-        paired, ones = (queries != NONE).astype(ms.float32), ops.ones_like(logits)
-        of_masks = self.cross_entropy(logits, truth, ones, ones).mean(-1)
-        shares = ops.sigmoid(logits)
-        overlaps = (2 * (shares * truth).sum(-1) + 1) / (shares.sum(-1) + truth.sum(-1) + 1)
-        of_masks = self.mask_weight * of_masks + self.dice_weight * (1 - overlaps)
-        return self.class_weight * of_classes + (of_masks * paired).sum() / mean
+        matched, ones = (queries != PADDING).astype(ms.float32), ops.ones_like(logits)
+        mask_loss = self.cross_entropy(logits, truth, ones, ones).mean(-1)
+        probs = ops.sigmoid(logits)
+        dice = (2 * (probs * truth).sum(-1) + 1) / (probs.sum(-1) + truth.sum(-1) + 1)
+        mask_loss = self.mask_weight * mask_loss + self.dice_weight * (1 - dice)
+        return self.class_weight * class_loss + (mask_loss * matched).sum() / num_masks

@@ -1,94 +1,90 @@
-"""A model of queries on a panoptic dataset: what the trainer needs to know of both."""
+"""Classes and masks of queries, learned from panoptic maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mindspore import nn
 from PIL import Image
 
-from ms_seg.answers.drawing import joined
 from ms_seg.answers.segment_drawing import draw_panoptic_comparison
-from ms_seg.answers.segments import PanopticAnswer
 from ms_seg.data.augmentation.lsj import masks_of
 from ms_seg.data.panoptic import PanopticDataset
+from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.samples import PanopticSamples
 from ms_seg.distributed import World
-from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
+from ms_seg.evaluation.panoptic.predictions import PanopticPredictions
 from ms_seg.evaluation.panoptic.tally import PanopticTally
-from ms_seg.evaluation.semantic.predictions import Remembered
 from ms_seg.inference.segmenter import Segmenter
+from ms_seg.label_sets import LabelSet
+from ms_seg.presets import Preset
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.feeding import batches
+from ms_seg.systems import Model
+from ms_seg.training.loader import Loader
 from ms_seg.training.losses.masks import MaskLoss
 from ms_seg.training.step import Batch
-from ms_seg.training.tasks.semantic import SHOWN
-from ms_seg.training.trainer import Scores, Trainer
+from ms_seg.training.tasks.row import TrainingTask, classes_of, no_vocabulary, one_dataset
+from ms_seg.training.trainer import Batches, Validate
+from ms_seg.training.validation import make_validation
 
 
-def train_panoptic(
-    model: nn.Cell,
-    training: PanopticDataset,
-    validation: PanopticDataset,
+def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[str, Any]:
+    return classes_of(preset, label_set)
+
+
+def _preflight(dataset: PanopticDataset, preset: Preset) -> list[str]:
+    return preflight_panoptic(dataset, preset.num_classes or 0)
+
+
+def _loss(model: Model, recipe: Recipe) -> nn.Cell:
+    return MaskLoss(model, recipe)
+
+
+def _batches(
+    model: Model,
+    datasets: Sequence[PanopticDataset],
     recipe: Recipe,
-    run: Path,
     world: World,
-    workers: int = 0,
-    resume: bool = False,
-    tensorboard: bool = False,
-) -> None:
-    """Train a model of queries by its recipe; see `Trainer` for what the run folder holds."""
-    rule = model.preset.preprocessing
-    samples = PanopticSamples(training, recipe, rule.mean, rule.std)
-    trainer = Trainer(model, MaskLoss(model, recipe), recipe, run, world, tensorboard)
-    if resume:
-        trainer.resume()
-    sharing = {"batch_size": recipe.batch_size, "rank": world.rank, "ranks": world.size, "workers": workers}
-    validate = PanopticValidation(Segmenter(model, task="panoptic"), validation, world)
-    trainer.train(partial(batches_with_masks, samples, **sharing), validate)
+    workers: int,
+    vocabulary: Path | None,
+) -> Batches:
+    (dataset,), rule = datasets, model.preset.preprocessing
+    samples = PanopticSamples(dataset, recipe, rule.mean, rule.std)
+    return with_masks(Loader(samples, recipe.batch_size, world.rank, world.size, workers))
 
 
-def batches_with_masks(
-    samples: PanopticSamples, start_step: int, stop_step: int, **sharing: int
-) -> Generator[Batch, None, None]:
-    """What `batches` yields, with a mask (n, M, s, s) uint8 for each target in the place of whose each pixel is.
+def with_masks(loader: Loader) -> Batches:
+    """Batches of `PanopticSamples`, with a mask for each target instead of the targets' index map.
 
-    Masks are made here, for workers would have to send a hundred megabytes a picture. sharing: the other arguments of
-    `batches`.
+    They hold images (n, 3, s, s) float32, labels (n, M) int32 and masks (n, M, s, s) uint8 of 0 and 1. Masks are made
+    here because workers would have to send a hundred megabytes a picture.
     """
-    with closing(batches(samples, start_step, stop_step, **sharing)) as feed:
-        for images, labels, targets in feed:
-            yield images, labels, masks_of(targets, labels.shape[1])
+
+    def batches(start_step: int, stop_step: int) -> Generator[Batch, None, None]:
+        with closing(loader.batches(start_step, stop_step)) as loaded:
+            for images, labels, targets in loaded:
+                yield images, labels, masks_of(targets, labels.shape[1])
+
+    return batches
 
 
-class PanopticValidation:
-    """Scores a model on the validation split, each process on its share, and draws the first few pictures."""
+def _validation(model: Model, dataset: PanopticDataset, world: World, vocabulary: Path | None) -> Validate:
+    dataset, segment = Segmenter(model, task="panoptic").for_dataset(dataset)
+    return make_validation(segment, dataset, world, "panoptic", _metrics, "PQ", _draw)
 
-    def __init__(self, segment: Callable[[Any], PanopticAnswer], dataset: PanopticDataset, world: World):
-        """segment: with the model that is trained, as `Segmenter` does."""
-        self.predictions, self.dataset, self.world = PanopticModelPredictions(segment, dataset), dataset, world
 
-    def __call__(self, model: nn.Cell) -> Scores:
-        labels = self.dataset.label_set
-        tally = PanopticTally(len(self.dataset), labels)
-        tally = evaluate(self.dataset, Remembered(self.predictions), self.world, tally=tally)
-        quality = tally.quality
-        figures = {"PQ": quality.over().pq, "SQ": quality.over().sq, "RQ": quality.over().rq}
-        figures |= {"PQ_things": quality.over(things=True).pq, "PQ_stuff": quality.over(things=False).pq}
-        return Scores(figures, "PQ", None if self.world.rank else self._draw())
+def _metrics(tally: PanopticTally) -> dict[str, float]:
+    everything, quality = tally.quality.over(), tally.quality
+    metrics = {"PQ": everything.pq, "SQ": everything.sq, "RQ": everything.rq}
+    return {**metrics, "PQ_things": quality.over(things=True).pq, "PQ_stuff": quality.over(things=False).pq}
 
-    def _draw(self) -> Image.Image:
-        """Some pictures with the true segments and the predicted ones beside them, one below the other."""
-        dataset = self.dataset
-        panels = [
-            draw_panoptic_comparison(
-                dataset.picture(index), dataset.panoptic(index), self.predictions.panoptic(index), dataset.label_set
-            )
-            for index in range(min(SHOWN, len(dataset)))
-        ]
-        return joined(panels, axis=0)
+
+def _draw(dataset: PanopticDataset, predictions: PanopticPredictions, index: int) -> Image.Image:
+    truth, prediction = dataset.panoptic(index), predictions.panoptic(index)
+    return draw_panoptic_comparison(dataset.picture(index), truth, prediction, dataset.label_set)
+
+
+PANOPTIC_QUERIES = TrainingTask(no_vocabulary, one_dataset, _overrides, _preflight, _loss, _batches, _validation)

@@ -1,68 +1,72 @@
-"""A semantic model on a dataset: what the trainer needs to know of both."""
+"""Logits of classes, learned from label maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from mindspore import nn
 from PIL import Image
 
-from ms_seg.answers.drawing import draw_comparison, joined
-from ms_seg.answers.semantic import Answer
+from ms_seg.answers.drawing import draw_comparison
+from ms_seg.data.preflight import preflight
 from ms_seg.data.samples import TrainingSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
-from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.semantic.predictions import ModelPredictions, Remembered
+from ms_seg.evaluation.semantic.predictions import Predictions
+from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.inference.segmenter import Segmenter
+from ms_seg.label_sets import LabelSet
+from ms_seg.presets import Preset
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.feeding import batches
+from ms_seg.systems import Model
+from ms_seg.training.loader import Loader
 from ms_seg.training.losses.cross_entropy import SemanticLoss
-from ms_seg.training.trainer import Scores, Trainer
+from ms_seg.training.tasks.row import TrainingTask, classes_of, no_vocabulary, one_dataset
+from ms_seg.training.trainer import Batches, Validate
+from ms_seg.training.validation import make_validation
 
-SHOWN = 4  # pictures of the validation split that a run draws
+
+def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[str, Any]:
+    """Pictures are validated at the scale that they are trained at."""
+    return {**classes_of(preset, label_set), "short_side": recipe.short_side, "long_side": recipe.long_side}
 
 
-def train_semantic(
-    model: nn.Cell,
-    training: SemanticDataset,
-    validation: SemanticDataset,
+def _preflight(dataset: SemanticDataset, preset: Preset) -> list[str]:
+    return preflight(dataset, preset.num_classes or 0)
+
+
+def _loss(model: Model, recipe: Recipe) -> nn.Cell:
+    return SemanticLoss(model)
+
+
+def _batches(
+    model: Model,
+    datasets: Sequence[SemanticDataset],
     recipe: Recipe,
-    run: Path,
     world: World,
-    workers: int = 0,
-    resume: bool = False,
-    tensorboard: bool = False,
-) -> None:
-    """Train a semantic model by its recipe; see `Trainer` for what the run folder holds."""
-    rule = model.preset.preprocessing
-    samples = TrainingSamples(training, recipe, rule.mean, rule.std)
-    trainer = Trainer(model, SemanticLoss(model), recipe, run, world, tensorboard)
-    if resume:
-        trainer.resume()
-    feed = partial(batches, samples, batch_size=recipe.batch_size, rank=world.rank, ranks=world.size, workers=workers)
-    trainer.train(feed, Validation(Segmenter(model), validation, world))
+    workers: int,
+    vocabulary: Path | None,
+) -> Batches:
+    """Images (n, 3, s, s) float32 and labels (n, s, s) int32."""
+    (dataset,), rule = datasets, model.preset.preprocessing
+    samples = TrainingSamples(dataset, recipe, rule.mean, rule.std)
+    return Loader(samples, recipe.batch_size, world.rank, world.size, workers).batches
 
 
-class Validation:
-    """Scores a model on the validation split, each process on its share, and draws the first few pictures."""
+def _validation(model: Model, dataset: SemanticDataset, world: World, vocabulary: Path | None) -> Validate:
+    dataset, segment = Segmenter(model, task="semantic").for_dataset(dataset)
+    return make_validation(segment, dataset, world, "semantic", metrics, "mIoU", draw)
 
-    def __init__(self, segment: Callable[[np.ndarray], Answer], dataset: SemanticDataset, world: World):
-        """segment: with the model that is trained, as `Segmenter` does."""
-        self.segment, self.dataset, self.world = segment, dataset, world
 
-    def __call__(self, model: nn.Cell) -> Scores:
-        predictions = Remembered(ModelPredictions(self.segment, self.dataset))
-        tally = evaluate(self.dataset, predictions, self.world)
-        return Scores({"mIoU": tally.matrix.miou}, "mIoU", None if self.world.rank else self._draw())
+def metrics(tally: SemanticTally) -> dict[str, float]:
+    return {"mIoU": tally.matrix.miou}
 
-    def _draw(self) -> Image.Image:
-        """Some pictures with the truth and the prediction beside them, one below the other."""
-        panels = []
-        for index in range(min(SHOWN, len(self.dataset))):
-            picture, truth = self.dataset.picture(index), self.dataset.labels(index)
-            panels.append(draw_comparison(picture, truth, self.segment(picture).label_map, self.dataset.label_set))
-        return joined(panels, axis=0)
+
+def draw(dataset: SemanticDataset, predictions: Predictions, index: int) -> Image.Image:
+    prediction = predictions.label_map(index)
+    return draw_comparison(dataset.picture(index), dataset.labels(index), prediction, dataset.label_set)
+
+
+SEMANTIC_LOGITS = TrainingTask(no_vocabulary, one_dataset, _overrides, _preflight, _loss, _batches, _validation)

@@ -1,90 +1,114 @@
-"""A model that takes words, on datasets that each have their own: what the trainer needs to know of both."""
+"""Logits of words, learned from label maps of datasets that each have their own names.
+
+Each step's batch comes from one of the datasets and is compared with the names of its classes; for each number of names
+the step is compiled once. The text transformer is frozen, and reads them once, unless the recipe trains it: then they
+are read in every step.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mindspore import nn
 
+from ms_seg.data.preflight import preflight
 from ms_seg.data.samples import MixedSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
+from ms_seg.inference.networks import WordsNetwork
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.inference.words import WordReader
+from ms_seg.label_sets import LabelSet
+from ms_seg.presets import Preset
 from ms_seg.presets.recipe import Recipe
+from ms_seg.systems import Model
 from ms_seg.systems.lseg import MAX_STRIDE, GivenWords
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary
-from ms_seg.training.feeding import batches
+from ms_seg.training.loader import Loader
 from ms_seg.training.losses.cross_entropy import WordLoss
-from ms_seg.training.step import Batch, Shared
-from ms_seg.training.tasks.semantic import Validation
-from ms_seg.training.trainer import Scores, Trainer
+from ms_seg.training.step import Batch, Replicated
+from ms_seg.training.tasks.row import StrPath, TrainingTask
+from ms_seg.training.tasks.semantic import draw, metrics
+from ms_seg.training.trainer import Batches, Scores, Validate
+from ms_seg.training.validation import make_validation
 
 
-def train_on_words(
-    model: nn.Cell,
-    datasets: Sequence[SemanticDataset],
-    validation: SemanticDataset,
-    recipe: Recipe,
-    run: Path,
-    world: World,
-    vocab: str | os.PathLike[str] | None = None,
-    workers: int = 0,
-    resume: bool = False,
-    tensorboard: bool = False,
-) -> None:
-    """Train an LSeg by its recipe; see `Trainer` for what the run folder holds.
+def _find_vocabulary(preset: Preset, checkpoint: StrPath | None, vocab: StrPath | None) -> Path:
+    return find_vocabulary(vocab, checkpoint, preset.embedded)
 
-    Each step's batch comes from one of the datasets and is compared with the names of its classes; for each number of
-    names the step is compiled once. The text transformer is left as it is, and they go through it once, unless the
-    recipe trains it: then they are read in every step.
 
-    vocab: see `find_vocabulary`. Raises ValueError for a dataset of a single class, names that the model cannot take,
-    and crops that it cannot.
-    """
+def _check(preset: Preset, datasets: Sequence[SemanticDataset], recipe: Recipe) -> None:
     if recipe.crop_size % MAX_STRIDE:
-        raise ValueError(f"crop_size is {recipe.crop_size}: {model.preset.name} takes multiples of {MAX_STRIDE}")
+        raise ValueError(f"crop_size of {preset.name} must be a multiple of {MAX_STRIDE}: {recipe.crop_size} is not")
     if recipe.crop_size == MAX_STRIDE and recipe.batch_size == recipe.accumulate:
         raise ValueError(f"crops of {MAX_STRIDE} leave batch norm one value of each picture: take two or larger")
     for dataset in datasets:
         if len(dataset.label_set) < 2:
-            raise ValueError(f"a dataset has the class {dataset.label_set.names[0]!r} alone: there is nothing to tell")
+            name = dataset.label_set.names[0]
+            raise ValueError(f"a dataset must have two classes or more: one has {name!r} alone")
+
+
+def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[str, Any]:
+    return {}
+
+
+def _preflight(dataset: SemanticDataset, preset: Preset) -> list[str]:
+    dataset = dataset.in_words()
+    return preflight(dataset, len(dataset.label_set))
+
+
+def _loss(model: Model, recipe: Recipe) -> nn.Cell:
     for parameter in model.text.get_parameters():
         parameter.requires_grad = recipe.text_multiplier > 0
-    rule, vocabulary = model.preset.preprocessing, find_vocabulary(vocab, model.checkpoint, model.preset.embedded)
+    return WordLoss(model if recipe.text_multiplier else GivenWords(model))
+
+
+def _batches(
+    model: Model,
+    datasets: Sequence[SemanticDataset],
+    recipe: Recipe,
+    world: World,
+    workers: int,
+    vocabulary: Path | None,
+) -> Batches:
+    datasets, rule = [dataset.in_words() for dataset in datasets], model.preset.preprocessing
     samples = MixedSamples(datasets, recipe, rule.mean, rule.std)
-    loss = WordLoss(model if recipe.text_multiplier else GivenWords(model))
-    trainer = Trainer(model, loss, recipe, run, world, tensorboard)
-    if resume:
-        trainer.resume()
-    reader = WordReader(model.text, Tokenizer(vocabulary))  # after resuming, which may replace it
+    reader = WordReader(model.text, Tokenizer(vocabulary))
     read = reader.tokens if recipe.text_multiplier else lambda names: reader.features(names).asnumpy()
     words = [read(dataset.label_set.names) for dataset in datasets]
-    sharing = {"batch_size": recipe.batch_size, "rank": world.rank, "ranks": world.size, "workers": workers}
-    segmenter = Segmenter(model, vocab=vocabulary)
-    validation, segment = segmenter.for_dataset(validation)
-    score = Validation(segment, validation, world)
-
-    def validate(cell: nn.Cell) -> Scores:
-        segmenter.network.reader.forget()
-        return score(cell)
-
-    trainer.train(partial(batches_with_words, samples, words, **sharing), validate)
+    return with_words(Loader(samples, recipe.batch_size, world.rank, world.size, workers), samples, words)
 
 
-def batches_with_words(
-    samples: MixedSamples, words: Sequence[np.ndarray], start_step: int, stop_step: int, **sharing: int
-) -> Generator[Batch, None, None]:
-    """What `batches` yields, and as a third the words (K, D) float32 of the labels of the step's dataset.
+def with_words(loader: Loader, samples: MixedSamples, words: Sequence[np.ndarray]) -> Batches:
+    """Batches of images (n, 3, s, s) float32, labels (n, s, s) int32, and the words of the step's dataset.
 
-    words: of each dataset, or their tokens (K, L) int32. sharing: the other arguments of `batches`.
+    words: of each dataset, the features of its class names (K, D) float32, or their tokens (K, L) int32.
     """
-    with closing(batches(samples, start_step, stop_step, **sharing)) as feed:
-        for step, (images, labels) in enumerate(feed, start_step):
-            yield images, labels, Shared(words[samples.dataset_of(step)])
+
+    def batches(start_step: int, stop_step: int) -> Generator[Batch, None, None]:
+        with closing(loader.batches(start_step, stop_step)) as loaded:
+            for step, (images, labels) in enumerate(loaded, start_step):
+                yield images, labels, Replicated(words[samples.dataset_of(step)])
+
+    return batches
+
+
+def _validation(model: Model, dataset: SemanticDataset, world: World, vocabulary: Path | None) -> Validate:
+    segmenter = Segmenter(model, vocab=vocabulary, task="semantic")
+    dataset, segment = segmenter.for_dataset(dataset)
+    score, network = make_validation(segment, dataset, world, "semantic", metrics, "mIoU", draw), segmenter.network
+    assert isinstance(network, WordsNetwork)
+
+    def validate() -> Scores:
+        network.reader.forget()  # the text transformer may have learned since
+        return score()
+
+    return validate
+
+
+SEMANTIC_WORDS = TrainingTask(_find_vocabulary, _check, _overrides, _preflight, _loss, _batches, _validation)

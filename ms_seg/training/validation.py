@@ -1,0 +1,45 @@
+"""The validation of a run: a model scored on a dataset, with pictures of the first few predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from PIL import Image
+
+from ms_seg.answers.drawing import joined
+from ms_seg.distributed import World
+from ms_seg.evaluation.evaluator import evaluate
+from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.evaluation.tasks import KINDS
+from ms_seg.training.trainer import Scores, Validate
+
+SHOWN = 4  # pictures of the validation split that a run draws
+
+
+def make_validation(
+    segment: Callable[[Any], Any],
+    dataset: Any,
+    world: World,
+    task: str,
+    metrics: Callable[[Any], Mapping[str, float]],
+    monitor: str,
+    draw: Callable[[Any, Any, int], Image.Image],
+) -> Validate:
+    """What scores a model on a dataset whenever it is called, each process on its share of the pictures.
+
+    Args:
+        segment: RGB (H, W, 3) uint8 -> the answer of the model that is trained, as `Segmenter` gives it.
+        task: of the dataset, a row of `evaluation.tasks`.
+        metrics: the tally of all pictures -> metrics by name. monitor: see `Scores`.
+        draw: (dataset, predictions, index) -> a picture with its truth and its prediction beside it.
+    """
+    row = KINDS[task]
+    predictions = row.made(segment, dataset, None)
+
+    def validate() -> Scores:
+        tally = evaluate(dataset, Remembered(predictions), world, tally=row.tally(dataset))
+        shown = [] if world.rank else [draw(dataset, predictions, index) for index in range(min(SHOWN, len(dataset)))]
+        return Scores(metrics(tally), monitor, joined(shown, axis=0) if shown else None)
+
+    return validate
