@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from ms_seg.presets.former_names import FORMER_FIELDS
+
 
 def add_override(parser: argparse.ArgumentParser) -> None:
     """The option; its values are pairs of a field's name and what it is to be."""
@@ -20,6 +22,7 @@ def _override(text: str) -> tuple[str, Any]:
     field, separator, value = text.partition("=")
     if not field or not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
+    field = FORMER_FIELDS.get(field, field)
     try:
         value = json.loads(value)
     except ValueError:

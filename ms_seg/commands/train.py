@@ -18,12 +18,12 @@ from ms_seg.data.semantic import DATASETS as SEMANTIC
 from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
 from ms_seg.presets import Preset, find_preset
+from ms_seg.presets.former_names import FORMER_RECIPE
 from ms_seg.presets.recipe import Recipe
 
 Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
 _MAX_WORKERS = 8
-_FORMER_OPTIONS = {"--undecayed": "no_weight_decay", "--most-targets": "max_targets"}  # accepted, and not shown
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +59,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     numbers = parser.add_argument_group("recipe", "the defaults are the model's published recipe")
     for name, hint in get_type_hints(Recipe, include_extras=True).items():
         kind, text = get_args(hint)
-        numbers.add_argument(f"--{name.replace('_', '-')}", help=text, **_values(kind))
-        for former in (option for option, now in _FORMER_OPTIONS.items() if now == name):
-            numbers.add_argument(former, dest=name, help=argparse.SUPPRESS, **_values(kind))
+        numbers.add_argument(_option(name), help=text, **_values(kind))
+        for former in (former for former, now in FORMER_RECIPE.items() if now == name):
+            numbers.add_argument(_option(former), dest=name, help=argparse.SUPPRESS, **_values(kind))
 
 
 def default_workers(cores: int) -> int:
@@ -166,6 +166,10 @@ def _recorded(options: argparse.Namespace) -> dict[str, Any]:
     """The options that a run which is resumed must have been begun with, beside the recipe."""
     recorded = {"overrides": dict(options.override), "pictures": options.pictures}
     return recorded | {key: _one_or_all(getattr(options, key)) for key in ("checkpoint", "dataset", "data")}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _values(kind: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from convert.atomic import whole_file
 from ms_seg.distributed import World
+from ms_seg.presets.former_names import FORMER_FIELDS, FORMER_RECIPE
 from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
@@ -25,8 +26,6 @@ from ms_seg.training.tasks import training_task
 from ms_seg.training.trainer import Trainer
 
 OPTIONS = "options.json"
-
-_FORMER_NAMES = {"undecayed": "no_weight_decay", "most_targets": "max_targets"}  # of numbers of a recipe
 
 
 def train(
@@ -116,8 +115,13 @@ def _record(run: Path, record: Mapping[str, Any], world: World, resume: bool) ->
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     """Options and recipe by today's names. What did not exist when the run was begun has its default."""
     defaults = json.loads(json.dumps(asdict(Recipe())))  # as they are recorded
-    recipe = {_FORMER_NAMES.get(key, key): value for key, value in record.pop("recipe").items()}
-    return {"overrides": {}, **defaults, **recipe, **record}
+    recipe = _renamed(record.pop("recipe"), FORMER_RECIPE)
+    overrides = _renamed(record.pop("overrides", {}), FORMER_FIELDS)
+    return {"overrides": overrides, **defaults, **recipe, **record}
+
+
+def _renamed(values: Mapping[str, Any], former: Mapping[str, str]) -> dict[str, Any]:
+    return {former.get(key, key): value for key, value in values.items()}
 
 
 @contextmanager

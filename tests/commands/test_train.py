@@ -11,17 +11,8 @@ import pytest
 from ms_seg.__main__ import main
 from ms_seg.commands.train import default_workers
 from ms_seg.training.step import TrainStep
-from ms_seg.training.tasks import semantic
 from tests.commands import broken_datasets as small
 from tests.training.event_files import shown
-
-
-@pytest.fixture
-def untrained(monkeypatch) -> list[dict]:
-    """No step is taken; what the training was told by name."""
-    told = []
-    monkeypatch.setattr(semantic, "train_semantic", lambda *_, **options: told.append(options))
-    return told
 
 
 def run(data: Path, output: Path, *more: str) -> int:
@@ -50,7 +41,7 @@ def test_workers_leave_two_cores_to_the_network_and_are_not_recorded(untrained, 
     assert [default_workers(cores) for cores in (1, 2, 3, 8, 10, 192)] == [0, 0, 1, 6, 8, 8]
     data = small.write_dataset("folder", tmp_path / "data")
     assert run(data, tmp_path / "run", "--workers", "5") == 0
-    assert untrained[-1]["workers"] == 5
+    assert untrained[-1][1]["workers"] == 5
     recorded = json.loads((tmp_path / "run" / "options.json").read_text())
     assert "workers" not in recorded and "workers" not in recorded["recipe"]
 
@@ -70,13 +61,13 @@ def test_a_run_is_trained_by_one_process_at_a_time(untrained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--steps", "0", "steps is 0: it can be at least 1"),
-        ("--batch-size", "0", "batch_size is 0: it can be at least 1"),
-        ("--validate-every", "-3", "validate_every is -3: it can be at least 1"),
-        ("--learning-rate", "nan", "learning_rate is nan: it can be at least 0"),
-        ("--learning-rate", "inf", "learning_rate is inf: it can be at least 0"),
-        ("--ema", "1.5", "ema is 1.5: it can be 0 to 1"),
-        ("--scale-min", "1.5", "scale_min is 1.5 and scale_max 1.0: 0 < min <= max"),
+        ("--steps", "0", "steps must be at least 1: 0 is not"),
+        ("--batch-size", "0", "batch_size must be at least 1: 0 is not"),
+        ("--validate-every", "-3", "validate_every must be at least 1: -3 is not"),
+        ("--learning-rate", "nan", "learning_rate must be at least 0: nan is not"),
+        ("--learning-rate", "inf", "learning_rate must be at least 0: inf is not"),
+        ("--ema", "1.5", "ema must be 0 to 1: 1.5 is not"),
+        ("--scale-min", "1.5", "scale_min must be above 0 and up to scale_max 1.0: 1.5 is not"),
     ],
 )
 def test_a_number_that_no_run_can_have_is_refused(untrained, tmp_path, capsys, option, value, sentence):
@@ -91,10 +82,11 @@ def test_every_number_of_the_recipe_has_its_help(capsys):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "the defaults are the model's published recipe" in text
-    assert "--clip-norm FLOAT the gradients' global norm is cut to this; 0 leaves it" in text
+    assert "--clip-norm FLOAT the gradients' global norm is clipped to this; 0 leaves it" in text
     assert "--photometric {true,false} whether" in text
     assert "--precision {float32,float16,bfloat16} of" in text
     assert "at most 8; here" in text
+    assert "--undecayed" not in text and "--most-targets" not in text
 
 
 def test_a_word_that_is_no_choice_is_a_wrong_call(tmp_path, capsys):
@@ -121,7 +113,7 @@ def test_tensorboard_gets_the_curves_and_the_validation(tmp_path, capfd, monkeyp
 
 
 def test_tensorboard_without_its_package_ends_before_anything_else(untrained, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ms_seg.training.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("ms_seg.training.journal.find_spec", lambda name: None)
     assert run(tmp_path / "nowhere", tmp_path / "run", "--tensorboard") == 2
     sentence = "ms_seg train: --tensorboard needs a package that is not installed: pip install tensorboardX\n"
     assert capsys.readouterr().err == sentence
@@ -138,3 +130,29 @@ def test_a_run_begun_before_an_option_was_invented_goes_on_at_its_default(untrai
     assert run(data, tmp_path / "run", "--resume") == 0
     assert run(data, tmp_path / "run", "--resume", "--precision", "bfloat16") == 2
     assert "was begun with precision float32, not bfloat16" in capsys.readouterr().err
+
+
+def test_former_names_of_options_mean_todays(untrained, tmp_path):
+    data = small.write_dataset("folder", tmp_path / "data")
+    assert run(data, tmp_path / "run", "--undecayed", "norm|bias", "--most-targets", "7") == 0
+    (_, _, _, recipe, _), _ = untrained[0]
+    assert (recipe.no_weight_decay, recipe.max_targets) == ("norm|bias", 7)
+    assert run(data, tmp_path / "run", "--resume", "--no-weight-decay", "norm|bias", "--max-targets", "7") == 0
+
+
+def test_a_run_whose_numbers_were_recorded_under_former_names_goes_on(untrained, tmp_path, capsys):
+    data = small.write_dataset("folder", tmp_path / "data")
+    more = ("--no-weight-decay", "bias", "--override", "depths=[1,1,1,1]")
+    assert run(data, tmp_path / "run", *more) == 0
+    path = tmp_path / "run" / "options.json"
+    recorded = json.loads(path.read_text())
+    for former, name in (("undecayed", "no_weight_decay"), ("most_targets", "max_targets")):
+        recorded["recipe"][former] = recorded["recipe"].pop(name)
+    recorded["overrides"] = {"mit_depths": recorded["overrides"].pop("depths")}
+    path.write_text(json.dumps(recorded))
+    assert run(data, tmp_path / "run", "--resume", *more) == 0
+    assert run(data, tmp_path / "run", "--resume", *more[:2], "--override", "mit_depths=[1,1,1,1]") == 0
+    assert run(data, tmp_path / "run", "--resume", *more[2:], "--no-weight-decay", "norm") == 2
+    assert "was begun with no_weight_decay bias, not norm" in capsys.readouterr().err
+    assert run(data, tmp_path / "run", "--resume", *more[:2], "--override", "depths=[1,1,2,1]") == 2
+    assert "was begun with overrides {'depths': [1, 1, 1, 1]}, not" in capsys.readouterr().err

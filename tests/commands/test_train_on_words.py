@@ -9,12 +9,13 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn
+from mindspore import Tensor, nn
 
 import ms_seg
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
 from ms_seg.__main__ import main
+from ms_seg.inference.words import WordReader
 from tests.commands import broken_datasets as small
 from tests.training.words_and_colours import VOCABULARY, letters
 
@@ -80,10 +81,7 @@ def test_a_run_goes_on_with_its_own_datasets_alone(trained: Path, folder: Path, 
     assert "was begun with dataset ['folder', 'folder'], not folder" in capfd.readouterr().err
 
 
-def test_what_each_dataset_holds_is_said(folder: Path, tmp_path: Path, capfd, monkeypatch):
-    from ms_seg.training.tasks import words
-
-    monkeypatch.setattr(words, "train_on_words", lambda *_, **__: None)
+def test_what_each_dataset_holds_is_said(untrained, folder: Path, tmp_path: Path, capfd):
     assert run(folder, tmp_path / "run", *of(folder, "folder", "ade20k")) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [
@@ -91,14 +89,18 @@ def test_what_each_dataset_holds_is_said(folder: Path, tmp_path: Path, capfd, mo
     ]  # fmt: skip
 
 
-def test_the_words_of_ade20k_are_lang_segs(folder: Path, tmp_path: Path, monkeypatch):
-    from ms_seg.training.tasks import words
+def test_the_words_of_ade20k_are_lang_segs(untrained, folder: Path, tmp_path: Path, monkeypatch):
+    seen: list[tuple[str, ...]] = []
+    read = WordReader._features
 
-    seen = []
-    monkeypatch.setattr(words, "train_on_words", lambda model, training, *_, **__: seen.extend(training))
+    def listen(self: WordReader, names: tuple[str, ...]) -> Tensor:
+        seen.append(names)
+        return read(self, names)
+
+    monkeypatch.setattr(WordReader, "_features", listen)
     assert run(folder, tmp_path / "run", *of(folder, "folder", "ade20k")) == 0
-    assert [dataset.label_set.names[-1] for dataset in seen] == ["blue", "flag"]
-    assert seen[1].label_set.names[44] == "chest"
+    assert [names[-1] for names in seen[:2]] == ["blue", "flag"]
+    assert seen[1][44] == "chest"
 
 
 def test_a_model_with_classes_of_its_own_learns_one_dataset(folder: Path, tmp_path: Path, capfd):
@@ -128,17 +130,13 @@ def write_part(file: Path, model: nn.Cell, prefix: str) -> str:
     return str(file)
 
 
-def test_each_part_may_begin_with_a_file_of_its_own(folder: Path, tmp_path: Path, caplog, monkeypatch):
-    from ms_seg.training.tasks import words
-
-    begun = []
-    monkeypatch.setattr(words, "train_on_words", lambda model, *_, **__: begun.append(model))
+def test_each_part_may_begin_with_a_file_of_its_own(untrained, folder: Path, tmp_path: Path, caplog):
     parts = {"backbone.vit.": tmp_path / "vit.ckpt", "text.": tmp_path / "text.ckpt"}
     ms.set_seed(7)
     source = ms_seg.create_model(NAME, **sizes())
     files = [word for prefix, file in parts.items() for word in ("--checkpoint", write_part(file, source, prefix))]
     assert run(folder, tmp_path / "run", *of(folder, "folder"), *files) == 0
-    (model,) = begun
+    ((model, *_), _) = untrained[0]
     theirs = {parameter.name: parameter.asnumpy() for parameter in source.get_parameters()}
     same = [p.name for p in model.get_parameters() if np.array_equal(p.asnumpy(), theirs[p.name])]
     assert {name for name in theirs if name.startswith(tuple(parts))} <= set(same)
@@ -153,7 +151,7 @@ def test_each_part_may_begin_with_a_file_of_its_own(folder: Path, tmp_path: Path
 def test_a_second_file_holds_a_part(folder: Path, tmp_path: Path, trained: Path, capfd):
     file = str(trained / "checkpoints/00000004/model.ckpt")
     assert run(folder, tmp_path / "run", *of(folder, "folder"), "--checkpoint", file, "--checkpoint", file) == 2
-    assert f"{file} holds a whole model, where one of a part can be added" in capfd.readouterr().err
+    assert f"{file} must hold a part of a model, such as its backbone: it holds a whole one" in capfd.readouterr().err
 
 
 def test_an_override_of_nothing_and_of_what_follows_from_the_data_are_refused(folder: Path, tmp_path: Path, capfd):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ms_seg.__main__ import main
-from ms_seg.commands import train
 from ms_seg.training.step import TrainStep
+from ms_seg.training.tasks import semantic
 from tests.commands import broken_datasets as broken
 
 RUN = [
@@ -42,7 +42,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def unseen(monkeypatch):
     """A sample that meets nothing of what is broken."""
-    monkeypatch.setattr(train, "preflight", lambda dataset, outputs: ["all is well"])
+    monkeypatch.setattr(semantic, "preflight", lambda dataset, outputs: ["all is well"])
 
 
 @pytest.mark.parametrize("damage", broken.DAMAGES)
@@ -81,7 +81,7 @@ def test_an_unknown_dataset_and_half_a_worker_are_wrong_calls(tmp_path, capfd):
         with pytest.raises(SystemExit) as end:
             main(["train", *RUN, "--output", str(tmp_path / "run"), *more])
         assert end.value.code == 2
-    assert "'-1' is no number from 0" in capfd.readouterr().err
+    assert "must be a whole number from 0: '-1' is not" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [0, 2])

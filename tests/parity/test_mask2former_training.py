@@ -20,8 +20,7 @@ from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.losses.masks import MaskLoss
-from ms_seg.training.losses.points import PointDraws
+from ms_seg.training.losses.masks import MaskLoss, PointSampler
 from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
@@ -52,11 +51,11 @@ def batch(seed: int, counts: Sequence[int]) -> Batch:
 
 def in_mmdetections_order(positions: Sequence[int], counts: Sequence[int]) -> Iterator[torch.Tensor]:
     """The points that ours draws for counts[i] pairs of the i-th picture, as mmdetection asks for them."""
-    draws = PointDraws(RECIPE)
+    draws = PointSampler(RECIPE)
     for prediction in range(SMALL["query_layers"] + 1):
         yield from torch.from_numpy(draws.for_matching(positions, prediction)).unsqueeze(1)
         if sum(counts):
-            for points in draws.for_learning(positions, counts, max(counts), prediction):
+            for points in draws.for_loss(positions, counts, max(counts), prediction):
                 of_pairs = points.reshape(len(counts), max(counts), -1, 2)
                 yield torch.from_numpy(np.concatenate([of_pairs[i, :count] for i, count in enumerate(counts)]))
 
@@ -106,7 +105,7 @@ def test_loss_and_every_gradient_equal_mmdetections(counts: Sequence[int], both)
     total.backward()
     gradients = {key: parameter.grad for key, parameter in reference.named_parameters() if parameter.grad is not None}
 
-    parameters, arrays = loss.trainable_params(), loss.prepare(part, positions, World(0, 1, []))[:-1]
+    parameters, arrays = loss.trainable_params(), loss.prepare_batch(part, positions, World(0, 1, []))[:-1]
     inputs = (*arrays, np.float32(max(matched, 1)))
     ours, our_gradients = ms.value_and_grad(loss, None, parameters)(*map(ms.Tensor, inputs))
     assert float(ours) == pytest.approx(total.item(), rel=1e-5)

@@ -53,7 +53,7 @@ def test_parameters_after_some_steps_are_torchs(optimizer: str, limit: float):
         for group in reference.param_groups:
             group["lr"] = rate * group["multiplier"]
         reference.step()
-        scalars = [Tensor(value, ms.float32) for value in (rate, *ours.corrections(step))]
+        scalars = [Tensor(value, ms.float32) for value in (rate, *ours.bias_corrections(step))]
         update(tuple(Tensor(gradient) for gradient in gradients), *scalars)
     for parameter in ours.trained:
         moved = parameters[parameter.name].detach().numpy() - start[parameter.name]
@@ -68,8 +68,8 @@ def test_what_sgd_remembers_is_what_torch_remembers():
         gradient = np.arange(5, dtype=np.float32) * (step - 1)
         reference.grad = torch.from_numpy(gradient)
         optimizer.step()
-        ours((Tensor(gradient),), Tensor(0.1, ms.float32), *ours.corrections(step))
-    (moment,) = ours.moments
+        ours((Tensor(gradient),), Tensor(0.1, ms.float32), *ours.bias_corrections(step))
+    (moment,) = ours.state
     assert np.allclose(moment.asnumpy(), optimizer.state[reference]["momentum_buffer"].numpy(), rtol=1e-6)
 
 

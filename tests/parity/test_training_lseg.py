@@ -21,7 +21,7 @@ from ms_seg.presets import find_preset
 from ms_seg.systems.lseg import GivenWords
 from ms_seg.training.losses.cross_entropy import WordLoss
 from ms_seg.training.schedule import learning_rate
-from ms_seg.training.step import Shared, TrainStep
+from ms_seg.training.step import Replicated, TrainStep
 
 NAME = "lseg_vitl16_ade20k"
 TEXT = {"embed_dim": 12, "text_width": 16, "text_layers": 2, "text_heads": 2, "vocabulary": 60, "features": 16}
@@ -99,7 +99,7 @@ def test_parameters_and_statistics_after_three_steps_equal_the_references(tmp_pa
         for loss in losses:
             loss.backward()
         optimizer.step()
-        assert step(number, (images, labels, Shared(words))) == pytest.approx(sum(map(float, losses)), rel=1e-5)
+        assert step(number, (images, labels, Replicated(words))) == pytest.approx(sum(map(float, losses)), rel=1e-5)
     theirs = in_our_names(reference.state_dict())
     moved = {name: np.linalg.norm(theirs[name] - value) for name, value in start.items()}
     for parameter in model.get_parameters():

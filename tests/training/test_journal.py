@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.training.journal import EVENTS, LOG, PICTURES, Journal
+from ms_seg.training.journal import CURVES, EVENTS, LOG, PICTURES, Journal
 from tests.training.event_files import shown
 
 
@@ -48,6 +48,36 @@ def test_steps_that_a_resumed_run_takes_again_are_forgotten(tmp_path):
     assert list(content["validation"]) == [3]
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert {line["step"]: line["loss"] for line in lines if "loss" in line} == content["loss"]
+
+
+def drawn_curves(journal: Journal) -> dict[str, dict[int, float]]:
+    """What the panels of the curves show, by the name beside the axis or in the legend."""
+    content = {}
+    for panel in journal.curves().axes:
+        for line in panel.get_lines():
+            name = panel.get_ylabel() if line.get_label().startswith("_") else line.get_label()
+            content[name] = dict(zip(*(values.tolist() for values in line.get_data()), strict=True))
+    return content
+
+
+def test_the_curves_show_every_metric_of_every_validation(tmp_path):
+    with Journal(tmp_path, 0) as journal:
+        for step in (1, 2, 3, 4):
+            journal.write(step=step, loss=1 / step, learning_rate=step / 8, images_per_second=2.5, loss_scale=512)
+            if step == 1:
+                assert drawn_curves(journal).keys() == {"loss", "learning rate"}
+            if step % 2 == 0:
+                journal.write(step=step, PQ=step / 10, PQ_things=0.5)
+        assert drawn_curves(journal) == {
+            "loss": {1: 1, 2: 1 / 2, 3: 1 / 3, 4: 1 / 4},
+            "learning rate": {1: 0.125, 2: 0.25, 3: 0.375, 4: 0.5},
+            "PQ": {2: 0.2, 4: 0.4},
+            "PQ_things": {2: 0.5, 4: 0.5},
+        }
+        labels = [text.get_text() for text in journal.curves().axes[-1].get_legend().get_texts()]
+        assert labels == ["PQ", "PQ_things"]
+        journal.draw()
+    assert Image.open(tmp_path / CURVES).width > 500
 
 
 def test_pictures_are_kept_by_step_and_tensorboards_files_only_where_asked_for(tmp_path):

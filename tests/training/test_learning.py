@@ -11,9 +11,9 @@ from pathlib import Path
 import mindspore as ms
 
 from ms_seg.data.drawn.world import DrawnPanoptic
-from ms_seg.distributed import start
 from ms_seg.presets import find_preset
-from ms_seg.training.tasks.panoptic import train_panoptic
+from ms_seg.systems import build
+from ms_seg.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 BAR = 0.37  # ground without an error, and every shape taken for the same one, comes to 0.356
@@ -32,13 +32,13 @@ def test_in_two_minutes_a_model_tells_shapes_apart_that_it_has_never_seen(tmp_pa
 
 def test_in_sixty_steps_a_model_of_queries_knows_two_pictures_by_heart(tmp_path: Path):
     preset = find_preset("mask2former_tiny_shapes")
-    preset = preset.override(mit_depths=(1, 1, 1, 1), pixel_layers=1, query_layers=1)
+    preset = preset.override(depths=(1, 1, 1, 1), pixel_layers=1, query_layers=1)
     recipe = replace(
         preset.recipe, steps=60, batch_size=2, crop_size=64, short_side=64, long_side=64, flip=0.0,
         learning_rate=2e-3, warmup_steps=5, points=512, validate_every=60, keep_every=60,
     )  # fmt: skip
     ms.set_seed(0)
     pictures = DrawnPanoptic("training", (64, 64), most=2)
-    train_panoptic(preset.build(), pictures, pictures, recipe, tmp_path, start("CPU"))
+    train(build(preset), [pictures], pictures, recipe, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["PQ"] > 0.6

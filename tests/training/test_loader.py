@@ -17,7 +17,7 @@ import pytest
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.samples import TrainingSamples
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.feeding import batches
+from ms_seg.training.loader import Loader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,15 +39,15 @@ class Numbers:
         return np.full((3, 4, 4), position, np.float32), np.full((4, 4), position, np.int32)
 
 
-def positions(feed) -> list[list[int]]:
-    return [images[:, 0, 0, 0].astype(int).tolist() for images, _ in feed]
+def positions(batches) -> list[list[int]]:
+    return [images[:, 0, 0, 0].astype(int).tolist() for images, _ in batches]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_steps_follow_each_other_in_order(workers):
-    feed = list(batches(Numbers(), 0, 5, 4, workers=workers))
-    assert positions(feed) == [list(range(4 * step, 4 * step + 4)) for step in range(5)]
-    images, labels = feed[0]
+    batches = list(Loader(Numbers(), 4, workers=workers).batches(0, 5))
+    assert positions(batches) == [list(range(4 * step, 4 * step + 4)) for step in range(5)]
+    images, labels = batches[0]
     assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((4, 3, 4, 4), np.float32, (4, 4, 4), np.int32)
     assert np.array_equal(labels[:, 0, 0], images[:, 0, 0, 0])
 
@@ -55,58 +55,58 @@ def test_steps_follow_each_other_in_order(workers):
 def test_augmented_batches_do_not_depend_on_the_number_of_workers_or_on_a_restart():
     recipe = Recipe(steps=6, batch_size=4, crop_size=48, short_side=64, long_side=256)
     samples = TrainingSamples(DrawnWorld("validation", (64, 64)), recipe)
-    whole = list(batches(samples, 0, 6, 4, workers=0))
-    continued = list(batches(samples, 0, 2, 4, workers=2)) + list(batches(samples, 2, 6, 4, workers=3))
+    whole = list(Loader(samples, 4).batches(0, 6))
+    continued = [*Loader(samples, 4, workers=2).batches(0, 2), *Loader(samples, 4, workers=3).batches(2, 6)]
     for one, other in zip(whole, continued, strict=True):
         assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_the_ranks_share_every_batch_in_order(ranks):
-    parts = [positions(batches(Numbers(), 3, 6, 8, rank, ranks, workers=0)) for rank in range(ranks)]
+    parts = [positions(Loader(Numbers(), 8, rank, ranks).batches(3, 6)) for rank in range(ranks)]
     joined = [sum(step, []) for step in zip(*parts, strict=True)]
-    assert joined == positions(batches(Numbers(), 3, 6, 8, workers=0))
+    assert joined == positions(Loader(Numbers(), 8).batches(3, 6))
 
 
 def test_no_steps_are_no_batches():
-    assert list(batches(Numbers(), 5, 5, 4)) == []
+    assert list(Loader(Numbers(), 4).batches(5, 5)) == []
 
 
 def test_a_batch_that_the_ranks_cannot_share_and_a_run_beyond_the_samples_are_refused():
-    with pytest.raises(ValueError, match="batch_size is 4: it must be a multiple of the 3 processes"):
-        batches(Numbers(), 0, 1, 4, 0, 3)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 3 processes: 4 is not"):
+        Loader(Numbers(), 4, 0, 3)
     with pytest.raises(ValueError, match="there are 10 samples: 3 steps need 12"):
-        batches(Numbers(10), 0, 3, 4)
+        Loader(Numbers(10), 4).batches(0, 3)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_file_is_named_at_its_step(workers):
-    feed = batches(Numbers(broken=(13,)), 0, 6, 4, workers=workers)
+    batches = Loader(Numbers(broken=(13,)), 4, workers=workers).batches(0, 6)
     reached = []
     with pytest.raises(ValueError) as caught:
-        for images, _ in feed:
+        for images, _ in batches:
             reached.append(int(images[0, 0, 0, 0]))
     assert str(caught.value) == "labels/13.png holds the value 200"
     assert reached == [0, 4, 8]
     assert_no_children()
 
 
-def test_closing_the_feed_ends_its_workers():
-    feed = batches(Numbers(), 0, 200, 4, workers=2)
-    next(feed)
+def test_closing_the_batches_ends_the_workers():
+    batches = Loader(Numbers(), 4, workers=2).batches(0, 200)
+    next(batches)
     assert len(psutil.Process().children(recursive=True)) >= 2
-    feed.close()
+    batches.close()
     assert_no_children()
 
 
-def test_feeds_can_follow_each_other_around_a_computation():
+def test_loading_can_begin_again_after_a_computation():
     """Workers are forked from a process in which MindSpore's threads run already."""
     import mindspore as ms
 
     matrix = ms.ops.ones((300, 300))
     for start in range(5):
         assert float(ms.ops.matmul(matrix, matrix)[0, 0]) == 300
-        assert positions(batches(Numbers(), start, start + 3, 4, workers=2))[0][0] == 4 * start
+        assert positions(Loader(Numbers(), 4, workers=2).batches(start, start + 3))[0][0] == 4 * start
     assert_no_children()
 
 
@@ -114,7 +114,7 @@ SLOW = textwrap.dedent("""
     import os, signal, sys, time
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import numpy as np
-    from ms_seg.training.feeding import batches
+    from ms_seg.training.loader import Loader
 
     class Slow:
         columns = ("image", "labels")
@@ -124,7 +124,7 @@ SLOW = textwrap.dedent("""
             return np.zeros((3, 4, 4), np.float32), np.zeros((4, 4), np.int32)
 
     try:
-        for number, _ in enumerate(batches(Slow(), 0, 10 ** 5, 2, workers=int(sys.argv[1]))):
+        for number, _ in enumerate(Loader(Slow(), 2, workers=int(sys.argv[1])).batches(0, 10 ** 5)):
             if number == 2: print("running", flush=True)
     except KeyboardInterrupt:
         print("stopped", flush=True)

@@ -22,7 +22,7 @@ def test_many_parameters_are_updated_and_averaged(optimizer: Optimizer, first_st
     optimiser = make_optimizer(trained, recipe)
     update = ms.jit(_Update(optimiser, recipe, averages, None).construct)
     gradients = [Tensor(np.float32([0.5, -0.5])) for _ in trained]
-    update(*(Tensor(value, ms.float32) for value in (0.1, *optimiser.corrections(0))), *gradients)
+    update(*(Tensor(value, ms.float32) for value in (0.1, *optimiser.bias_corrections(0))), *gradients)
     for i in (0, 1, MANY // 2, MANY - 1):
         moved = 0.1 * first_step * np.float32([-1, 1])
         np.testing.assert_allclose(trained[i].asnumpy(), np.float32([i, -i]) + moved, rtol=1e-6, atol=1e-6)

@@ -20,8 +20,8 @@ from ms_seg.cells.norm import BatchNorm2d
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.checkpoints import PROGRESS, Checkpoints, Progress
-from ms_seg.training.schedule import LossScale
 from ms_seg.training.losses.cross_entropy import SemanticLoss
+from ms_seg.training.schedule import LossScale
 from ms_seg.training.step import Batch, TrainStep
 from ms_seg.training.trainer import Scores, Trainer
 from tests.toy_model import PRESET
@@ -71,7 +71,7 @@ def train_step(**changes) -> TrainStep:
 
 def state(step: TrainStep) -> dict[str, np.ndarray]:
     """Parameters and running statistics, moments and averages."""
-    everything = [*step.loss.get_parameters(), *step.optimizer.moments, *step.averages]
+    everything = [*step.loss.get_parameters(), *step.optimizer.state, *step.averages]
     assert {parameter.dtype for parameter in everything} == {ms.float32}
     return {parameter.name: parameter.asnumpy().copy() for parameter in everything}
 
@@ -140,7 +140,7 @@ def train(run: Path, feed: Callable[[int, int], Iterator[Batch]], scale: LossSca
     trainer = Trainer(model, SemanticLoss(model), replace(RECIPE, precision="float16"), run, ALONE)
     trainer.resume()
     trainer.step.scale = scale or trainer.step.scale
-    trainer.train(feed, lambda model: Scores({"mIoU": 0.5}, "mIoU", Image.new("RGB", (4, 4))))
+    trainer.train(feed, lambda: Scores({"mIoU": 0.5}, "mIoU", Image.new("RGB", (4, 4))))
     return trainer
 
 
@@ -203,5 +203,5 @@ def test_blocks_that_are_computed_twice_change_no_number():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="^precision is 'float8': it is one of float32, float16, bfloat16$"):
+    with pytest.raises(ValueError, match="^precision must be one of float32, float16, bfloat16: 'float8' is not$"):
         replace(RECIPE, precision="float8")

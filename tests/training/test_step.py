@@ -59,5 +59,5 @@ def test_what_is_dropped_follows_from_seed_and_step(rates: dict[str, float]):
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(ValueError, match="batch_size is 2: it must be a multiple of 3 processes with 1 parts each"):
+    with pytest.raises(ValueError, match="batch_size must be a multiple of 3 processes with 1 parts each: 2 is not"):
         TrainStep(SemanticLoss(model()), RECIPE, World(0, 3, []))

@@ -14,6 +14,7 @@ from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.norm import BatchNorm2d
 from ms_seg.decoders.word_pixel import WordPixel
 from ms_seg.label_sets import LabelSet, numbered_labels
+from ms_seg.systems import Model
 from ms_seg.text.transformer import TextTransformer
 from tests.toy_model import WORD_PRESET
 
@@ -26,13 +27,13 @@ VOCABULARY = 514  # symbols of one without merges
 WIDTH = 8
 
 
-class SmallLSeg(nn.Cell):
+class SmallLSeg(Model):
     """Two convolutions where LSeg has its image network."""
 
     def __init__(self, seed: int = 0):
         super().__init__()
         ms.set_seed(seed)
-        self.preset, self.checkpoint = PRESET, None
+        self.preset = PRESET
         self.backbone = Conv2d(3, WIDTH, 3, stride=2, padding=1)
         self.decoder = _Decoder()
         self.text = TextTransformer(WIDTH, 2, 1, WIDTH, VOCABULARY)
@@ -63,6 +64,9 @@ class Flags:
 
     def __len__(self) -> int:
         return self.count
+
+    def in_words(self) -> Flags:
+        return self
 
     def name(self, index: int) -> str:
         return f"flag_{index}"

@@ -13,9 +13,8 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.losses.masks import MaskLoss
+from ms_seg.training.losses.masks import MaskLoss, PointSampler
 from ms_seg.training.losses.matching import match
-from ms_seg.training.losses.points import PointDraws
 from ms_seg.training.step import Batch, TrainStep
 
 SIDE, QUERIES, CLASSES = 16, 6, 3
@@ -54,7 +53,7 @@ def step_of(model: nn.Cell, recipe: Recipe = RECIPE) -> TrainStep:
 
 
 def test_points_follow_from_seed_position_and_prediction_alone():
-    draws = PointDraws(RECIPE)
+    draws = PointSampler(RECIPE)
     first = draws.for_matching([8, 9], 3)
     assert first.shape == (2, 40, 2)
     assert 0 <= first.min() < 0.1 < 0.9 < first.max() < 1
@@ -62,16 +61,16 @@ def test_points_follow_from_seed_position_and_prediction_alone():
     others = (
         draws.for_matching([10], 3),
         draws.for_matching([9], 2),
-        PointDraws(replace(RECIPE, seed=2)).for_matching([9], 3),
+        PointSampler(replace(RECIPE, seed=2)).for_matching([9], 3),
     )
     assert all((other != first[1]).any() for other in others)
 
 
 def test_points_of_a_mask_do_not_depend_on_what_it_is_batched_with():
-    draws = PointDraws(RECIPE)
-    candidates, others = (array.reshape(2, 4, -1, 2) for array in draws.for_learning([8, 9], [4, 2], 4, 0))
+    draws = PointSampler(RECIPE)
+    candidates, others = (array.reshape(2, 4, -1, 2) for array in draws.for_loss([8, 9], [4, 2], 4, 0))
     assert (candidates.shape[2], others.shape[2]) == (120, 10)
-    for together, alone in zip((candidates, others), draws.for_learning([9], [2], 2, 0), strict=True):
+    for together, alone in zip((candidates, others), draws.for_loss([9], [2], 2, 0), strict=True):
         np.testing.assert_array_equal(alone, together[1, :2])
         assert not together[1, 2:].any()
 
@@ -128,7 +127,7 @@ def test_losses_of_masks_are_divided_by_the_mean_number_of_a_part(counts: tuple[
     """Of all parts of a step, of all processes: a mask counts the same in whatever part it comes."""
     loss = MaskLoss(Queries(), replace(RECIPE, accumulate=parts))
     for world in (World(0, 1, []), Twice()):
-        _, labels, masks, positions, divisor = loss.prepare(batch(counts), range(4, 6), world)
+        _, labels, masks, positions, divisor = loss.prepare_batch(batch(counts), range(4, 6), world)
         assert divisor.array == max(mean / parts, 1)
         assert list(positions) == [4, 5]
         assert labels.shape[1] == masks.shape[1] == {1: 1, 3: 4, 0: 1, 5: 5}[max(counts)]

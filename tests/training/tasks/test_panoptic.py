@@ -9,11 +9,11 @@ import numpy as np
 from ms_seg.data.drawn.world import DrawnPanoptic, Segment
 from ms_seg.data.panoptic import PanopticMap
 from ms_seg.data.samples import PanopticSamples
-from ms_seg.distributed import start
-from ms_seg.inference.segmenter import Segmenter
+from ms_seg.distributed import World
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.tasks.panoptic import PanopticValidation, batches_with_masks
+from ms_seg.training.loader import Loader
+from ms_seg.training.tasks.panoptic import PANOPTIC_QUERIES, with_masks
 from tests.toy_model import QUERY_PRESET, ColourQueries
 
 COLOURS = np.uint8([[0, 0, 0], [250, 0, 0], [0, 250, 0], [0, 0, 250]])
@@ -47,7 +47,7 @@ class Stripes:
 
 def test_batches_have_a_mask_for_each_target_and_none_beyond():
     samples = PanopticSamples(DrawnPanoptic("validation", (64, 64)), RECIPE)
-    steps = list(batches_with_masks(samples, 1, 3, batch_size=2, rank=0, ranks=1, workers=0))
+    steps = list(with_masks(Loader(samples, 2))(1, 3))
     assert len(steps) == 2
     for step, (images, labels, masks) in enumerate(steps, start=1):
         assert images.shape == (2, 3, 48, 48) and images.dtype == np.float32
@@ -61,22 +61,21 @@ def test_batches_have_a_mask_for_each_target_and_none_beyond():
 
 def test_samples_of_the_ranks_are_shared_as_always():
     samples = PanopticSamples(DrawnPanoptic("validation", (64, 64)), replace(RECIPE, batch_size=4))
-    (whole,) = batches_with_masks(samples, 0, 1, batch_size=4, rank=0, ranks=1, workers=0)
-    (second,) = batches_with_masks(samples, 0, 1, batch_size=4, rank=1, ranks=2, workers=0)
+    (whole,) = with_masks(Loader(samples, 4))(0, 1)
+    (second,) = with_masks(Loader(samples, 4, 1, 2))(0, 1)
     for array, part in zip(whole, second, strict=True):
         assert np.array_equal(array[2:], part)
 
 
 def test_a_validation_finds_pq_and_draws_predictions_beside_the_truth():
-    model = ColourQueries()
-    scores = PanopticValidation(Segmenter(model, task="panoptic"), Stripes(), start("CPU"))(model)
+    scores = PANOPTIC_QUERIES.validation(ColourQueries(), Stripes(), World(0, 1, []), None)()
     # Red is always found, green where it is one; blue, the only stuff, twice of three times.
     expected = {"things": (1 + 3 / (3 + 0.5)) / 2, "stuff": 2 / (2 + 0.5)}
-    assert scores.decisive == "PQ"
-    assert np.isclose(scores.figures["PQ_things"], expected["things"])
-    assert np.isclose(scores.figures["PQ_stuff"], expected["stuff"])
-    assert np.isclose(scores.figures["PQ"], (2 * expected["things"] + expected["stuff"]) / 3)
-    assert scores.figures["SQ"] == 1
+    assert scores.monitor == "PQ"
+    assert np.isclose(scores.metrics["PQ_things"], expected["things"])
+    assert np.isclose(scores.metrics["PQ_stuff"], expected["stuff"])
+    assert np.isclose(scores.metrics["PQ"], (2 * expected["things"] + expected["stuff"]) / 3)
+    assert scores.metrics["SQ"] == 1
     pictures = np.array_split(np.asarray(scores.picture), 3, axis=0)
     equal = []
     for drawn in pictures:

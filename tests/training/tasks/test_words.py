@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from ms_seg.data.samples import MixedSamples
-from ms_seg.distributed import World
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.step import Shared, TrainStep
-from ms_seg.training.tasks.words import batches_with_words, train_on_words
+from ms_seg.training import train as train_in
+from ms_seg.training.loader import Loader
+from ms_seg.training.step import Replicated, TrainStep
+from ms_seg.training.tasks.words import with_words
 from tests.training.words_and_colours import Flags, SmallLSeg, colours, letters, warmth
 
 RECIPE = Recipe(
@@ -29,9 +30,7 @@ HALF = (127.5, 127.5, 127.5)
 
 
 def train(model: SmallLSeg, run: Path, recipe: Recipe, vocab: Path, resume: bool = False) -> SmallLSeg:
-    datasets = [colours(20), warmth(12)]
-    run.mkdir(exist_ok=True)
-    train_on_words(model, datasets, colours(6, seed=1), recipe, run, World(0, 1, []), vocab, resume=resume)
+    train_in(model, [colours(20), warmth(12)], colours(6, seed=1), recipe, run, vocab=vocab, resume=resume)
     return model
 
 
@@ -106,12 +105,12 @@ def test_a_batch_carries_the_words_of_the_dataset_that_it_is_from():
     datasets = [colours(8), warmth(16)]
     words = [np.full((len(dataset.label_set), 8), number, np.float32) for number, dataset in enumerate(datasets)]
     samples = MixedSamples(datasets, RECIPE, HALF, HALF)
-    feed = batches_with_words(samples, words, 3, 20, batch_size=4, workers=0)
-    found = [(images.shape, int(labels[labels != 255].max()), shared) for images, labels, shared in feed]
+    batches = with_words(Loader(samples, 4), samples, words)(3, 20)
+    found = [(images.shape, int(labels[labels != 255].max()), of_step) for images, labels, of_step in batches]
     assert {shape for shape, _, _ in found} == {(4, 3, 32, 32)}
-    assert all(isinstance(shared, Shared) and highest < len(shared.array) for _, highest, shared in found)
-    assert [shared.array[0, 0] for _, _, shared in found] == [samples.dataset_of(step) for step in range(3, 20)]
-    assert {len(shared.array) for _, _, shared in found} == {2, 3}
+    assert all(isinstance(words, Replicated) and highest < len(words.array) for _, highest, words in found)
+    assert [words.array[0, 0] for _, _, words in found] == [samples.dataset_of(step) for step in range(3, 20)]
+    assert {len(words.array) for _, _, words in found} == {2, 3}
 
 
 def test_a_name_that_stands_twice_is_answered_by_its_first_class(whole, vocab):
@@ -126,12 +125,12 @@ def test_a_name_that_stands_twice_is_answered_by_its_first_class(whole, vocab):
 
 def test_a_dataset_of_one_class_and_crops_that_the_model_cannot_take_are_refused(vocab: Path, tmp_path: Path):
     alone = Flags({"red": [(220, 40, 40)]}, 4)
-    with pytest.raises(ValueError, match="a dataset has the class 'red' alone: there is nothing to tell"):
-        train_on_words(SmallLSeg(), [colours(4), alone], colours(4), RECIPE, tmp_path, World(0, 1, []), vocab)
-    sizes = ({"crop_size": 40}, "crop_size is 40: toy_words takes multiples of 32"), (
+    with pytest.raises(ValueError, match="a dataset must have two classes or more: one has 'red' alone"):
+        train_in(SmallLSeg(), [colours(4), alone], colours(4), RECIPE, tmp_path, vocab=vocab)
+    sizes = ({"crop_size": 40}, "crop_size of toy_words must be a multiple of 32: 40 is not"), (
         {"batch_size": 2}, "crops of 32 leave batch norm one value of each picture"
     )  # fmt: skip
     for numbers, sentence in sizes:
         recipe = replace(RECIPE, **numbers)
         with pytest.raises(ValueError, match=sentence):
-            train_on_words(SmallLSeg(), [colours(4)], colours(4), recipe, tmp_path, World(0, 1, []), vocab)
+            train_in(SmallLSeg(), [colours(4)], colours(4), recipe, tmp_path, vocab=vocab)
