@@ -19,7 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -31,9 +31,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 import drawn  # noqa: E402
 from measure_metrics import measure_metrics  # noqa: E402
 
-from ms_seg.presets import find_preset  # noqa: E402
+from ms_seg.presets import Preset, find_preset  # noqa: E402
 
-Inputs = tuple[np.ndarray, ...]  # of a network
+Inputs = tuple[np.ndarray, ...]  # of a network, or of a loss
 
 
 def main() -> int:
@@ -53,8 +53,8 @@ def main() -> int:
 
 def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, train: bool) -> dict:
     """One row of the table, printed as well: seconds and bytes of both implementations on one input shape."""
-    if train and find_preset(name).takes_words:
-        raise SystemExit(f"benchmark: {name} takes words: its training is not timed")
+    if train and find_preset(name).system not in REFERENCES:
+        raise SystemExit(f"benchmark: there is no reference to time the training of {name} beside")
     starts = (_train_ours, _train_theirs) if train else (_start_ours, _start_theirs)
     ours, theirs = (_Worker(start, name, shape, threads) for start in starts)
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
@@ -151,29 +151,32 @@ def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
     os.environ.setdefault("GLOG_v", "3")
     import ms_seg
     from ms_seg.distributed import World
-    from ms_seg.training.losses.cross_entropy import SemanticLoss
-    from ms_seg.training.losses.masks import MaskLoss
     from ms_seg.training.step import TrainStep
+    from ms_seg.training.tasks import training_task
 
     (images,), model = inputs, ms_seg.create_model(name)
     recipe = replace(model.preset.recipe, batch_size=len(images))
-    queries = model.preset.system == "mask2former"
-    loss = MaskLoss(model, recipe) if queries else SemanticLoss(model)
-    step, truth = TrainStep(loss, recipe, World(0, 1, [])), _segments(images) if queries else (_labels(name, images),)
+    step = TrainStep(training_task(model.preset).loss(model, recipe), recipe, World(0, 1, []))
+    truth = REFERENCES[model.preset.system].truth(model.preset, images)
     return lambda: step(0, (images, *truth))
 
 
 def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
-    import references
     import torch
 
     torch.set_num_threads(threads)
-    if find_preset(name).system == "mask2former":
-        return _train_mmdet(name, inputs)
-    model = references.build_reference(find_preset(name)).train()
+    (images,), preset = inputs, find_preset(name)
+    reference = REFERENCES[preset.system]
+    return reference.train(preset, images, reference.truth(preset, images))
+
+
+def _train_segformer(preset: Preset, images: np.ndarray, truth: Inputs) -> Callable[[], object]:
+    import references
+    import torch
+
+    model = references.build_reference(preset).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-5, weight_decay=0.01)
-    (images,) = inputs
-    x, labels = torch.from_numpy(images), torch.from_numpy(_labels(name, images)).long()
+    x, labels = torch.from_numpy(images), torch.from_numpy(*truth).long()
 
     def step() -> float:
         logits = model.decode_head(model.backbone(x)) if hasattr(model, "backbone") else model(pixel_values=x).logits
@@ -187,16 +190,15 @@ def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
     return step
 
 
-def _train_mmdet(name: str, inputs: Inputs) -> Callable[[], object]:
+def _train_mask2former(preset: Preset, images: np.ndarray, truth: Inputs) -> Callable[[], object]:
     import mask2former_reference
     import torch
 
-    preset, (images,) = find_preset(name), inputs
     model = mask2former_reference.build(preset, preset.recipe)
     model.train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer, x = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05), torch.from_numpy(images)
-    labels, masks = (torch.from_numpy(array).long() for array in _segments(images))
+    labels, masks = (torch.from_numpy(array).long() for array in truth)
 
     def step() -> float:
         pairs = mask2former_reference.all_layers(model, x)
@@ -211,19 +213,35 @@ def _train_mmdet(name: str, inputs: Inputs) -> Callable[[], object]:
     return step
 
 
-def _segments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _segments(preset: Preset, images: np.ndarray) -> Inputs:
     """Classes (N, 14) and masks (N, 14, H, W) of rectangles: as many as a picture of COCO has segments, about."""
     generator, (n, _, height, width) = np.random.default_rng(1), images.shape
     masks = np.zeros((n, 14, height, width), np.uint8)
     for mask in masks.reshape(-1, height, width):
         top, left = generator.integers(0, (height // 2, width // 2))
         mask[top : top + height // 3, left : left + width // 3] = 1
-    return generator.integers(0, 133, masks.shape[:2]).astype(np.int32), masks
+    return generator.integers(0, preset.num_classes, masks.shape[:2]).astype(np.int32), masks
 
 
-def _labels(name: str, images: np.ndarray) -> np.ndarray:
-    classes, (n, _, height, width) = find_preset(name).arguments["num_classes"], images.shape
-    return np.random.default_rng(1).integers(0, classes, (n, height, width)).astype(np.int32)
+def _labels(preset: Preset, images: np.ndarray) -> Inputs:
+    """Random labels (N, H, W)."""
+    n, _, height, width = images.shape
+    return (np.random.default_rng(1).integers(0, preset.num_classes, (n, height, width)).astype(np.int32),)
+
+
+@dataclass(frozen=True)
+class TrainingReference:
+    """How a system's training is timed. truth: (preset, images) -> what else a batch holds. train: (preset, images,
+    truth) -> PyTorch's optimiser step."""
+
+    truth: Callable[[Preset, np.ndarray], Inputs]
+    train: Callable[[Preset, np.ndarray, Inputs], Callable[[], object]]
+
+
+REFERENCES = {
+    "segformer": TrainingReference(_labels, _train_segformer),
+    "mask2former": TrainingReference(_segments, _train_mask2former),
+}
 
 
 def _environment(threads: int) -> dict:

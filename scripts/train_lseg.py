@@ -59,7 +59,7 @@ def translate(options: argparse.Namespace) -> list[str]:
     pictures = [len(open_dataset(options.dataset, options.data_path, split)) for split in ("training", "validation")]
     of_a_step = options.batch_size * options.accumulate_grad_batches * processes
     if of_a_step < 1:
-        raise ValueError("--batch_size and --accumulate_grad_batches are 1 or more")
+        raise ValueError("--batch_size and --accumulate_grad_batches must be 1 or more")
     epoch = 1 if options.dry_run else -(-pictures[0] // of_a_step)
     first = os.environ.get("MS_NODE_ID", "0") == "0" and os.environ.get("MS_ROLE") != "MS_SCHED"  # of msrun's processes
     run, resumed = _run_folder(options, first)

@@ -147,7 +147,7 @@ def test_a_dry_run_takes_a_step_on_a_few_pictures_in_a_folder_of_its_own(script)
         (["--se-loss"], "--se-loss does not work in the original"),
         (["--backbone", "resnet50"], "no LSeg model has the backbone 'resnet50': choose from clip_vitl16_384, "),
         (["--data_path", "nowhere"], "there is no folder nowhere"),
-        (["--batch_size", "0"], "--batch_size and --accumulate_grad_batches are 1 or more"),
+        (["--batch_size", "0"], "--batch_size and --accumulate_grad_batches must be 1 or more"),
         (["--resume"], "there is no run in checkpoints/lseg_ade20k_l16 to resume"),
         (["--finetune_weights", "a.ckpt", "--vit-weights", "b.pth"], "--finetune_weights is a whole model"),
     ],

@@ -1,0 +1,110 @@
+"""A run without the command line: the call in docs/fine_tuning.md, and what the run's folder keeps."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import ms_seg
+from ms_seg.__main__ import main
+from ms_seg.data.datasets import open_for_task
+from ms_seg.data.drawn.world import DrawnWorld
+from ms_seg.presets import ASSETS
+from ms_seg.training import train
+from ms_seg.training.run import OPTIONS
+from ms_seg.training.step import TrainStep
+from tests.commands import broken_datasets as small
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTED = {"steps=4000": "steps=2", "warmup_steps=200": "warmup_steps=1", "batch_size=8": "batch_size=2"}
+DOCUMENTED |= {"validate_every=500": "validate_every=1, crop_size=32, short_side=48"}
+DOCUMENTED |= {"segformer_b0_ade20k": "segformer_tiny_shapes", "pytorch_model.bin": "published.pth"}
+COMMAND = [
+    "train", "--model", "segformer_tiny_shapes", "--checkpoint", "published.pth", "--dataset", "folder", "--data",
+    "garden", "--workers", "0", "--steps", "2", "--warmup-steps", "1", "--batch-size", "2", "--validate-every", "1",
+    "--crop-size", "32", "--short-side", "48",
+]  # fmt: skip
+
+
+def lines(run: Path) -> list[dict]:
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in log]
+
+
+def documented() -> str:
+    """The code of the documentation, with a small model and few steps."""
+    (code,) = re.findall(r"```python\n(from dataclasses.*?)```", (ROOT / "docs/fine_tuning.md").read_text(), re.S)
+    for there, here in DOCUMENTED.items():
+        assert there in code
+        code = code.replace(there, here)
+    return code
+
+
+def test_the_documented_call_is_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    small.write_dataset("folder", tmp_path / "garden")
+    (tmp_path / "published.pth").write_bytes((ASSETS / "segformer_tiny_shapes.pth").read_bytes())
+    assert main([*COMMAND, "--output", "runs/command"]) == 0
+    exec(documented(), {})
+    called, command = tmp_path / "runs/garden", tmp_path / "runs/command"
+    assert [line["step"] for line in lines(called)] == [1, 1, 2, 2]
+    assert lines(called) == lines(command)
+    for name in ("model.ckpt", "optimizer.ckpt"):
+        last = f"checkpoints/00000002/{name}"
+        assert (called / last).read_bytes() == (command / last).read_bytes(), name
+
+
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Trains, in steps that compute nothing, on the drawn world."""
+    monkeypatch.setattr(TrainStep, "__call__", lambda self, step, batch: 1.5)
+    dataset = DrawnWorld("training", (32, 32)).first(2)
+    model = ms_seg.create_model("segformer_tiny_shapes")
+    recipe = replace(model.preset.recipe, steps=1, batch_size=1, crop_size=32, short_side=32, long_side=32)
+
+    def begin(datasets: int = 1, seed: int = 0, **options: object) -> None:
+        train(model, [dataset] * datasets, dataset, replace(recipe, seed=seed), tmp_path / "run", **options)
+
+    return begin
+
+
+def test_a_folder_is_begun_once_and_resumed_with_the_recipe_and_the_options_it_was_begun_with(begin, tmp_path: Path):
+    begin(options={"data": "mine"})
+    record = json.loads((tmp_path / "run" / OPTIONS).read_text())
+    assert (record["model"], record["data"], record["recipe"]["steps"]) == ("segformer_tiny_shapes", "mine", 1)
+    with pytest.raises(ValueError, match="holds a run"):
+        begin(options={"data": "mine"})
+    begin(options={"data": "mine"}, resume=True)
+    begin(resume=True)  # options that are not given are not compared
+    with pytest.raises(ValueError, match="was begun with data mine, not yours"):
+        begin(options={"data": "yours"}, resume=True)
+    with pytest.raises(ValueError, match="was begun with seed 0, not 1"):
+        begin(seed=1, resume=True)
+    assert len(lines(tmp_path / "run")) == 2
+
+
+def test_what_a_model_with_classes_of_its_own_cannot_learn_from_is_refused_before_there_is_a_folder(
+    begin, tmp_path: Path
+):
+    for refused, sentence in (
+        ({"datasets": 2}, "segformer_tiny_shapes has classes of its own: 2 datasets are for a model that takes words"),
+        ({"datasets": 0}, "there is no dataset to train on: pass at least one"),
+        ({"vocab": "merges.txt"}, "a vocabulary is for a model that takes words"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            begin(**refused)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dataset_of_other_classes_than_the_models_is_refused(tmp_path: Path):
+    data = open_for_task("folder", small.write_dataset("folder", tmp_path / "data"), "training")
+    model = ms_seg.create_model("segformer_tiny_shapes")
+    recipe = replace(model.preset.recipe, steps=1, batch_size=1, crop_size=32)
+    with pytest.raises(ValueError, match="tells shapes's 9 classes apart .* and the dataset has 3 others"):
+        train(model, [data], data, recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / OPTIONS).exists()
