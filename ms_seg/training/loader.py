@@ -20,7 +20,8 @@ class Samples(Protocol):
     arrays are.
     """
 
-    columns: tuple[str, ...]
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 

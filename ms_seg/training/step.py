@@ -87,14 +87,15 @@ class TrainStep:
         scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
         for statistic, kept in self._statistics:
             ops.assign(kept, statistic)
-        losses, total = [], None
+        losses: list[float] = []
+        total: Sequence[Tensor] = ()
         for part in self._micro_batches(batch):
             self._draw_noise(range(position, position + len(part[0])))
             position += len(part[0])
             with products_in(self.precision):
                 loss, gradients = self._gradients(*scale, *(Tensor(array) for array in part))
             losses.append(float(loss))
-            total = gradients if total is None else [one + other for one, other in zip(total, gradients, strict=True)]
+            total = gradients if not total else [one + other for one, other in zip(total, gradients, strict=True)]
         if self.scale is None:
             self._update_by(total, step)
         else:
@@ -105,7 +106,7 @@ class TrainStep:
                 for statistic, kept in self._statistics:
                     ops.assign(statistic, kept)
             self.scale = self.scale.after(bool(finite))
-        return float(self.world.sum(np.mean(losses, dtype=np.float64))) / self.world.size
+        return float(self.world.sum(np.array(np.mean(losses, dtype=np.float64)))) / self.world.size
 
     def _micro_batches(self, batch: Batch) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches whose gradients are accumulated."""

@@ -89,18 +89,19 @@ class Trainer:
                 self._validate_and_save(journal, bar, validate)
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
-        begun, step, scale = time.perf_counter(), self.progress.step, self.step.scale
+        begun, step, before = time.perf_counter(), self.progress.step, self.step.scale
         loss = self.step(step, batch)
-        skipped = scale is not None and self.step.scale.value < scale.value
-        if skipped and self.step.scale.value < 1:
+        after = self.step.scale
+        skipped = before is not None and after is not None and after.value < before.value
+        if skipped and after is not None and after.value < 1:
             remedy = "try precision bfloat16 or float32, a lower learning rate or clip_norm"
             raise RuntimeError(f"step {step + 1} overflows float16, as those before at any loss scale from 1: {remedy}")
         if not np.isfinite(loss) and not skipped:
             raise RuntimeError(f"the loss of step {step + 1} is {loss}: try a lower learning rate or clip_norm")
-        self.progress = replace(self.progress, step=step + 1, loss_scale=self.step.scale)
+        self.progress = replace(self.progress, step=step + 1, loss_scale=after)
         speed = self.recipe.batch_size / (time.perf_counter() - begun)
         line = {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
-        return line if scale is None else {**line, "loss_scale": scale.value}
+        return line if before is None else {**line, "loss_scale": before.value}
 
     def _validate_and_save(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
         """Validate, draw and save where it is due."""
@@ -113,7 +114,8 @@ class Trainer:
                 self.progress = replace(self.progress, best_score=score, best_step=step)
             if journal:
                 journal.write(step=step, **scores.metrics)
-                journal.show(step, scores.picture)
+                if scores.picture:
+                    journal.show(step, scores.picture)
                 journal.draw()
                 bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.metrics.items()))
         due = last or step % self.recipe.keep_every == 0 or step == self.progress.best_step

@@ -15,6 +15,9 @@ from ms_seg.presets.recipe import Recipe
 from ms_seg.training.losses.matching import PADDING, MatchingCosts, match
 from ms_seg.training.step import Batch, Replicated
 
+Arrays = tuple[np.ndarray, ...]
+Integers = Sequence[int] | np.ndarray
+
 _EPSILON = 2.0**-23  # what mmdetection adds to what it divides by
 
 _POINTS = 3  # what randomness is for: beside the order of pictures, their augmentation and dropout
@@ -46,7 +49,7 @@ class MaskLoss(nn.Cell):
         self.choose = ms.jit(_ChoosePoints(self.points.uncertain).construct)
         self.layer_loss = ms.jit(_LayerLoss(recipe).construct)
 
-    def prepare_batch(self, batch: Batch, positions: range, world: World) -> Batch:
+    def prepare_batch(self, batch: Arrays, positions: range, world: World) -> Batch:
         """This process's share of a step -> what `construct` takes.
 
         batch: images (n, 3, s, s) float32, labels (n, M) int32, the classes of each sample's targets and then PADDING,
@@ -58,12 +61,12 @@ class MaskLoss(nn.Cell):
         micro-batches and the processes of the step; mmdetection takes the mean over processes alone.
         """
         images, labels, masks = batch
-        counts = (labels != PADDING).sum(1)
+        counts = np.sum(labels != PADDING, axis=1)
         max_targets = min(1 << int(max(counts.max(), 1) - 1).bit_length(), labels.shape[1])
         matched = np.minimum(counts, self.queries).sum(dtype=np.float64)
         num_masks = max(float(world.sum(matched)) / (world.size * self.accumulate), 1.0)
         labels, masks = (np.ascontiguousarray(array[:, :max_targets]) for array in (labels, masks))
-        return images, labels, masks, np.array(positions), Replicated(np.float32(num_masks))
+        return images, labels, masks, np.array(positions), Replicated(np.array(num_masks, np.float32))
 
     def construct(self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor) -> Tensor:
         """positions: (n,) int64. num_masks: scalar float32, what the masks' losses are divided by. -> scalar float32"""
@@ -121,7 +124,7 @@ class PointSampler:
         self.candidates = int(recipe.points * recipe.oversample)
         self.uncertain = int(recipe.points * recipe.importance)
 
-    def for_matching(self, positions: Sequence[int], prediction: int) -> np.ndarray:
+    def for_matching(self, positions: Integers, prediction: int) -> np.ndarray:
         """Where all masks of a sample are compared: (samples, points, 2)."""
         points = np.empty((len(positions), self.points, 2), np.float32)
         for position, out in zip(positions, points, strict=True):
@@ -129,7 +132,7 @@ class PointSampler:
         return points
 
     def for_loss(
-        self, positions: Sequence[int], counts: Sequence[int], max_masks: int, prediction: int
+        self, positions: Integers, counts: Integers, max_masks: int, prediction: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points of counts[i] masks of the i-th sample, then zeros up to max_masks.
 
