@@ -87,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
     set_up_device(options.device)
     world = start(options.device)
     preset = find_preset(options.model)
-    task, sources = training_task(preset), _sources(options, preset)
+    task = training_task(preset)
+    sources = _sources(options, task.learns)
     first, *others = options.checkpoint or [None]
     task.find_vocabulary(preset, first, options.vocab)  # for what it raises, before large files are read
     training = [_open(options, source, "training") for source in sources]
@@ -121,12 +122,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(options: argparse.Namespace, preset: Preset) -> list[Source]:
+def _sources(options: argparse.Namespace, task: str) -> list[Source]:
     """The datasets by name, each with its folder. Raises ValueError for those of another task than the model learns."""
-    task = preset.tasks[0]
     for name in options.dataset:
         if task_of(name) != task:
-            raise ValueError(f"{preset.name} learns {task} segmentation, and {name} is for {task_of(name)}")
+            raise ValueError(f"{options.model} learns {task} segmentation, and {name} is for {task_of(name)}")
     folders = list(options.data)
     sources = [(name, folders.pop(0) if folders and name not in DRAWN else None) for name in options.dataset]
     if folders:

@@ -87,4 +87,13 @@ def _draw(dataset: PanopticDataset, predictions: PanopticPredictions, index: int
     return draw_panoptic_comparison(dataset.picture(index), truth, prediction, dataset.label_set)
 
 
-PANOPTIC_QUERIES = TrainingTask(no_vocabulary, one_dataset, _overrides, _preflight, _loss, _batches, _validation)
+PANOPTIC_QUERIES = TrainingTask(
+    learns="panoptic",
+    find_vocabulary=no_vocabulary,
+    check=one_dataset,
+    overrides=_overrides,
+    preflight=_preflight,
+    loss=_loss,
+    batches=_batches,
+    validation=_validation,
+)

@@ -24,6 +24,7 @@ StrPath = str | os.PathLike[str]
 class TrainingTask:
     """How one kind of model learns.
 
+    learns: the task of the datasets that it learns from.
     find_vocabulary: (preset, checkpoint or None, what a person gave or None) -> the model's vocabulary, None if it has
         none. Raises ValueError where one is missing or was given in vain.
     check: (preset, training datasets, recipe) raises ValueError for what the model cannot learn from.
@@ -35,6 +36,7 @@ class TrainingTask:
     validation: (model, dataset, world, vocabulary) -> what scores the model on that dataset.
     """
 
+    learns: str
     find_vocabulary: Callable[[Preset, StrPath | None, StrPath | None], Path | None]
     check: Callable[[Preset, Sequence[Any], Recipe], None]
     overrides: Callable[[Preset, LabelSet, Recipe], Mapping[str, Any]]

@@ -69,4 +69,13 @@ def draw(dataset: SemanticDataset, predictions: Predictions, index: int) -> Imag
     return draw_comparison(dataset.picture(index), dataset.labels(index), prediction, dataset.label_set)
 
 
-SEMANTIC_LOGITS = TrainingTask(no_vocabulary, one_dataset, _overrides, _preflight, _loss, _batches, _validation)
+SEMANTIC_LOGITS = TrainingTask(
+    learns="semantic",
+    find_vocabulary=no_vocabulary,
+    check=one_dataset,
+    overrides=_overrides,
+    preflight=_preflight,
+    loss=_loss,
+    batches=_batches,
+    validation=_validation,
+)

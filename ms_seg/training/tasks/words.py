@@ -111,4 +111,13 @@ def _validation(model: Model, dataset: SemanticDataset, world: World, vocabulary
     return validate
 
 
-SEMANTIC_WORDS = TrainingTask(_find_vocabulary, _check, _overrides, _preflight, _loss, _batches, _validation)
+SEMANTIC_WORDS = TrainingTask(
+    learns="semantic",
+    find_vocabulary=_find_vocabulary,
+    check=_check,
+    overrides=_overrides,
+    preflight=_preflight,
+    loss=_loss,
+    batches=_batches,
+    validation=_validation,
+)
