@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +20,6 @@ sys.path.insert(0, str(ROOT))
 
 import ms_seg  # noqa: E402
 from convert.atomic import whole_file  # noqa: E402
-from convert.ending import exit_code  # noqa: E402
 from ms_seg.data.drawn.world import DrawnWorld  # noqa: E402
 from ms_seg.presets import find_preset  # noqa: E402
 
@@ -38,12 +36,9 @@ PAPER, INK = (255, 255, 255), (28, 28, 30)
 COLOURS = 64  # of the file: a palette takes a sixth of the bytes
 
 
-def main() -> int:
-    return exit_code("make_readme_picture", partial(run, _parser().parse_args()))
-
-
-def run(options: argparse.Namespace) -> None:
+def main() -> None:
     """Segment the scene three times, and write the four panels."""
+    options = _parser().parse_args()
     picture = DrawnWorld("validation", size=SIZE).picture(SCENE)
     height, width = SIZE
     shown = Image.fromarray(picture).resize((width * MAGNIFICATION, height * MAGNIFICATION), Image.Resampling.BILINEAR)
@@ -79,4 +74,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

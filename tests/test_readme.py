@@ -119,6 +119,11 @@ def test_both_readmes_name_the_same_models():
     assert ours == theirs
 
 
+def test_readme_leads_to_every_page_of_docs():
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert not pages - {link.partition("#")[0] for link in _LINK.findall(prose(README))}
+
+
 def test_readme_names_every_published_model():
     text = prose(README)
     braces = re.findall(r"`(\w+)\{([^}]+)\}(\w*)`", text.replace("{0..5}", "{0,1,2,3,4,5}"))
