@@ -13,7 +13,7 @@ from typing import Any
 from convert import open_checkpoint
 from convert.atomic import whole_file
 from convert.ending import exit_code
-from convert.plan import Plan, Source, find_layout, recognise
+from convert.plan import Plan, Source, recognise
 from convert.progress import progress_bar
 from convert.writing import write_checkpoint
 from ms_seg.commands.override import add_override
@@ -33,8 +33,8 @@ def convert(options: argparse.Namespace) -> None:
     with open_checkpoint(options.source) as tensors:
         source = recognise(tensors)
         if options.to:
-            model, metadata = f"{source.layout.system} for {options.to}", {}
-            plan = source.plan_back(find_layout(options.to, source.layout.system))
+            model, metadata = f"{source.layout.system or _part(source)} for {options.to}", {}
+            plan = source.plan_back(source.find_target(options.to))
         else:
             model, metadata, plan = _plan_forward(source, tensors.metadata, options)
         report = _report(options.source, tensors.container, model, source, plan)
@@ -53,11 +53,11 @@ def convert(options: argparse.Namespace) -> None:
 def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
     """Refuse before any work what could not be written in the end."""
     if target.suffix not in endings:
-        raise ValueError(f"{target} cannot be written: its ending would have to be {' or '.join(endings)}")
+        raise ValueError(f"TARGET must end in {' or '.join(endings)}: {target} does not")
     if not target.parent.is_dir():
-        raise ValueError(f"{target} cannot be written: there is no folder {target.parent}")
+        raise ValueError(f"TARGET must be in a folder that exists: there is no {target.parent}")
     if target.exists() and source.exists() and target.samefile(source):
-        raise ValueError(f"{target} is the source itself: choose another name")
+        raise ValueError(f"TARGET must be another file than SOURCE: {target} is the same")
 
 
 def _plan_forward(
@@ -69,8 +69,13 @@ def _plan_forward(
 
     preset = identify(source, metadata, options.model or "auto", dict(options.override))
     plan = plan_for(source, preset, shapes_of(outline(preset)))
-    part = source.layout.covers.rstrip(".")
+    part = _part(source)
     return f"{part} of {preset.name}" if part else preset.name, describe(preset, part), plan
+
+
+def _part(source: Source) -> str:
+    """The part of a model that the file holds; empty for a whole one."""
+    return source.layout.covers.rstrip(".")
 
 
 def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def identify(
     arithmetic = source.layout.arithmetic or noted_arithmetic(metadata)
     if name == "auto":
         system = None if source.layout.covers else source.layout.system
-        preset = preset_for(system, source.arguments, metadata.get("model"))
+        preset = preset_for(system, source.arguments, metadata.get("model"), source.backbone)
     else:
         preset = find_preset(name)
         if preset.system != source.layout.system and not source.layout.covers:

@@ -46,7 +46,25 @@ def find_preset(name: str) -> Preset:
 _LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
 
 
-def preset_for(system: str | None, arguments: Mapping[str, Any], name: str | None = None) -> Preset:
+# What systems call the sizes of a backbone that has others' names in them.
+_BACKBONE_ARGUMENTS = {
+    "mit": {"embed_dims": "mit_channels", "depths": "mit_depths"},
+    "resnet": {"depths": "resnet_depths"},
+}
+
+
+def _flat(system: str, backbone: tuple[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+    kind, sizes = backbone or ("", {})
+    names = {} if system == "segformer" else _BACKBONE_ARGUMENTS.get(kind, {})
+    return {names.get(key, key): value for key, value in sizes.items()}
+
+
+def preset_for(
+    system: str | None,
+    arguments: Mapping[str, Any],
+    name: str | None = None,
+    backbone: tuple[str, Mapping[str, Any]] | None = None,
+) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
     Without a system it may be of any: systems share backbones, and what their arguments are called. Of several (they
@@ -55,10 +73,13 @@ def preset_for(system: str | None, arguments: Mapping[str, Any], name: str | Non
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
     rows = [
-        row for row in PRESETS.values() if system in (None, row.system) and structure.items() <= row.arguments.items()
+        row
+        for row in PRESETS.values()
+        if system in (None, row.system)
+        and {**structure, **_flat(row.system, backbone)}.items() <= row.arguments.items()
     ]
     if not rows:
-        has = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        has = ", ".join(f"{key}={value}" for key, value in {**arguments, **_flat(system or "", backbone)}.items())
         raise ValueError(f"no published {system or 'model'} has {has}")
     classes = arguments.get("num_classes", 0)
     closest = min(rows, key=lambda row: (row.name != name, abs(row.arguments.get("num_classes", 0) - classes)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convert.layouts.row import NATIVE
-from convert.layouts.swin import UNFOLDED
+from convert.layouts.operations import UNFOLDED
 from convert.plan import find_layout, recognise
 from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.layouts.row import POINTWISE, Operation, blocks, fill, match
+from convert.layouts.names import fill, match
+from convert.layouts.operations import POINTWISE, Operation, stacked
 from convert.plan import find_layout, recognise
 from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import manifests, model_shapes, read_manifest
@@ -100,7 +101,7 @@ def test_patterns_tell_numbers_from_words():
 
 @pytest.mark.parametrize(
     ("operation", "shapes"),
-    [(blocks(1, 1), [(2, 5), (2, 5)]), (blocks(1, 2), [(2, 5), (4, 5)]), (POINTWISE, [(4, 5)])],
+    [(stacked(1, 1), [(2, 5), (2, 5)]), (stacked(1, 2), [(2, 5), (4, 5)]), (POINTWISE, [(4, 5)])],
     ids=["equal parts", "one to two", "pointwise"],
 )
 def test_operations_know_their_way_back(operation: Operation, shapes: list[tuple[int, int]]):
