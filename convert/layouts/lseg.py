@@ -12,24 +12,24 @@ from convert.layouts.row import NATIVE, Layout
 from convert.layouts.table import read_table
 
 TABLE = read_table("""
-    kind       ours                        lang-seg
+    kind       ours                       lang-seg
 
-    under lang-seg     net.scratch.
+    under lang-seg  net.scratch.
 
-    dropped    -                           refinenet4.resConfUnit1.{name}
+    dropped    -                          refinenet4.resConfUnit1.{name}
     because the coarsest level has no other to be added to, so that its first unit is never called
-    weight     decoder.project.{i}         layer{i+1}_rn
-    affine     decoder.fuse.{i}.out_conv   refinenet{i+1}.out_conv
-    affine     decoder.head                head1
-    affine     word_pixel.block.conv       head_block.depthwise.depthwise
+    weight     decoder.project.{i}        layer{i+1}_rn
+    affine     decoder.fuse.{i}.out_conv  refinenet{i+1}.out_conv
+    affine     decoder.head               head1
+    affine     word_pixel.block.conv      head_block.depthwise.depthwise
 
-    under ours         decoder.fuse.{i}.skip_unit.               decoder.fuse.{i}.unit.
-    under lang-seg     net.scratch.refinenet{i+1}.resConfUnit1.  net.scratch.refinenet{i+1}.resConfUnit2.
+    under ours      decoder.fuse.{i}.skip_unit.               decoder.fuse.{i}.unit.
+    under lang-seg  net.scratch.refinenet{i+1}.resConfUnit1.  net.scratch.refinenet{i+1}.resConfUnit2.
 
-    weight     conv1                       conv1
-    batchnorm  norm1                       bn1
-    weight     conv2                       conv2
-    batchnorm  norm2                       bn2
+    weight     conv1                      conv1
+    batchnorm  norm1                      bn1
+    weight     conv2                      conv2
+    batchnorm  norm2                      bn2
 """)
 
 LAYOUTS = (

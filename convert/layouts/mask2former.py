@@ -19,10 +19,10 @@ TABLE = read_table("""
 
     affine     query_decoder.class_embed  cls_embed                   predictor.class_embed    class_predictor
 
-    under ours           pixel_decoder.
-    under mmdet          pixel_decoder.
-    under original       pixel_decoder.
-    under transformers   model.pixel_level_module.decoder.
+    under ours          pixel_decoder.
+    under mmdet         pixel_decoder.
+    under original      pixel_decoder.
+    under transformers  model.pixel_level_module.decoder.
 
     affine     input_proj.{i}.conv        input_convs.{i}.conv        input_proj.{i}.0         input_projections.{i}.0
     norm       input_proj.{i}.norm        input_convs.{i}.gn          input_proj.{i}.1         input_projections.{i}.1
@@ -33,73 +33,73 @@ TABLE = read_table("""
     norm       output.norm                output_convs.0.gn           layer_1.norm             layer_1.1
     affine     mask_features              mask_feature                mask_features            mask_projection
 
-    under ours           pixel_decoder.layers.{i}.self_attn.
-    under mmdet          pixel_decoder.encoder.layers.{i}.attentions.0.
-    under original       pixel_decoder.transformer.encoder.layers.{i}.self_attn.
-    under transformers   model.pixel_level_module.decoder.encoder.layers.{i}.self_attn.
+    under ours          pixel_decoder.layers.{i}.self_attn.
+    under mmdet         pixel_decoder.encoder.layers.{i}.attentions.0.
+    under original      pixel_decoder.transformer.encoder.layers.{i}.self_attn.
+    under transformers  model.pixel_level_module.decoder.encoder.layers.{i}.self_attn.
 
     affine     sampling_offsets           sampling_offsets            sampling_offsets         sampling_offsets
     affine     attention_weights          attention_weights           attention_weights        attention_weights
     affine     value_proj                 value_proj                  value_proj               value_proj
     affine     output_proj                output_proj                 output_proj              output_proj
 
-    under ours           pixel_decoder.layers.{i}.
-    under mmdet          pixel_decoder.encoder.layers.{i}.
-    under original       pixel_decoder.transformer.encoder.layers.{i}.
-    under transformers   model.pixel_level_module.decoder.encoder.layers.{i}.
+    under ours          pixel_decoder.layers.{i}.
+    under mmdet         pixel_decoder.encoder.layers.{i}.
+    under original      pixel_decoder.transformer.encoder.layers.{i}.
+    under transformers  model.pixel_level_module.decoder.encoder.layers.{i}.
 
     norm       norm1                      norms.0                     norm1                    self_attn_layer_norm
     affine     mlp.fc1                    ffns.0.layers.0.0           linear1                  fc1
     affine     mlp.fc2                    ffns.0.layers.1             linear2                  fc2
     norm       norm2                      norms.1                     norm2                    final_layer_norm
 
-    under ours           query_decoder.
-    under original       predictor.
-    under transformers   model.transformer_module.
+    under ours          query_decoder.
+    under original      predictor.
+    under transformers  model.transformer_module.
 
     parameter  query_feat                 query_feat.weight           query_feat.weight        queries_features.weight
     parameter  query_feat                 -                           static_query.weight      -
     parameter  query_embed                query_embed.weight          query_embed.weight       queries_embedder.weight
     parameter  level_embed                level_embed.weight          level_embed.weight       level_embed.weight
 
-    under ours           query_decoder.layers.{i}.
-    under mmdet          transformer_decoder.layers.{i}.
-    under original       predictor.transformer_cross_attention_layers.{i}.
-    under transformers   model.transformer_module.decoder.layers.{i}.
+    under ours          query_decoder.layers.{i}.
+    under mmdet         transformer_decoder.layers.{i}.
+    under original      predictor.transformer_cross_attention_layers.{i}.
+    under transformers  model.transformer_module.decoder.layers.{i}.
 
     packed     cross_attn.{q,k,v}         attentions.0.attn.in_proj_  multihead_attn.in_proj_  cross_attn.in_proj_
     affine     cross_attn.proj            attentions.0.attn.out_proj  multihead_attn.out_proj  cross_attn.out_proj
     norm       norm1                      norms.0                     norm                     cross_attn_layer_norm
 
-    under ours           query_decoder.layers.{i}.
-    under mmdet          transformer_decoder.layers.{i}.
-    under original       predictor.transformer_self_attention_layers.{i}.
-    under transformers   model.transformer_module.decoder.layers.{i}.
+    under ours          query_decoder.layers.{i}.
+    under mmdet         transformer_decoder.layers.{i}.
+    under original      predictor.transformer_self_attention_layers.{i}.
+    under transformers  model.transformer_module.decoder.layers.{i}.
 
     packed     self_attn.qkv              attentions.1.attn.in_proj_  self_attn.in_proj_       self_attn.{q,k,v}_proj
     affine     self_attn.proj             attentions.1.attn.out_proj  self_attn.out_proj       self_attn.out_proj
     norm       norm2                      norms.1                     norm                     self_attn_layer_norm
 
-    under ours           query_decoder.layers.{i}.
-    under mmdet          transformer_decoder.layers.{i}.
-    under original       predictor.transformer_ffn_layers.{i}.
-    under transformers   model.transformer_module.decoder.layers.{i}.
+    under ours          query_decoder.layers.{i}.
+    under mmdet         transformer_decoder.layers.{i}.
+    under original      predictor.transformer_ffn_layers.{i}.
+    under transformers  model.transformer_module.decoder.layers.{i}.
 
     affine     mlp.fc1                    ffns.0.layers.0.0           linear1                  fc1
     affine     mlp.fc2                    ffns.0.layers.1             linear2                  fc2
     norm       norm3                      norms.2                     norm                     final_layer_norm
 
-    under ours           query_decoder.
-    under mmdet          transformer_decoder.
-    under original       predictor.
-    under transformers   model.transformer_module.decoder.
+    under ours          query_decoder.
+    under mmdet         transformer_decoder.
+    under original      predictor.
+    under transformers  model.transformer_module.decoder.
 
     norm       norm                       post_norm                   decoder_norm             layernorm
 
-    under ours           query_decoder.mask_embed.
-    under mmdet          mask_embed.
-    under original       predictor.mask_embed.
-    under transformers   model.transformer_module.decoder.mask_predictor.mask_embedder.
+    under ours          query_decoder.mask_embed.
+    under mmdet         mask_embed.
+    under original      predictor.mask_embed.
+    under transformers  model.transformer_module.decoder.mask_predictor.mask_embedder.
 
     affine     {i}                        {2*i}                       layers.{i}               {i}.0
 """)

@@ -11,32 +11,32 @@ from convert.layouts.row import Layout, drop
 from convert.layouts.table import read_table
 
 TABLE = read_table("""
-    kind        ours               transformers                   mmseg               original
+    kind        ours              transformers                     mmseg               original
 
-    under ours           backbone.stages.{i}.
-    under transformers   segformer.encoder.
-    under mmseg          layers.{i}.
+    under ours          backbone.stages.{i}.
+    under transformers  segformer.encoder.
+    under mmseg         layers.{i}.
 
-    affine      patch_embed.proj   patch_embeddings.{i}.proj        0.projection        patch_embed{i+1}.proj
-    norm        patch_embed.norm   patch_embeddings.{i}.layer_norm  0.norm              patch_embed{i+1}.norm
-    norm        norm               layer_norm.{i}                   2                   norm{i+1}
+    affine      patch_embed.proj  patch_embeddings.{i}.proj        0.projection        patch_embed{i+1}.proj
+    norm        patch_embed.norm  patch_embeddings.{i}.layer_norm  0.norm              patch_embed{i+1}.norm
+    norm        norm              layer_norm.{i}                   2                   norm{i+1}
 
-    under ours           backbone.stages.{i}.blocks.{j}.
-    under transformers   segformer.encoder.block.{i}.{j}.
-    under mmseg          layers.{i}.1.{j}.
-    under original       block{i+1}.{j}.
+    under ours          backbone.stages.{i}.blocks.{j}.
+    under transformers  segformer.encoder.block.{i}.{j}.
+    under mmseg         layers.{i}.1.{j}.
+    under original      block{i+1}.{j}.
 
-    norm        norm1              layer_norm_1                     norm1               norm1
-    affine      attn.q             attention.self.query             -                   attn.q
-    packed      attn.kv            attention.self.{key,value}       -                   attn.kv
-    packed 1:2  attn.{q,kv}        -                                attn.attn.in_proj_  -
-    affine      attn.proj          attention.output.dense           attn.attn.out_proj  attn.proj
-    affine      attn.sr            attention.self.sr                attn.sr             attn.sr
-    norm        attn.sr_norm       attention.self.layer_norm        attn.norm           attn.norm
-    norm        norm2              layer_norm_2                     norm2               norm2
-    affine      mlp.fc1            mlp.dense1 (linear)              ffn.layers.0        mlp.fc1 (linear)
-    affine      mlp.dwconv         mlp.dwconv.dwconv                ffn.layers.1        mlp.dwconv.dwconv
-    affine      mlp.fc2            mlp.dense2 (linear)              ffn.layers.4        mlp.fc2 (linear)
+    norm        norm1             layer_norm_1                     norm1               norm1
+    affine      attn.q            attention.self.query             -                   attn.q
+    packed      attn.kv           attention.self.{key,value}       -                   attn.kv
+    packed 1:2  attn.{q,kv}       -                                attn.attn.in_proj_  -
+    affine      attn.proj         attention.output.dense           attn.attn.out_proj  attn.proj
+    affine      attn.sr           attention.self.sr                attn.sr             attn.sr
+    norm        attn.sr_norm      attention.self.layer_norm        attn.norm           attn.norm
+    norm        norm2             layer_norm_2                     norm2               norm2
+    affine      mlp.fc1           mlp.dense1 (linear)              ffn.layers.0        mlp.fc1 (linear)
+    affine      mlp.dwconv        mlp.dwconv.dwconv                ffn.layers.1        mlp.dwconv.dwconv
+    affine      mlp.fc2           mlp.dense2 (linear)              ffn.layers.4        mlp.fc2 (linear)
 """)
 
 CLASSIFIER_DROPPED = "the ImageNet classifier: segmentation has its own decoder"

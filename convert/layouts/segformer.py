@@ -11,20 +11,20 @@ from convert.layouts.row import NATIVE, Layout
 from convert.layouts.table import read_table
 
 TABLE = read_table("""
-    kind        ours               transformers               mmseg                original
+    kind       ours              transformers                mmseg             original
 
-    under ours           decoder.
-    under transformers   decode_head.
-    under mmseg          decode_head.
-    under original       decode_head.
+    under ours          decoder.
+    under transformers  decode_head.
+    under mmseg         decode_head.
+    under original      decode_head.
 
-    affine      project.{i}        linear_c.{i}.proj (linear)  -                   linear_c{i+1}.proj (linear)
-    weight      project.{i}.conv   -                           convs.{i}.conv      -
-    batchnorm   project.{i}.norm   -                           convs.{i}.bn        -
-    weight      fuse.conv          linear_fuse                 fusion_conv.conv    linear_fuse.conv
-    batchnorm   fuse.norm          batch_norm                  fusion_conv.bn      linear_fuse.bn
-    affine      classify           classifier                  conv_seg            linear_pred
-    dropped     -                  -                           -                   conv_seg.{name}
+    affine     project.{i}       linear_c.{i}.proj (linear)  -                 linear_c{i+1}.proj (linear)
+    weight     project.{i}.conv  -                           convs.{i}.conv    -
+    batchnorm  project.{i}.norm  -                           convs.{i}.bn      -
+    weight     fuse.conv         linear_fuse                 fusion_conv.conv  linear_fuse.conv
+    batchnorm  fuse.norm         batch_norm                  fusion_conv.bn    linear_fuse.bn
+    affine     classify          classifier                  conv_seg          linear_pred
+    dropped    -                 -                           -                 conv_seg.{name}
     because the base class's classifier, which the original head never calls
 """)
 

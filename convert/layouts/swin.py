@@ -12,53 +12,53 @@ from convert.layouts.table import read_table
 
 # The norms of the four maps belong to segmentation: ImageNet's files lack them, detectron2's add them to the original.
 TABLE = read_table("""
-    kind       ours              mmdet                   original          detectron2  transformers
+    kind       ours        mmdet                 original    detectron2  transformers
 
-    under ours           backbone.
+    under ours          backbone.
 
-    norm       norm0             norm0                   -                 norm0       hidden_states_norms.stage1
-    norm       norm1             norm1                   -                 norm1       hidden_states_norms.stage2
-    norm       norm2             norm2                   -                 norm2       hidden_states_norms.stage3
-    norm       norm3             norm3                   -                 norm3       hidden_states_norms.stage4
+    norm       norm0       norm0                 -           norm0       hidden_states_norms.stage1
+    norm       norm1       norm1                 -           norm1       hidden_states_norms.stage2
+    norm       norm2       norm2                 -           norm2       hidden_states_norms.stage3
+    norm       norm3       norm3                 -           norm3       hidden_states_norms.stage4
 
-    under ours           backbone.patch_embed.
-    under mmdet          patch_embed.
-    under original       patch_embed.
-    under transformers   embeddings.
+    under ours          backbone.patch_embed.
+    under mmdet         patch_embed.
+    under original      patch_embed.
+    under transformers  embeddings.
 
-    affine     proj              projection              proj              -           patch_embeddings.projection
-    norm       norm              norm                    norm              -           norm
+    affine     proj        projection            proj        -           patch_embeddings.projection
+    norm       norm        norm                  norm        -           norm
 
-    under ours           backbone.stages.{i}.blocks.{j}.
-    under mmdet          stages.{i}.blocks.{j}.
-    under original       layers.{i}.blocks.{j}.
-    under transformers   encoder.layers.{i}.blocks.{j}.
+    under ours          backbone.stages.{i}.blocks.{j}.
+    under mmdet         stages.{i}.blocks.{j}.
+    under original      layers.{i}.blocks.{j}.
+    under transformers  encoder.layers.{i}.blocks.{j}.
 
-    norm       norm1             norm1                   norm1             -           layernorm_before
-    packed     attn.qkv          attn.w_msa.qkv          attn.qkv          -           attention.self.{query,key,value}
-    affine     attn.proj         attn.w_msa.proj         attn.proj         -           attention.output.dense
-    norm       norm2             norm2                   norm2             -           layernorm_after
-    affine     mlp.fc1           ffn.layers.0.0          mlp.fc1           -           intermediate.dense
-    affine     mlp.fc2           ffn.layers.1            mlp.fc2           -           output.dense
-    dropped    -                 -                       attn_mask         -           -
+    norm       norm1       norm1                 norm1       -           layernorm_before
+    packed     attn.qkv    attn.w_msa.qkv        attn.qkv    -           attention.self.{query,key,value}
+    affine     attn.proj   attn.w_msa.proj       attn.proj   -           attention.output.dense
+    norm       norm2       norm2                 norm2       -           layernorm_after
+    affine     mlp.fc1     ffn.layers.0.0        mlp.fc1     -           intermediate.dense
+    affine     mlp.fc2     ffn.layers.1          mlp.fc2     -           output.dense
+    dropped    -           -                     attn_mask   -           -
     because masks of the windows of one size of picture: they are made for each
 
-    under ours           backbone.stages.{i}.blocks.{j}.attn.relative_position_
-    under mmdet          stages.{i}.blocks.{j}.attn.w_msa.relative_position_
-    under original       layers.{i}.blocks.{j}.attn.relative_position_
-    under transformers   encoder.layers.{i}.blocks.{j}.attention.self.relative_position_
+    under ours          backbone.stages.{i}.blocks.{j}.attn.relative_position_
+    under mmdet         stages.{i}.blocks.{j}.attn.w_msa.relative_position_
+    under original      layers.{i}.blocks.{j}.attn.relative_position_
+    under transformers  encoder.layers.{i}.blocks.{j}.attention.self.relative_position_
 
-    parameter  bias_table        bias_table              bias_table        -           bias_table
-    dropped    -                 index                   index             -           index
+    parameter  bias_table  bias_table            bias_table  -           bias_table
+    dropped    -           index                 index       -           index
     because rows of the table of relative positions: the window's width tells them
 
-    under ours           backbone.stages.{i}.downsample.
-    under mmdet          stages.{i}.downsample.
-    under original       layers.{i}.downsample.
-    under transformers   encoder.layers.{i}.downsample.
+    under ours          backbone.stages.{i}.downsample.
+    under mmdet         stages.{i}.downsample.
+    under original      layers.{i}.downsample.
+    under transformers  encoder.layers.{i}.downsample.
 
-    norm       norm              norm (unfolded)         norm              -           norm
-    weight     reduction         reduction (unfolded)    reduction         -           reduction
+    norm       norm        norm (unfolded)       norm        -           norm
+    weight     reduction   reduction (unfolded)  reduction   -           reduction
 """)
 
 CLASSIFIER_DROPPED = "the ImageNet classifier and its norm: segmentation has its own decoder and norms"

@@ -1,42 +1,40 @@
 """Reads a conversion table: a line for each layer, our name first, then what each published layout calls it.
 
-    kind        ours               transformers                 mmseg             original
+    kind    ours      transformers                mmseg         original
 
     under ours           backbone.stages.{i}.blocks.{j}.
     under transformers   segformer.encoder.block.{i}.{j}.
     under mmseg          layers.{i}.1.{j}.
     under original       block{i+1}.{j}.
 
-    norm        norm1              layer_norm_1                 norm1             norm1
-    packed      attn.kv            attention.self.{key,value}   -                 attn.kv
-    affine      mlp.fc1            mlp.dense1 (linear)          ffn.layers.0      mlp.fc1 (linear)
-    dropped     -                  -                            -                 attn.mask
-    because it is computed when needed
+    norm    norm1     layer_norm_1                norm1         norm1
+    packed  attn.kv   attention.self.{key,value}  -             attn.kv
+    affine  mlp.fc1   mlp.dense1 (linear)         ffn.layers.0  mlp.fc1 (linear)
 
-Columns are separated by two spaces or more. A published layout is a column; - where it has no such layer.
+A published layout is a column; - where it has no such layer. Two spaces or more separate columns.
 
-`kind` says which tensors a layer has (PyTorch's name -> ours):
+The kind says which tensors a layer has (PyTorch's name -> ours):
     affine      weight, bias: a linear layer or convolution
     weight      weight alone: a layer without bias
     norm        weight -> gamma, bias -> beta
-    batchnorm   the same, and running_mean -> moving_mean, running_var -> moving_variance; num_batches_tracked is
-                dropped, and written again as zero on the way back
+    batchnorm   the same, running_mean -> moving_mean, running_var -> moving_variance; num_batches_tracked is dropped,
+                and written again as zero on the way back
     parameter   one tensor; the names in the line are whole
-    packed      an affine layer that stacks several, one under the other: attn.{q,k,v} are three layers, attn.qkv is
-                one. They have equally many rows; "packed 1:2" says otherwise
-    columns     one tensor, the columns of which are those of several tensors
-    dropped     what the model does not need; the next line says why: because ...
+    packed      affine layers, one above the other where a layout has a single one: attn.qkv is one layer,
+                attn.{q,k,v} are three. All have equally many rows; "packed 1:2" says otherwise
+    columns     tensors, side by side where a layout has a single one; the names in the line are whole
+    dropped     tensors that the model does not need. After one such line or several: because ...
 
 A word in parentheses says what is different about a layout's tensors:
     (linear)        a linear layer, where ours is a 1x1 convolution
     (transposed)    rows and columns are exchanged
-    (unfolded)      channels of four merged patches in nn.Unfold's order
+    (unfolded)      the channels of four merged patches are in nn.Unfold's order
     (frozen)        a batch norm that counts no batches
 
-`under COLUMN PREFIX` opens a section: the column's names begin so until the next section; a column that is not listed
-has whole names. With several prefixes, as many for each column, the lines of the section stand for layers in as many
-places. A name that ends in _ joins its tensors' names without a dot, as nn.MultiheadAttention's in_proj_weight.
-{i}, {i+1}, {name} are placeholders: see `names`. Of several lines that match a name the first is taken.
+`under COLUMN PREFIX` opens a section, in which the column's names begin so; a column that is not listed there has
+whole names. Several prefixes, as many for each column, repeat the section's lines in as many places. A name that ends
+in _ is joined to its tensors' names without a dot, for the in_proj_weight of nn.MultiheadAttention. Placeholders such
+as {i}, {i+1} and {name} are explained in `names`. Where several lines match a name, the first is taken.
 """
 
 from __future__ import annotations
@@ -122,15 +120,15 @@ class _Reader:
     own: list[Row] = field(default_factory=list)
     section: dict[str, list[str]] = field(default_factory=dict)  # column -> its prefixes
     in_heading: bool = False
-    unexplained: dict[str, str] = field(default_factory=dict)  # column -> a dropped name that awaits its reason
+    unexplained: list[tuple[str, str]] = field(default_factory=list)  # columns and dropped names that await a reason
 
     def __post_init__(self) -> None:
         self.rows = {column: [] for column in self.columns[1:]}
 
     def read(self, line: str) -> None:
         word, _, rest = line.partition(" ")
-        if self.unexplained and word != "because":
-            raise ValueError("after a line of dropped tensors must come: because ...")
+        if self.unexplained and word not in ("dropped", "because"):
+            raise ValueError("lines of dropped tensors must be followed by: because ...")
         if word == "under":
             self._open_section(rest.split())
             return
@@ -159,9 +157,9 @@ class _Reader:
     def _explain(self, reason: str) -> None:
         if not self.unexplained or not reason:
             raise ValueError("a reason must follow a line of dropped tensors")
-        for column, name in self.unexplained.items():
+        for column, name in self.unexplained:
             self.rows[column] += [Row((theirs,), reason=reason) for theirs in self._places(column, name)]
-        self.unexplained = {}
+        self.unexplained = []
 
     def _read_layer(self, cells: list[str]) -> None:
         kind, *cells = cells
@@ -173,7 +171,7 @@ class _Reader:
         if kind == "dropped":
             if ours != ABSENT or not names:
                 raise ValueError("of dropped tensors a layout must have a name, and ours must be -")
-            self.unexplained = {column: name for column, cell in names.items() for name in _choices(cell)}
+            self.unexplained += [(column, name) for column, cell in names.items() for name in _choices(cell)]
             return
         found = _KIND.fullmatch(kind)
         if found is None or found[1] not in TENSORS or (found[2] and found[1] not in STACKING_AXIS):

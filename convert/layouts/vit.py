@@ -15,37 +15,37 @@ VIT = "backbone.vit."
 # Members 1 and 2 of lang-seg's act_postprocess are a transposition and an unflattening, without parameters. Its
 # readout is a linear layer of a token and the class token behind it; ours is two layers, whose results are added.
 TABLE = read_table("""
-    kind       ours                          timm               lang-seg
+    kind       ours                              timm              lang-seg
 
-    under ours         backbone.vit.
-    under lang-seg     net.pretrained.model.
+    under ours      backbone.vit.
+    under lang-seg  net.pretrained.model.
 
-    parameter  cls_token                     cls_token          cls_token
-    parameter  pos_embed                     pos_embed          pos_embed
-    affine     patch_embed.proj              patch_embed.proj   patch_embed.proj
-    dropped    -                             norm.{name}        norm.{name}
+    parameter  cls_token                         cls_token         cls_token
+    parameter  pos_embed                         pos_embed         pos_embed
+    affine     patch_embed.proj                  patch_embed.proj  patch_embed.proj
+    dropped    -                                 norm.{name}       norm.{name}
     because the ViT's final norm: features are read before it
-    dropped    -                             head.{name}        head.{name}
+    dropped    -                                 head.{name}       head.{name}
     because the ImageNet classifier: segmentation has its own decoder
 
-    under ours         backbone.vit.blocks.{i}.
-    under timm         blocks.{i}.
-    under lang-seg     net.pretrained.model.blocks.{i}.
+    under ours      backbone.vit.blocks.{i}.
+    under timm      blocks.{i}.
+    under lang-seg  net.pretrained.model.blocks.{i}.
 
-    norm       norm1                         norm1              norm1
-    affine     attn.qkv                      attn.qkv           attn.qkv
-    affine     attn.proj                     attn.proj          attn.proj
-    norm       norm2                         norm2              norm2
-    affine     mlp.fc1                       mlp.fc1            mlp.fc1
-    affine     mlp.fc2                       mlp.fc2            mlp.fc2
+    norm       norm1                             norm1             norm1
+    affine     attn.qkv                          attn.qkv          attn.qkv
+    affine     attn.proj                         attn.proj         attn.proj
+    norm       norm2                             norm2             norm2
+    affine     mlp.fc1                           mlp.fc1           mlp.fc1
+    affine     mlp.fc2                           mlp.fc2           mlp.fc2
 
-    under ours         backbone.
-    under lang-seg     net.pretrained.act_postprocess{i+1}.
+    under ours      backbone.
+    under lang-seg  net.pretrained.act_postprocess{i+1}.
 
-    columns    readout.{i}.{token,image}.weight  -              0.project.0.weight
-    parameter  readout.{i}.token.bias        -                  0.project.0.bias
-    affine     reassemble.{i}.project        -                  3
-    affine     reassemble.{i}.resample       -                  4
+    columns    readout.{i}.{token,image}.weight  -                 0.project.0.weight
+    parameter  readout.{i}.token.bias            -                 0.project.0.bias
+    affine     reassemble.{i}.project            -                 3
+    affine     reassemble.{i}.resample           -                 4
 """)
 
 LAYOUTS = (
