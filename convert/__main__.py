@@ -12,14 +12,14 @@ from typing import Any
 
 from convert import open_checkpoint
 from convert.atomic import whole_file
-from convert.ending import exit_code
+from convert.exit_code import exit_code
 from convert.plan import Plan, Source, recognise
 from convert.progress import progress_bar
 from convert.writing import write_checkpoint
 from ms_seg.commands.override import add_override
 
-MINDSPORE_ENDINGS = (".ckpt", ".safetensors")
-TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+MINDSPORE_SUFFIXES = (".ckpt", ".safetensors")
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,11 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> None:
     """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
-    _check_target(options.target, options.source, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
+    _check_target(options.target, options.source, TORCH_SUFFIXES if options.to else MINDSPORE_SUFFIXES)
     with open_checkpoint(options.source) as tensors:
         source = recognise(tensors)
+        metadata: dict[str, str] = {}
         if options.to:
-            model, metadata = f"{source.layout.system or _part(source)} for {options.to}", {}
+            model = f"{source.layout.system or _part(source)} for {options.to}"
             plan = source.plan_back(source.find_target(options.to))
         else:
             model, metadata, plan = _plan_forward(source, tensors.metadata, options)
@@ -50,10 +51,10 @@ def convert(options: argparse.Namespace) -> None:
             print(f"  written to {options.target}")
 
 
-def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
-    """Refuse before any work what could not be written in the end."""
-    if target.suffix not in endings:
-        raise ValueError(f"TARGET must end in {' or '.join(endings)}: {target} does not")
+def _check_target(target: Path, source: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise ValueError before any work if the result cannot be written there."""
+    if target.suffix not in suffixes:
+        raise ValueError(f"TARGET must end in {' or '.join(suffixes)}: {target} does not")
     if not target.parent.is_dir():
         raise ValueError(f"TARGET must be in a folder that exists: there is no {target.parent}")
     if target.exists() and source.exists() and target.samefile(source):
@@ -63,7 +64,7 @@ def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
 def _plan_forward(
     source: Source, metadata: dict[str, str], options: argparse.Namespace
 ) -> tuple[str, dict[str, str], Plan]:
-    """What the file becomes, what the written file says of itself, and the plan."""
+    """What the file becomes, the metadata of the file to be written, and the plan."""
     from ms_seg.checkpoints.loading import identify, outline, plan_for, shapes_of
     from ms_seg.checkpoints.metadata import describe
 

@@ -14,8 +14,9 @@ PLACEHOLDER = re.compile(r"\{(?:([1-9])\*)?([a-z]+)(?:\+([1-9]))?\}")
 _COUNTED = "(?:0|[1-9][0-9]{0,5})"  # numbers with which we calculate
 
 
-def placeholders(pattern: str) -> set[str]:
-    return {found[2] for found in PLACEHOLDER.finditer(pattern)}
+def placeholders(pattern: str) -> list[str]:
+    """Their words in alphabetical order."""
+    return sorted(found[2] for found in PLACEHOLDER.finditer(pattern))
 
 
 def match(pattern: str, name: str) -> dict[str, str] | None:

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from convert.layouts.names import PLACEHOLDER, placeholders
 from convert.layouts.operations import POINTWISE, TRANSPOSED, UNFOLDED, Operation, stacked
@@ -84,49 +84,36 @@ class Table:
 
 
 def read_table(text: str) -> Table:
-    """The table written in this text. ValueError with the line for one that is not well-formed."""
-    reader: _Reader | None = None
-    number, line = 0, ""
-    try:
-        for number, line in enumerate(map(str.strip, text.splitlines()), 1):
-            if not line or line.startswith("#"):
-                continue
-            if reader is None:
-                reader = _Reader(_header(line))
-            else:
-                reader.read(line)
-        if reader is None:
-            raise ValueError("a table must begin with a line of its columns: kind, ours, the layouts")
-        reader.close()
-    except ValueError as error:
-        raise ValueError(f"line {number} of a conversion table, {line!r}: {error}") from None
+    """The table written in this text. ValueError, which quotes the line, for one that is not well-formed."""
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    reader = _Reader()
+    for number, line in [(number, line) for number, line in lines if line and not line.startswith("#")]:
+        try:
+            reader.read(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} of a conversion table, {line!r}: {error}") from None
+    if not reader.own or reader.in_heading or reader.unexplained:
+        raise ValueError(f"a conversion table must have layers, and must not break off: {text!r}")
     columns = {column: tuple(rows) for column, rows in reader.rows.items()}
     return Table(columns, tuple(dict.fromkeys(reader.own)))
 
 
-def _header(line: str) -> list[str]:
-    kind, *columns = line.split()
-    if kind != "kind" or columns[:1] != ["ours"] or len(columns) < 2 or len(set(columns)) < len(columns):
-        raise ValueError("the first line must be: kind, ours, and the different names of the layouts")
-    return columns
-
-
-@dataclass
 class _Reader:
-    """What has been read so far. columns: "ours" and the layouts."""
+    """What has been read so far."""
 
-    columns: list[str]
-    rows: dict[str, list[Row]] = field(init=False)
-    own: list[Row] = field(default_factory=list)
-    section: dict[str, list[str]] = field(default_factory=dict)  # column -> its prefixes
-    in_heading: bool = False
-    unexplained: list[tuple[str, str]] = field(default_factory=list)  # columns and dropped names that await a reason
-
-    def __post_init__(self) -> None:
-        self.rows = {column: [] for column in self.columns[1:]}
+    def __init__(self) -> None:
+        self.columns: list[str] = []  # "ours" and the layouts
+        self.rows: dict[str, list[Row]] = {}  # of each layout
+        self.own: list[Row] = []
+        self.section: dict[str, list[str]] = {}  # column -> its prefixes
+        self.in_heading = False
+        self.unexplained: list[tuple[str, str]] = []  # columns and names of dropped tensors that await their reason
 
     def read(self, line: str) -> None:
         word, _, rest = line.partition(" ")
+        if not self.columns:
+            self._open(line.split())
+            return
         if self.unexplained and word not in ("dropped", "because"):
             raise ValueError("lines of dropped tensors must be followed by: because ...")
         if word == "under":
@@ -140,9 +127,11 @@ class _Reader:
         else:
             self._read_layer(re.split(r"\s{2,}", line))
 
-    def close(self) -> None:
-        if self.unexplained or self.in_heading:
-            raise ValueError("something must follow the last line")
+    def _open(self, words: list[str]) -> None:
+        kind, *columns = words
+        if kind != "kind" or columns[:1] != ["ours"] or len(columns) < 2 or len(set(columns)) < len(columns):
+            raise ValueError("the first line must be: kind, ours, and the different names of the layouts")
+        self.columns, self.rows = columns, {column: [] for column in columns[1:]}
 
     def _open_section(self, words: list[str]) -> None:
         column, *prefixes = words or [""]
@@ -214,8 +203,12 @@ class _Layer:
             raise ValueError(f"the word in parentheses must be one of {', '.join((*MARKS, FROZEN))}: it is {mark}")
         if any(placeholders(name) != placeholders(self.ours[0]) for name in theirs):
             raise ValueError(f"{cell} must have the placeholders of {self.ours[0]}")
+        if self.kind not in STACKING_AXIS and not len(theirs) == len(self.ours) == 1:
+            raise ValueError(f"several layers in one line must be of the kind {' or '.join(STACKING_AXIS)}")
         for leaf, our_leaf in TENSORS[self.kind].items():
-            names, ours = ([_joined(name, end) for name in some] for some, end in ((theirs, leaf), (self.ours, our_leaf)))
+            names, ours = (
+                [_joined(name, end) for name in some] for some, end in ((theirs, leaf), (self.ours, our_leaf))
+            )
             operation = None if self.kind == "affine" and leaf == "bias" else MARKS.get(mark)
             if len(names) == len(ours):
                 yield from (Row((name,), (our,), operation) for name, our in zip(names, ours, strict=True))
@@ -227,8 +220,10 @@ class _Layer:
 
     def _stacking(self, theirs: int, ours: int, operation: Operation | None) -> Operation:
         parts = self.proportions or (1,) * max(theirs, ours)
-        if self.kind not in STACKING_AXIS or operation or min(theirs, ours) != 1 or len(parts) != max(theirs, ours):
-            raise ValueError(f"{theirs} of their layers must become {ours} of ours: the kind must say how")
+        if operation or min(theirs, ours) != 1 or len(parts) != max(theirs, ours):
+            raise ValueError(
+                f"{theirs} must become {ours}: one of these must be 1, and the other the parts of the kind"
+            )
         together = stacked(*parts, axis=STACKING_AXIS[self.kind])
         return together if ours == 1 else together.inverse
 
