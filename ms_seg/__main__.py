@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from convert.ending import exit_code
+from convert.exit_code import exit_code
 from ms_seg.commands import demo, evaluate, models, segment, train
 
 _COMMANDS = {

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
 import ms_seg  # noqa: E402
-from convert.ending import exit_code  # noqa: E402
+from convert.exit_code import exit_code  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
 from ms_seg.answers.semantic import Answer
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402

@@ -86,7 +86,6 @@ def run(options: argparse.Namespace) -> int:
     import mindspore as ms
 
     from ms_seg.checkpoints.loading import load_part
-
     from ms_seg.training.checkpoints import Checkpoints
     from ms_seg.training.tensorboard import check_tensorboard
 

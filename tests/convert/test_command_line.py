@@ -109,12 +109,23 @@ def test_a_backbone_becomes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFix
         assert tensors.metadata.keys() == {"model", "arithmetic"}  # it knows no classes and no pictures
 
 
+@pytest.mark.parametrize(("layout", "prefix"), [("original-backbone", ""), ("original", "backbone.")])
+def test_a_backbone_goes_back_alone_or_with_the_names_of_a_whole_model(layout: str, prefix: str, tmp_path: Path):
+    source = checkpoint_of(MIT, tmp_path / "mit.pth")
+    assert main([str(source), str(tmp_path / "mit.ckpt")]) == 0
+    assert main([str(tmp_path / "mit.ckpt"), str(tmp_path / "back.pth"), "--to", layout]) == 0
+    before, after = arrays(source), arrays(tmp_path / "back.pth")
+    assert set(after) == {prefix + name for name in before if not name.startswith("head.")}
+    for name, array in after.items():
+        np.testing.assert_array_equal(array, before[name.removeprefix(prefix)], err_msg=name)
+
+
 def test_a_converted_file_knows_its_arithmetic(tmp_path: Path):
     import ms_seg
 
     source = checkpoint_of("segformer_b0_nvlabs_ade150", tmp_path / "original.pth")
     assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
-    arguments = ms_seg.create_model("auto", tmp_path / "out.ckpt").preset.arguments
+    arguments = ms_seg.create_model("auto", tmp_path / "out.ckpt").preset.sizes
     assert (arguments["norm_eps"], arguments["conv_norm_eps"]) == (1e-6, 1e-5)
 
 
@@ -142,13 +153,13 @@ def test_a_note_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: pyte
     ("arguments", "sentence"),
     [
         (["missing.pth", "out.ckpt"], "missing.pth"),
-        (["hf.pth", "out.onnx"], "out.onnx cannot be written: its ending would have to be .ckpt or .safetensors"),
+        (["hf.pth", "out.onnx"], "TARGET must end in .ckpt or .safetensors: out.onnx does not"),
         (
             ["hf.pth", "out.ckpt", "--model", "segformer_b9_ade20k"],
             "there is no model 'segformer_b9_ade20k'; the nearest",
         ),
-        (["hf.pth", "nowhere/out.ckpt"], "there is no folder nowhere"),
-        (["hf.safetensors", "hf.safetensors"], "hf.safetensors is the source itself"),
+        (["hf.pth", "nowhere/out.ckpt"], "TARGET must be in a folder that exists: there is no nowhere"),
+        (["hf.safetensors", "hf.safetensors"], "TARGET must be another file than SOURCE: hf.safetensors is the same"),
         (["hf.pth", "out.pth", "--to", "keras"], "segformer has no layout 'keras'; it has hf, mmseg"),
         (["text.pth", "out.ckpt"], "text.pth"),
     ],

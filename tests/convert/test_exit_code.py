@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convert.ending import exit_code
+from convert.exit_code import exit_code
 
 
 def raising(error: BaseException):

@@ -1,4 +1,4 @@
-"""How every command ends: with an exit code, and one sentence where it could not be done."""
+"""Every command ends with an exit code, and with one sentence if it failed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 
 def exit_code(program: str, run: Callable[[], int | None], stopped: str = "stopped") -> int:
-    """What `run` returns, which for None is 0; 2 for bad input, whose sentence goes to stderr; 130 for Ctrl-C.
+    """Run a command: what `run` returns (0 for None); 2 for bad input, with one sentence on stderr; 130 for Ctrl-C.
 
-    program: whose sentence it is. stopped: what Ctrl-C is answered.
+    program: the name before that sentence. stopped: the sentence after Ctrl-C.
     """
-    os.environ.setdefault("GLOG_v", "3")  # of MindSpore's own log, errors alone; set before it is imported
+    os.environ.setdefault("GLOG_v", "3")  # MindSpore logs errors alone; it reads this when it is imported
     try:
         return run() or 0
     except (ValueError, OSError, RuntimeError) as error:
