@@ -32,8 +32,10 @@ from ms_seg.data.preprocessing import Geometry  # noqa: E402
 from ms_seg.data.semantic import SemanticDataset, open_dataset  # noqa: E402
 from ms_seg.distributed import World  # noqa: E402
 from ms_seg.evaluation.evaluator import evaluate  # noqa: E402
+from ms_seg.evaluation.predictions import CachedPredictions  # noqa: E402
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix  # noqa: E402
-from ms_seg.evaluation.semantic.predictions import ModelPredictions, Remembered  # noqa: E402
+from ms_seg.evaluation.semantic.predictions import ModelLabelMaps  # noqa: E402
+from ms_seg.evaluation.semantic.tally import SemanticTally  # noqa: E402
 from ms_seg.inference import Answer  # noqa: E402
 from ms_seg.inference.multi_eval import CITYSCAPES_SCALES, MultiEval  # noqa: E402
 from ms_seg.label_sets import LabelSet  # noqa: E402
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         multi = _load(name, options)
         draw(partial(multi, labels=multi.check_labels(options.label_src.split(","))), pictures)
         return
-    dataset = open_dataset(options.dataset, options.data_path, "validation", words=True)
+    dataset = open_dataset(options.dataset, options.data_path, "validation").in_words()
     from ms_seg.inference.words import by_names
 
     segment = by_names(_load(name, options), dataset.label_set)
@@ -90,7 +92,8 @@ def draw(segment: Segment, pictures: Sequence[Path]) -> None:
 
 def score(segment: Segment, dataset: SemanticDataset, options: argparse.Namespace) -> None:
     """Print pixAcc and mIoU, and log them with each class's IoU."""
-    matrix = evaluate(dataset, Remembered(ModelPredictions(segment, dataset)), World(0, 1, [])).matrix
+    predictions = CachedPredictions(ModelLabelMaps(segment, dataset))
+    matrix = evaluate(dataset, predictions, SemanticTally.of(dataset), World(0, 1, [])).matrix
     accuracy, ious = figures(matrix)
     print(f"pixAcc: {accuracy:.4f}, mIoU: {ious.mean():.4f}")
     print(ious)
@@ -107,10 +110,10 @@ def figures(matrix: ConfusionMatrix) -> tuple[float, np.ndarray]:
 
 def draw_all(segment: Segment, dataset: SemanticDataset) -> None:
     """The label map of each picture of a dataset, as `python -m ms_seg evaluate --predictions` reads them."""
-    predictions = ModelPredictions(segment, dataset, OUTPUT)
+    predictions = ModelLabelMaps(segment, dataset, OUTPUT)
     with progress_bar(len(dataset), "segmenting", log="ms_seg") as bar:
         for index in range(len(dataset)):
-            predictions.label_map(index)
+            predictions[index]
             bar()
     print(f"{len(dataset)} label maps in {OUTPUT}")
 

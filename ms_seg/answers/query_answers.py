@@ -7,11 +7,11 @@ import numpy as np
 from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer, is_thing
 from ms_seg.answers.semantic import Answer
 from ms_seg.label_sets import labels_of, numbered_labels
-from ms_seg.postprocessing.instance import find_instances
-from ms_seg.postprocessing.panoptic import merge
+from ms_seg.postprocessing.instance import instance_inference
+from ms_seg.postprocessing.panoptic import panoptic_inference
 from ms_seg.postprocessing.queries import Queries
 from ms_seg.postprocessing.rules import RULES
-from ms_seg.postprocessing.semantic import label_queries
+from ms_seg.postprocessing.semantic import semantic_inference
 from ms_seg.presets import Preset
 
 
@@ -24,8 +24,8 @@ def answer_queries(
     known = labels_of(preset.label_set) or numbered_labels(queries.class_logits.shape[1] - 1)
     things = [is_thing(known, index) for index in range(len(known))]
     if task == "panoptic":
-        return PanopticAnswer(picture, known, preset.name, source, panoptic=merge(queries, things, rule))
+        return PanopticAnswer(picture, known, preset.name, source, panoptic=panoptic_inference(queries, things, rule))
     if task == "instance":
-        return InstanceAnswer(picture, known, preset.name, source, instances=find_instances(queries, things, rule))
-    labels, scores = label_queries(queries, rule)
+        return InstanceAnswer(picture, known, preset.name, source, instances=instance_inference(queries, things, rule))
+    labels, scores = semantic_inference(queries, rule)
     return Answer(picture, labels, known, scores, preset.name, source)

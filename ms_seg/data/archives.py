@@ -20,9 +20,9 @@ from convert.progress import ProgressBar, progress_bar
 
 _PIECE = 1 << 20
 # Pictures hardly shrink in an archive, so that one which would grow a lot is no dataset but a bomb.
-_MOST_GROWTH = 20
+_MAX_GROWTH = 20
 _FREE_GROWTH = 64 << 20  # bytes that any archive may grow to
-_LARGEST_PICTURE = 64 << 20
+_MAX_PICTURE_BYTES = 64 << 20
 _DRAFT = ".draft"  # what is being unpacked now; it takes its name when it is whole
 _INNER = ".archives"  # where archives that lie in archives are unpacked to, until all is done
 
@@ -42,7 +42,7 @@ class Part:
     ending: str
     count: int
     inside: str | None = None
-    largest: int = _LARGEST_PICTURE
+    largest: int = _MAX_PICTURE_BYTES
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _source(path: Path, inside: str | None, folder: Path) -> Path:
     if inside is None:
         return path
     place, _, name = inside.rpartition("/")
-    part = Part(path.name, place, "", name, 1, largest=_MOST_GROWTH * path.stat().st_size)
+    part = Part(path.name, place, "", name, 1, largest=_MAX_GROWTH * path.stat().st_size)
     ((_, member, _),) = _plan(path, [part])
     target = folder / name
     if not _is_whole(target, member):
@@ -133,7 +133,7 @@ def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo
         members = archive.infolist()
     for member in members:
         _refuse_hostile(path, member, max(part.largest for part in parts))
-    allowed = max(_FREE_GROWTH, _MOST_GROWTH * path.stat().st_size)
+    allowed = max(_FREE_GROWTH, _MAX_GROWTH * path.stat().st_size)
     size = sum(member.file_size for member in members)
     if size > allowed:
         raise ValueError(f"{path} would grow to {size >> 20} MB, which no archive of pictures does: refused")

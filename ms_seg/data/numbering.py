@@ -11,7 +11,7 @@ import numpy as np
 from ms_seg.data.picture import read_stored
 
 IGNORED = 255  # the label of a pixel that is neither learned nor scored
-MOST_CLASSES = 254
+MAX_CLASSES = 254
 _WRONG = 254  # in a table: a value that no label file may hold
 
 # COCO has 182 numbers for its 171 classes; these, counted from 0 as the published label maps do, were never annotated.
@@ -104,7 +104,7 @@ def read_values(file: Path) -> np.ndarray:
     if values.ndim != 2 or values.dtype.kind not in "bui":
         raise ValueError(f"{file} has colours: a label file holds one number, its class, for each pixel")
     if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):
-        raise ValueError(f"{file} holds the value {values.max()}: label files number classes up to {MOST_CLASSES}")
+        raise ValueError(f"{file} holds the value {values.max()}: label files number classes up to {MAX_CLASSES}")
     return values.astype(np.uint8, copy=False)
 
 
@@ -115,8 +115,8 @@ def value_counts(values: np.ndarray) -> np.ndarray:
 
 def _numbering(values: Iterable[int], meaning: str, zero_is_ignored: bool = False) -> Numbering:
     values = list(values)
-    if not 1 <= len(values) <= MOST_CLASSES:
-        raise ValueError(f"there are {len(values)} classes: label files of 8 bits hold 1 to {MOST_CLASSES}")
+    if not 1 <= len(values) <= MAX_CLASSES:
+        raise ValueError(f"there are {len(values)} classes: label files of 8 bits hold 1 to {MAX_CLASSES}")
     table = np.full(256, _WRONG, np.uint8)
     table[IGNORED] = IGNORED
     if zero_is_ignored:

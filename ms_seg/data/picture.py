@@ -12,9 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
 
-MOST_PIXELS = 150_000_000  # a larger picture is refused: its label map and overlay alone would take gigabytes
+MAX_PIXELS = 150_000_000  # a larger picture is refused: its label map and overlay alone would take gigabytes
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
-_LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels"
+_LIMIT = f"{MAX_PIXELS // 1_000_000} million pixels"
 
 
 def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
@@ -27,7 +27,7 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
         upright: False leaves it as it is stored, where masks were drawn on pictures that nobody had rotated.
 
     Raises: ValueError, naming the file, if there is no such file, if it is not a whole picture, has float or more than
-        16-bit pixels, or more than MOST_PIXELS; also for an array of another type or shape.
+        16-bit pixels, or more than MAX_PIXELS; also for an array of another type or shape.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -45,7 +45,7 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
 def read_stored(picture: str | os.PathLike[str]) -> np.ndarray:
     """The numbers in a picture file as they are, (H, W) or (H, W, channels): of a palette, the indices.
 
-    Raises ValueError, naming the file, if there is none, if it is not a whole picture or has more than MOST_PIXELS.
+    Raises ValueError, naming the file, if there is none, if it is not a whole picture or has more than MAX_PIXELS.
     """
     with _open(picture) as image, _in_a_sentence(os.fspath(picture)):
         return np.array(image)
@@ -117,5 +117,5 @@ def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
 def _check_size(name: str, width: int, height: int) -> None:
     if not width or not height:
         raise ValueError(f"{name} is empty: {width}x{height} pixels")
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise ValueError(f"{name} is too large: {width}x{height}, and at most {_LIMIT} are read")

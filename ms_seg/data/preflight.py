@@ -10,7 +10,7 @@ from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
 from ms_seg.label_sets import LabelSet
 
 _SAMPLE = 100  # pictures that are read with their label files
-_MOST_NAMED = 8  # classes that a line lists by name
+_MAX_NAMED = 8  # classes that a line lists by name
 
 
 def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
@@ -35,7 +35,7 @@ def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> 
             labels = dataset.numbering.classes(values, dataset.label_file(index))
             dataset.picture(index)  # for what it raises
         else:
-            labels = dataset.labels(index)
+            labels = dataset.label_map(index)
         found = value_counts(labels)
         highest = int(np.flatnonzero(found[:IGNORED]).max(initial=-1))
         if highest >= outputs:
@@ -98,7 +98,7 @@ def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SA
 def _missing_line(labels: LabelSet, counts: np.ndarray) -> list[str]:
     """Which classes were not met, if any."""
     missing = [name for name, count in zip(labels.names, counts, strict=False) if not count]
-    which = f": {', '.join(missing)}" if len(missing) <= _MOST_NAMED else ""
+    which = f": {', '.join(missing)}" if len(missing) <= _MAX_NAMED else ""
     return [f"{len(missing)} of {len(labels)} classes were not met in this sample{which}"] if missing else []
 
 

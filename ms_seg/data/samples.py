@@ -61,8 +61,8 @@ class TrainingSamples:
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         """The picture of an index, and its labels, augmented as it is at a position."""
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
-        picture, labels = self.dataset.picture(index), self.dataset.labels(index)
-        return _AUGMENT[self.recipe.augmentation](picture, labels, self.recipe, rng, self.mean, self.std)
+        picture, label_map = self.dataset.picture(index), self.dataset.label_map(index)
+        return _AUGMENT[self.recipe.augmentation](picture, label_map, self.recipe, rng, self.mean, self.std)
 
 
 class PanopticSamples(TrainingSamples):
@@ -77,8 +77,8 @@ class PanopticSamples(TrainingSamples):
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
         picture, panoptic = self.dataset.picture(index), self.dataset.panoptic(index)
-        labels = self.dataset.label_set
-        return lsj.augment(picture, panoptic, labels, self.recipe, rng, self.mean, self.std)
+        label_set = self.dataset.label_set
+        return lsj.augment(picture, panoptic, label_set, self.recipe, rng, self.mean, self.std)
 
 
 class MixedSamples:

@@ -1,4 +1,4 @@
-"""Scores predictions on a dataset: each process on its share of the pictures, the sums over all."""
+"""Scores predictions on a dataset: each process counts its share of the pictures, then the sums are added up."""
 
 from __future__ import annotations
 
@@ -9,33 +9,30 @@ from typing import Any
 import numpy as np
 
 from convert.progress import progress_bar
-from ms_seg.data.coco.annotations import things_alone
+from ms_seg.data.coco.annotations import things_only
 from ms_seg.distributed import World
-from ms_seg.evaluation.semantic.predictions import Remembered
-from ms_seg.evaluation.semantic.tally import SemanticTally
+from ms_seg.evaluation.predictions import CachedPredictions
+from ms_seg.evaluation.results import WORST
 from ms_seg.evaluation.tally import Tally, TallyFiles
 from ms_seg.label_sets import LabelSet, labels_of
-from ms_seg.presets import PRESETS, Preset
-
-WORST = 6  # pictures that are drawn beside their truth
+from ms_seg.presets import PRESETS
 
 
 def evaluate(
-    dataset: Any, predictions: Remembered, world: World, kept: TallyFiles | None = None, tally: Tally | None = None
+    dataset: Any, predictions: CachedPredictions, tally: Tally, world: World, kept: TallyFiles | None = None
 ) -> Tally:
-    """Count every picture of a dataset once; the tally of all, the same on every rank.
+    """Count every picture of a dataset once. Returns the tally of all pictures, the same on every rank.
 
     Rank 0 shows a progress bar with the figure of what it has counted itself.
 
     Args:
-        dataset, predictions: of the kind that the tally counts. The predictions of the WORST pictures are still
-            remembered afterwards, of the pictures counted here.
-        kept: where to go on from, and to keep what is counted; None begins anew and keeps nothing.
-        tally: an empty one; of label maps, unless another is given.
+        dataset, predictions: of the kind that the tally counts. The predictions of the WORST pictures counted here are
+            still cached afterwards.
+        tally: an empty one, see `TASKS`.
+        kept: where to continue from and save to; None begins anew and saves nothing.
 
     Raises ValueError or RuntimeError, in one sentence that names the file or the picture.
     """
-    tally = tally or SemanticTally(len(dataset), len(dataset.label_set))
     done = tally.done
     if kept:
         tally, done = kept.resume(tally, world)
@@ -46,51 +43,48 @@ def evaluate(
         with progress_bar(before + len(share), _label(world), stream, before, log="ms_seg") as bar:
             for index in share.tolist():
                 tally.count(index, dataset, predictions)
-                predictions.forget_all_but(worst_pictures(tally, WORST))
+                predictions.keep_only(tally.worst(WORST))
                 if kept:
                     kept.save_now_and_then(tally, world.rank)
                 bar(text=tally.text)
     if kept:
         kept.save(tally, world.rank)
-    return tally.over(world)
+    return tally.all_reduce(world)
 
 
-def worst_pictures(tally: Tally, count: int) -> list[int]:
-    """Indices of the pictures done with the lowest score, the lowest first, but those with nothing to count."""
-    scores = tally.scores
-    counted = np.flatnonzero(tally.done & ~np.isnan(scores))
-    return counted[np.argsort(scores[counted], kind="stable")][:count].tolist()
+def check_task(tasks: Sequence[str], task: str, name: str) -> None:
+    """Raise ValueError unless the task is among those that the model called `name` answers."""
+    if task not in tasks:
+        raise ValueError(f"{name} cannot be asked for {task} segmentation, which the dataset is for")
 
 
-def check_labels(preset: Preset, dataset: Any, task: str = "semantic") -> None:
-    """Raise ValueError unless a model answers the task and its outputs mean the dataset's classes, or it takes them as
-    words.
+def check_labels(own: str | LabelSet | None, outputs: int, labels: LabelSet, task: str, name: str) -> None:
+    """Raise ValueError unless a model's outputs mean the classes of a dataset.
 
-    A model may have outputs that no class has, as EasyCV's 172nd. One without names of its own must have as many
-    outputs as there are classes. Of instances, the classes are the model's things alone.
+    Args:
+        own: the model's classes, or the name of their published label set; None if they have no names: then there must
+            be as many outputs as classes. For instance segmentation only its things count.
+        outputs: how many classes the model tells apart; may be more than are named, such as EasyCV's 172nd.
+        labels: the dataset's classes.
+        name: of the model.
     """
-    if task not in preset.tasks:
-        raise ValueError(f"{preset.name} cannot be asked for {task} segmentation, which the dataset is for")
-    if preset.takes_words:
-        return
-    outputs, labels = preset.arguments["num_classes"], dataset.label_set
-    own = labels_of(preset.label_set)
-    if own is not None and task == "instance" and own.things:
-        own = things_alone(own)
-    if own is None:
+    classes = labels_of(own)
+    if classes is None:
         if outputs != len(labels):
-            raise ValueError(f"{preset.name} has {outputs} classes, and the dataset has {len(labels)}")
+            raise ValueError(f"{name} has {outputs} classes, and the dataset has {len(labels)}")
         return
-    if own.names != labels.names:
-        whose = f"{preset.label_set}'s {len(own)}" if isinstance(preset.label_set, str) else len(own)
+    if task == "instance" and classes.things:
+        classes = things_only(classes)
+    if classes.names != labels.names:
+        whose = f"{own}'s {len(classes)}" if isinstance(own, str) else len(classes)
         raise ValueError(
-            f"{preset.name} tells {whose} classes apart ({_some(own.names)}), "
+            f"{name} tells {whose} classes apart ({_some(classes.names)}), "
             f"and the dataset has {len(labels)} others ({_some(labels.names)}): choose the one that fits the other"
         )
 
 
-def most_outputs(label_set: str, labels: LabelSet) -> int:
-    """How many outputs a model of these classes may have: of the published ones, some have one more than classes."""
+def max_outputs(label_set: str, labels: LabelSet) -> int:
+    """The most outputs that a published model of these classes has: some have one more than classes."""
     return max([len(labels)] + [row.arguments["num_classes"] for row in PRESETS.values() if row.label_set == label_set])
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer
-from ms_seg.answers.semantic import Answer
+from ms_seg.answers import Answer, InstanceAnswer, PanopticAnswer
 
 if TYPE_CHECKING:
     from ms_seg.inference.segmenter import Segmenter

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-LONGEST_NAME = 200  # characters
+MAX_NAME_LENGTH = 200  # characters
 
 _FOLDER = Path(__file__).parent
 _GOLDEN_RATIO = 0.618033988749895  # successive multiples spread evenly around the colour circle
@@ -75,8 +75,10 @@ def check_names(names: Sequence[str], source: str) -> None:
     for index, name in enumerate(names):
         if not name.strip():
             raise ValueError(f"{source} has no name for class {index}")
-        if len(name) > LONGEST_NAME:
-            raise ValueError(f"{source} has a name of {len(name)} characters for class {index}: at most {LONGEST_NAME}")
+        if len(name) > MAX_NAME_LENGTH:
+            raise ValueError(
+                f"{source} has a name of {len(name)} characters for class {index}: at most {MAX_NAME_LENGTH}"
+            )
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
             raise ValueError(f"{source} has control characters in the name of class {index}: {name!r}")
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):

@@ -62,9 +62,9 @@ def augment(
     return _normalise(image[..., ::-1], recipe.crop_size, mean, std), np.concatenate((labels[chosen], padding)), padded
 
 
-def masks_of(targets: np.ndarray, most_targets: int) -> np.ndarray:
-    """Whose each pixel is, (n, s, s) uint16, as a mask for each target: (n, most_targets, s, s) uint8, 0 or 1."""
-    masks = np.zeros((len(targets), most_targets, *targets.shape[1:]), np.uint8)
+def masks_of(targets: np.ndarray, max_targets: int) -> np.ndarray:
+    """Whose each pixel is, (n, s, s) uint16, as a mask for each target: (n, max_targets, s, s) uint8, 0 or 1."""
+    masks = np.zeros((len(targets), max_targets, *targets.shape[1:]), np.uint8)
     count = int(targets.max())
     numbers = np.arange(1, count + 1, dtype=targets.dtype)[:, None, None]
     # What is left at zero takes no memory until it is read.
@@ -95,10 +95,10 @@ def _reaches(boxes: np.ndarray, window: tuple[slice, slice], size: tuple[int, ..
     return (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
 
 
-def _largest(areas: np.ndarray, present: np.ndarray, most: int) -> np.ndarray:
+def _largest(areas: np.ndarray, present: np.ndarray, max_targets: int) -> np.ndarray:
     """The targets that are present, from 0 and in their order; where there are more, the largest of them."""
     chosen = np.flatnonzero(present)
-    return np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:most])
+    return np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:max_targets])
 
 
 def _normalise(image: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:

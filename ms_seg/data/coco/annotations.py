@@ -106,7 +106,7 @@ def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: La
     return LabelSet(names, palette, tuple(row.get("isthing", 1) != 0 for row in rows), ids)
 
 
-def things_alone(labels: LabelSet) -> LabelSet:
+def things_only(labels: LabelSet) -> LabelSet:
     """The things of a label set, in its order."""
     things = np.flatnonzero(labels.things).tolist()
     names = tuple(labels.names[index] for index in things)
@@ -117,7 +117,7 @@ def things_alone(labels: LabelSet) -> LabelSet:
 def coco_labels(things: bool = False) -> LabelSet:
     """COCO's 133 classes of panoptic segmentation, or its 80 things alone."""
     labels = read_labels("coco_panoptic")
-    return things_alone(labels) if things else labels
+    return things_only(labels) if things else labels
 
 
 def check_files(folder: Path, names: Iterable[str], what: str) -> None:

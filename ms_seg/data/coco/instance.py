@@ -19,9 +19,9 @@ from ms_seg.data.coco.annotations import (
     read_annotations,
     read_categories,
     read_pictures,
-    things_alone,
+    things_only,
 )
-from ms_seg.data.coco.rle import decode_mask
+from ms_seg.data.coco.codecs import decode_mask
 from ms_seg.data.picture import read_picture
 from ms_seg.label_sets import LabelSet
 
@@ -75,23 +75,6 @@ class CocoInstance:
             raise ValueError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, but {self.file} says {width}x{height}")
         return picture
 
-    def masks(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """What a model of masks is to find: class indices (K,) int32 and masks (K, H, W) bool; crowds are left out.
-
-        Raises ValueError, naming the file and the picture.
-        """
-        from pycocotools import mask
-
-        image = self.images[index]
-        things = [thing for thing in self.things[index] if not thing.iscrowd]
-        masks = np.zeros((len(things), *image.size), bool)
-        for place, thing in zip(masks, things, strict=True):
-            try:
-                place[:] = mask.decode(run_lengths(thing.segmentation, image.size))
-            except ValueError as error:
-                raise ValueError(f"{self.file}: picture {image.id}: {error}") from None
-        return np.array([thing.label for thing in things], np.int32), masks
-
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its things are read from."""
         picture = () if self.pictures is None else (self.pictures / self.images[index].file,)
@@ -109,7 +92,7 @@ def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> Co
     """
     file = root / "annotations" / f"instances_{PARTS[split]}.json"
     content = read_annotations(file, "images", "annotations", "categories")
-    labels = things_alone(read_categories(content["categories"], file, coco_labels(things=True)))
+    labels = things_only(read_categories(content["categories"], file, coco_labels(things=True)))
     if not content["annotations"]:
         raise ValueError(f'{file} annotates no picture: its "annotations" are empty')
     pictures = read_pictures(content["images"], file)

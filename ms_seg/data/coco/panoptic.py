@@ -21,8 +21,8 @@ from ms_seg.data.coco.annotations import (
     read_categories,
     read_pictures,
 )
-from ms_seg.data.panoptic import MOST_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
-from ms_seg.data.picture import MOST_PIXELS, read_picture
+from ms_seg.data.panoptic import MAX_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
+from ms_seg.data.picture import MAX_PIXELS, read_picture
 from ms_seg.label_sets import LabelSet
 
 _COLUMNS = np.dtype([("id", np.int32), ("label", np.int16), ("iscrowd", np.bool_), ("area", np.float64)])
@@ -173,12 +173,12 @@ def _rows(segments: Sequence[Any], classes: Mapping[int, int], what: str) -> Ite
         if not isinstance(segment, dict):
             raise ValueError(f"{what} has a segment that is no dictionary")
         number = field(segment, "id", int, f"{what}: a segment")
-        if not VOID < number < MOST_IDS:
-            raise ValueError(f"{what} has a segment {number}: ids are 1 to {MOST_IDS - 1}")
+        if not VOID < number < MAX_IDS:
+            raise ValueError(f"{what} has a segment {number}: ids are 1 to {MAX_IDS - 1}")
         category = field(segment, "category_id", int, f"{what}: segment {number}")
         if category not in classes:
             raise ValueError(f"{what}: segment {number} is of the unknown category {category}")
         area = field(segment, "area", (int, float), f"{what}: segment {number}") if "area" in segment else _UNSTATED
-        if not (0 <= area <= MOST_PIXELS or area == _UNSTATED):
+        if not (0 <= area <= MAX_PIXELS or area == _UNSTATED):
             raise ValueError(f"{what}: segment {number} has an area of {area} pixels")
         yield number, classes[category], segment.get("iscrowd", 0) == 1, area

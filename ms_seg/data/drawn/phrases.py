@@ -24,18 +24,18 @@ _KINDS = {"colour": (tuple(COLOURS), 2, 5), "pattern": (PATTERNS, 1, 4)}
 class Phrases:
     """One kind of phrase, "colour" or "pattern", as the classes of a split.
 
-    seen_alone: only the pairs that training sees. A shape of another pair is ignored then, and its phrase is no class.
+    seen_only: only the pairs that training may see. Shapes of other pairs are ignored, and their phrases no classes.
     """
 
     kind: str
-    seen_alone: bool
+    seen_only: bool
 
     @cached_property
     def label_set(self) -> LabelSet:
         """Every phrase, and the grounds."""
         words, *_ = _KINDS[self.kind]
         pairs = [(word, shape) for word in words for shape in THINGS]
-        names = [f"{word} {shape}" for word, shape in pairs if not (self.seen_alone and is_unseen(word, shape))]
+        names = [f"{word} {shape}" for word, shape in pairs if not (self.seen_only and is_unseen(word, shape))]
         names += STUFF
         return LabelSet(tuple(names), numbered_labels(len(names)).palette)
 

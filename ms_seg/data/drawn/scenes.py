@@ -31,10 +31,10 @@ COLOURS = {  # RGB before jitter, light and noise
     "black": (40, 40, 45),
 }
 
-SMALLEST_SIDE = 32  # pixels, of a picture
+MIN_SIDE = 32  # pixels, of a picture
 _RADIUS = (0.1, 0.26)  # of a shape, as a share of the picture's shorter side
-_SMALLEST_RADIUS = 7.0  # pixels; below it a star and a circle look alike
-_LEAST_VISIBLE = 0.7  # share of a shape's pixels that the shapes above it leave in sight
+_MIN_RADIUS = 7.0  # pixels; below it a star and a circle look alike
+_MIN_VISIBLE = 0.7  # share of a shape's pixels that the shapes above it leave in sight
 _TILT = np.pi / 6  # a shape's rotation to either side
 _HALF = 0.5 - 1e-9  # a pixel that a shape covers half is the shape's, whatever the last bits of the half are
 _SUBROWS = 4  # scan lines to a row of pixels
@@ -67,8 +67,8 @@ class Scene:
 
 def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
     """Draws the scene of a seed (>= 0) at `size` (height, width); ValueError for a side under 32 pixels."""
-    if min(size) < SMALLEST_SIDE:
-        raise ValueError(f"size is {size}: a scene needs at least {SMALLEST_SIDE} pixels on each side")
+    if min(size) < MIN_SIDE:
+        raise ValueError(f"size is {size}: a scene needs at least {MIN_SIDE} pixels on each side")
     rng = np.random.default_rng(seed)
     picture, label_map = _draw_ground(rng, size)
     instance_map = np.zeros(size, np.int32)
@@ -82,7 +82,7 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
         covered = shape.coverage >= _HALF
         ids = instance_map[shape.window]
         remaining = visible - np.bincount(ids[covered], minlength=len(words) + 1)[1:]
-        if np.any(remaining < _LEAST_VISIBLE * areas):
+        if np.any(remaining < _MIN_VISIBLE * areas):
             continue
         _paint(rng, picture[:, *shape.window], shape, colour)
         words.append((label, colour, pattern))
@@ -160,7 +160,7 @@ class _Placed:
 
 
 def _place(rng: np.random.Generator, label: str, pattern: str, light: float, size: tuple[int, int]) -> _Placed:
-    low, high = np.maximum(np.multiply(_RADIUS, min(size)), (_SMALLEST_RADIUS, _SMALLEST_RADIUS + 3))
+    low, high = np.maximum(np.multiply(_RADIUS, min(size)), (_MIN_RADIUS, _MIN_RADIUS + 3))
     radius = np.exp(rng.uniform(np.log(low), np.log(high)))
     centre = rng.uniform(0.5 * radius, np.array(size[::-1]) - 0.5 * radius)  # x, y
     angle = rng.uniform(-_TILT, _TILT)

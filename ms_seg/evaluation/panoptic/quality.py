@@ -69,7 +69,7 @@ class PanopticQuality:
         figures[met, 2] = self.matched[met] / wanted[met]
         return figures
 
-    def over(self, things: bool | None = None) -> Quality:
+    def average(self, things: bool | None = None) -> Quality:
         """The means over all classes, over the things (True), or over the stuff (False)."""
         figures = self.per_class
         if things is not None:

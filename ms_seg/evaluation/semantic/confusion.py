@@ -7,9 +7,9 @@ import warnings
 import cv2
 import numpy as np
 
-MOST_CLASSES = 255
+MAX_CLASSES = 255
 # cv2.calcHist counts in float32, which is exact up to 2**24 of a kind.
-_MOST_PIXELS = 1 << 24
+_MAX_PIXELS = 1 << 24
 
 
 class ConfusionMatrix:
@@ -23,12 +23,12 @@ class ConfusionMatrix:
     The figures are fractions, float64. A class that is nowhere to be counted has the figure nan, and the means leave it
     out: IoU wants it in a truth or a prediction, accuracy in a truth. The mean of no class at all is nan.
 
-    Raises ValueError for fewer than 1 or more than MOST_CLASSES classes.
+    Raises ValueError for fewer than 1 or more than MAX_CLASSES classes.
     """
 
     def __init__(self, num_classes: int, ignore_label: int = 255):
-        if not 1 <= num_classes <= MOST_CLASSES:
-            raise ValueError(f"{num_classes} classes cannot be counted: 1 to {MOST_CLASSES} can")
+        if not 1 <= num_classes <= MAX_CLASSES:
+            raise ValueError(f"{num_classes} classes cannot be counted: 1 to {MAX_CLASSES} can")
         self.num_classes, self.ignore_label = num_classes, ignore_label
         self.counts = np.zeros((num_classes, num_classes + 1), np.int64)
 
@@ -96,8 +96,8 @@ def _count_pairs(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """
     truth, prediction = truth.reshape(-1, 1), prediction.reshape(-1, 1)
     pairs = np.zeros((256, 256), np.int64)
-    for start in range(0, len(truth), _MOST_PIXELS):
-        piece = slice(start, start + _MOST_PIXELS)
+    for start in range(0, len(truth), _MAX_PIXELS):
+        piece = slice(start, start + _MAX_PIXELS)
         images = [np.ascontiguousarray(labels[piece]) for labels in (truth, prediction)]
         pairs += cv2.calcHist(images, [0, 1], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
     return pairs

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ms_seg.answers.drawing import NO_CLASS_NAME
+from ms_seg.answers.drawing.semantic import NO_CLASS_NAME
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 
 _WRITTEN_UP_TO = 30  # classes; with more, percentages in the cells could not be read
 _CELL, _SMALL_CELL = 0.42, 0.17  # inches, with and without percentages
 _DPI = 100
-_LONGEST_NAME = 24  # characters
+_MAX_NAME_LENGTH = 24  # characters
 
 
 def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image:
@@ -72,4 +72,4 @@ def _shares(matrix: ConfusionMatrix) -> tuple[np.ndarray, list[int], list[int]]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"

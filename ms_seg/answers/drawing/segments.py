@@ -9,25 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ms_seg.answers.colours import segment_colours
-from ms_seg.answers.drawing import (
-    TITLES,
-    Entry,
-    blend,
-    joined,
-    magnified,
-    panel_of,
-    share_text,
-    titled,
-    with_legend,
-)
+from ms_seg.answers.drawing.colours import blend, segment_colours
+from ms_seg.answers.drawing.legend import Entry, share_text, with_legend
+from ms_seg.answers.drawing.panels import TITLES, joined, magnified, panel_of, titled
 from ms_seg.data.panoptic import PanopticMap, renumbered
 from ms_seg.label_sets import LabelSet
 
 _PLACING_SIDE = 800  # pixels: places are looked for in a map of at most this long side
 _INK, _EDGE = (255, 255, 255), (20, 20, 22)
-_LEAST_COVERED = 0.6  # of a name's box, by its segment
-_LEAST_FONT, _MOST_FONT = 11, 96  # pixels
+_MIN_COVERED = 0.6  # of a name's box, by its segment
+_MIN_FONT, _MAX_FONT = 11, 96  # pixels
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -88,11 +79,11 @@ def _write_names(overlay: Image.Image, segment_map: np.ndarray, names: Sequence[
     scale = min(1.0, _PLACING_SIDE / max(segment_map.shape))
     size = tuple(max(1, round(side * scale)) for side in segment_map.shape[::-1])
     small = cv2.resize(segment_map.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
-    usual = min(_MOST_FONT, max(_LEAST_FONT + 2, round(math.sqrt(overlay.width * overlay.height) / 34)))
+    usual = min(_MAX_FONT, max(_MIN_FONT + 2, round(math.sqrt(overlay.width * overlay.height) / 34)))
     draw, written = ImageDraw.Draw(overlay), []
     for place in np.argsort(-areas, kind="stable"):
         for font_size in (usual, round(usual * 0.8), round(usual * 0.62)):
-            if font_size < _LEAST_FONT or not areas[place]:
+            if font_size < _MIN_FONT or not areas[place]:
                 continue
             font = ImageFont.load_default(font_size)
             left, top, right, bottom = font.getbbox(names[place], anchor="mm")
@@ -124,7 +115,7 @@ def _room(mask: np.ndarray, half: tuple[float, float], written: list[Box]) -> tu
     box = (2 * math.ceil(across) + 1, 2 * math.ceil(down) + 1)
     covered = cv2.blur(inside.astype(np.float32), box, borderType=cv2.BORDER_CONSTANT)[1:-1, 1:-1]
     fitness = covered + 0.5 * depth / depth.max()
-    fitness[(depth < 1) | (covered < _LEAST_COVERED)] = 0
+    fitness[(depth < 1) | (covered < _MIN_COVERED)] = 0
     rows, columns = np.arange(top, top + depth.shape[0]), np.arange(left, left + depth.shape[1])
     fitness[(rows < down) | (rows > height - 1 - down)] = 0
     fitness[:, (columns < across) | (columns > width - 1 - across)] = 0
