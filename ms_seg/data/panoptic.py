@@ -48,16 +48,16 @@ class PanopticMap:
 class PanopticDataset(Protocol):
     """Pictures and their panoptic maps, by index; its label set tells things from stuff.
 
-    Reading raises ValueError in one sentence that names the file, for whatever is wrong with it.
+    Reading raises ValueError, in one sentence that names the file, for whatever is wrong with it.
     """
 
     label_set: LabelSet
-    has_pictures: bool  # False where the segments are all there is
+    has_pictures: bool  # False if there are only segments
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """The picture's name, without a file ending; no two are the same."""
+        """The picture's name, without a file ending; unique."""
 
     def image_id(self, index: int) -> int:
         """The picture's number in annotation files."""
@@ -99,7 +99,7 @@ def renumbered(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
 
     Raises ValueError for an id in the map that is not known.
     """
-    # Zeros cost no memory until they are touched, and only the places of ids that occur are.
+    # Zeros take no memory until they are touched, and only the places of ids that occur are touched.
     table = np.zeros(MAX_IDS, np.intp)
     table[VOID] = 1
     table[list(known)] = np.arange(2, len(known) + 2)

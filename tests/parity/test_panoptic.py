@@ -87,7 +87,7 @@ def test_figures_equal_panopticapis_to_the_last_bit(original, tmp_path, seed):
     guesses = SavedPanopticMaps(predicted, dataset)
     quality = PanopticQuality(dataset.label_set)
     for index in range(len(dataset)):
-        quality.update(guesses.panoptic(index), dataset.panoptic(index))
+        quality.update(guesses[index], dataset.panoptic(index))
     averages, per_class, counts = theirs(original, truth, predicted)
     for things, expected in zip((None, True, False), averages, strict=True):
         ours = quality.average(things)
