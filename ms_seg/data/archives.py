@@ -199,7 +199,7 @@ def _unpack(path: Path, work: Sequence[tuple[zipfile.ZipInfo, Path]], folder: Pa
 
 
 def _verify(splits: Sequence[Split], others: Sequence[Part], folder: Path) -> None:
-    """Check that every picture and its label map is there. Other files, such as mmsegmentation's label maps, are fine."""
+    """Check that every picture and its label map is there. Further files, such as mmsegmentation's, are fine."""
     for part in others:
         place = folder / part.target
         found = sum(file.name.endswith(part.ending) for file in place.iterdir()) if place.is_dir() else 0

@@ -1,4 +1,4 @@
-"""Pictures with a class for every pixel, in the folders that datasets are published in."""
+"""Pictures with a class for each pixel, in the folders that datasets are published in."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ms_seg.data.picture import picture_size, read_picture
 from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
 
 SPLITS = ("training", "validation")
-# The drawn world lies in no folder; its shapes are classes by their form, or by a phrase of a word and their form.
+# The drawn world needs no folder. Its classes are the forms of the shapes, or phrases of a word and a form.
 _PHRASES = {"shapes": None, "shapes_coloured": "colour", "shapes_patterned": "pattern"}
 DRAWN = tuple(_PHRASES)
 DATASETS = ("ade20k", "cocostuff164k", "folder", *DRAWN)
 
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_INFERRED_FROM = 300  # label files that tell a person's numbering
+_INFERRED_FROM = 300  # label files, for the numbering of a person's own dataset
 
 
 class SemanticDataset(Protocol):
     """Pictures and their label maps, by index.
 
-    Reading raises ValueError in one sentence that names the file, for whatever is wrong with it.
+    Reading raises ValueError, in one sentence that names the file, for whatever is wrong with it.
     """
 
     label_set: LabelSet
@@ -37,7 +37,7 @@ class SemanticDataset(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """The picture's name, without a file ending; no two are the same."""
+        """The picture's name, without a file ending; unique."""
 
     def picture(self, index: int) -> np.ndarray:
         """RGB, (H, W, 3) uint8."""
@@ -58,7 +58,7 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -
         split: "training" or "validation".
 
     Raises: ValueError for an unknown name or split; for a missing or empty folder; for a picture without a label file
-        or the other way round, naming it.
+        or a label file without a picture, naming it.
     """
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
@@ -71,16 +71,16 @@ def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -
     return opened(root_of(name, folder), split)
 
 
-_PUBLISHED_IN = {  # the folder that an archive or a script of `scripts` makes
+_PUBLISHED_IN = {  # the folder that the archive, or a script in `scripts`, makes
     "ade20k": "ADEChallengeData2016", "cocostuff164k": "coco_stuff164k", "coco_panoptic": "coco_panoptic",
     "coco_instance": "coco_panoptic",
 }  # fmt: skip
 
 
 def root_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
-    """The folder of a dataset that is not drawn: the one that is given, or, as it was published, within that.
+    """The folder of a dataset that is not drawn: the given one, or the published one within it.
 
-    Raises ValueError if none is given, or it is not there.
+    Raises ValueError if none is given, or it is missing.
     """
     if folder is None:
         raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
@@ -99,9 +99,9 @@ def open_ade20k(root: Path, split: str) -> LabelledFolder:
 
 
 def open_coco_stuff(root: Path, split: str) -> LabelledFolder:
-    """COCO-Stuff 164k: images/train2017 or train2017, and the label maps in annotations or stuffthingmaps_trainval2017.
+    """COCO-Stuff 164k: images/train2017 or train2017, and label maps in annotations or stuffthingmaps_trainval2017.
 
-    Label maps are the published ones, or mmsegmentation's `*_labelTrainIds.png` where a folder holds them.
+    Label maps are mmsegmentation's `*_labelTrainIds.png` where a folder holds them, else the published ones.
     """
     part = {"training": "train2017", "validation": "val2017"}[split]
     pictures = _first_folder(root / "images" / part, root / part)
@@ -192,7 +192,7 @@ def spread(items: Sequence, count: int) -> list:
 
 
 def _pair(pictures: Path, annotations: Path, ending: str, label_set: LabelSet, numbering: Numbering) -> LabelledFolder:
-    """The dataset of two folders whose files belong together by name."""
+    """The dataset of two folders whose files are matched by name."""
     files: dict[str, str] = {}
     for picture in _files(pictures, _PICTURES):
         other = files.setdefault(picture.stem, picture.name)
@@ -209,7 +209,7 @@ def _pair(pictures: Path, annotations: Path, ending: str, label_set: LabelSet, n
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The files of a folder with one of the endings, by name; ValueError if there is no such folder or file."""
+    """The files in a folder with one of the endings, sorted. Raises ValueError if there is no such folder or file."""
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
     found = (file for file in folder.iterdir() if not file.name.startswith("."))

@@ -22,9 +22,9 @@ _MIN_LIGHT, _MAX_LIGHT = 0.16, 0.86
 
 
 def class_colours(classes: list[int], label_set: LabelSet) -> np.ndarray:
-    """An RGB table (C + 1, 3) uint8 for the present classes, given from the largest to the smallest.
+    """A table RGB (C + 1, 3) uint8 for the classes in a picture, given from the largest to the smallest.
 
-    A colour that looks like one in use makes way: for a darker or lighter shade, or else a spare colour.
+    A colour that looks like one in use is replaced, by a darker or lighter shade or else a spare colour.
     """
     table = np.vstack((label_set.palette, np.array([NO_CLASS_COLOUR], np.uint8)))
     spare = list(numbered_labels(48).palette)
@@ -47,7 +47,11 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def segment_colours(classes: Sequence[int], label_set: LabelSet) -> np.ndarray:
-    """RGB (K, 3) uint8 for segments of these classes, the largest or surest first."""
+    """RGB (K, 3) uint8 for segments of these classes, the most important first: each class's own colour, then shades.
+
+    The colours serve as ids in COCO's panoptic maps too, so that no two are the same and none is black, which means
+    "no segment" there.
+    """
     table = class_colours(list(dict.fromkeys(classes)), label_set)
     colours = np.zeros((len(classes), 3), np.uint8)
     seen: Counter[int] = Counter()
@@ -63,7 +67,7 @@ def segment_colours(classes: Sequence[int], label_set: LabelSet) -> np.ndarray:
 
 
 def _shade(colour: np.ndarray, number: int) -> tuple[int, ...]:
-    """Of the things of a class the first has its colour, and the next ones others that resemble it."""
+    """The first thing of a class has its colour, the next ones have similar ones."""
     if not number:
         return tuple(colour.tolist())
     hue, light, saturation = colorsys.rgb_to_hls(*(colour / 255))
@@ -74,7 +78,7 @@ def _shade(colour: np.ndarray, number: int) -> tuple[int, ...]:
 
 
 def _next(colour: tuple[int, ...]) -> tuple[int, ...]:
-    """A neighbouring colour, and in the end every one."""
+    """A neighbouring colour; in the end, every colour."""
     number = (_packed(colour) + 1) % (1 << 24)
     return number % 256, number // 256 % 256, number // 65536
 
@@ -84,9 +88,9 @@ def _packed(colour: Sequence[int]) -> int:
 
 
 def blend(picture: np.ndarray, classes: np.ndarray, table: np.ndarray, clear: int | None = None) -> np.ndarray:
-    """Colour each pixel by its class and draw the borders; all at the size of the drawing.
+    """Colour each pixel by its class and draw the borders. All arrays have the size of the drawing.
 
-    clear: the class that leaves the picture as it is.
+    clear: the class where the picture is left as it is.
     """
     blended = cv2.addWeighted(picture, 1 - _OPACITY, table[classes], _OPACITY, 0)
     if clear is not None:

@@ -23,7 +23,7 @@ class Entry:
 
 
 def with_legend(overlay: Image.Image, entries: list[Entry]) -> Image.Image:
-    """The overlay, and below or, of an upright one, at its right the legend."""
+    """The overlay with a legend: below, or at the right of an upright one."""
     font_size = max(14, round(math.sqrt(overlay.width * overlay.height) / 42))
     font = ImageFont.load_default(font_size)
     swatch, gap, line = font_size, font_size // 2, round(font_size * 1.6)

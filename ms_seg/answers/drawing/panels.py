@@ -18,7 +18,7 @@ _TITLE_HEIGHT, _PANEL_MARGIN = 32, 4  # pixels
 
 
 def panel_of(picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """A picture as large as a panel of a comparison, and that size (width, height)."""
+    """A picture resized to a panel of a comparison, and the panel's size (width, height)."""
     height, width = picture.shape[:2]
     scale = np.clip(max(height, width), _MIN_PANEL, _MAX_PANEL) / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -36,7 +36,7 @@ def titled(panel: np.ndarray | Image.Image, title: str) -> Image.Image:
 
 
 def joined(panels: Sequence[Image.Image], axis: int) -> Image.Image:
-    """Panels one below the other (axis 0), or side by side (axis 1)."""
+    """Panels below each other (axis 0) or side by side (axis 1)."""
     sizes = np.array([(panel.height, panel.width) for panel in panels])
     corners = np.zeros_like(sizes)
     corners[1:, axis] = sizes[:-1, axis].cumsum()
@@ -48,7 +48,7 @@ def joined(panels: Sequence[Image.Image], axis: int) -> Image.Image:
 
 
 def magnified(picture: np.ndarray, index_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and a map of it, by a whole number as large as it takes to see something."""
+    """A picture and a map of it, enlarged by the whole number that makes them large enough to see."""
     magnification = math.ceil(_MIN_LONG_SIDE / max(index_map.shape))
     if magnification <= 1:
         return picture, index_map

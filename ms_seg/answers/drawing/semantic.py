@@ -18,18 +18,18 @@ _MAX_NAME_LENGTH = 32  # characters
 
 
 def draw_overlay(picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet) -> Image.Image:
-    """The overlay of a semantic label map, thin borders between classes, and a legend, the largest class first.
+    """A label map over its picture, with thin borders between classes and a legend, the largest class first.
 
     Args:
         picture: RGB (H, W, 3) uint8.
         label_map: (H, W) int; a class beyond the label set is drawn grey and called "no class".
-        label_set: names and colours. Of two present classes with colours that look alike the smaller one gets another.
+        label_set: names and colours. If the colours of two classes look alike, the smaller class gets another one.
 
-    The legend stands below, or at the right of an upright picture. The picture keeps its size, unless it is so small
-    that nothing could be seen.
+    The legend is below, or at the right of an upright picture. The picture keeps its size, unless it is too small to
+    see anything.
     """
     picture, label_map = magnified(picture, label_map)
-    shown = np.minimum(label_map, len(label_set))  # what has no name is one class beyond the last
+    shown = np.minimum(label_map, len(label_set))  # all without a name are one class beyond the last
     areas = np.bincount(shown.ravel(), minlength=len(label_set) + 1)
     classes = sorted(np.flatnonzero(areas).tolist(), key=lambda index: -areas[index])
     table = class_colours(classes, label_set)
@@ -43,14 +43,14 @@ def draw_overlay(picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet
 def draw_comparison(
     picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, label_set: LabelSet, ignored: int = 255
 ) -> Image.Image:
-    """The picture, the truth over it and the prediction over it side by side, in the same colours, with one legend.
+    """The picture, its truth and its prediction side by side, in the same colours, with one legend.
 
     Args:
         picture: RGB (H, W, 3) uint8.
-        truth, prediction: (H, W) int; drawn as `draw_overlay` does, pixels whose truth is `ignored` in black on both.
+        truth, prediction: (H, W) int; drawn as by `draw_overlay`, pixels whose truth is `ignored` in black on both.
 
-    The legend gives each class's share of the truth and of the prediction, the largest class of either first. The
-    panels are the picture's size, but 320 to 640 pixels on the long side.
+    The legend gives each class's share of the truth and of the prediction, the largest of either first. The panels have
+    the picture's size, but 320 to 640 pixels on the long side.
     """
     picture, size = panel_of(picture)
     void = truth == ignored

@@ -1,7 +1,7 @@
 """LSeg's training pictures: mirrored, resized by their long side, padded with black, cropped and normalised.
 
-As lang-seg trains, through PyTorch-Encoding (torch-encoding 1.2.1, datasets/base.py): for the same random numbers, in
-the same order, the same pictures and label maps to the last bit.
+As lang-seg does through PyTorch-Encoding (torch-encoding 1.2.1, datasets/base.py): the same random numbers, in the same
+order, give the same pictures and label maps to the last bit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def augment(
 
     Args:
         picture: RGB (H, W, 3) uint8. label_map: (H, W) uint8.
-        rng: is asked for a mirror image, a long side, and the crop's left and upper edges, in that order.
+        rng: draws the mirror image, the long side, and the crop's left and upper edges, in that order.
         mean, std: of RGB channels, for values 0..255.
 
     Returns: the image (3, crop, crop) float32, normalised, black beyond the picture's edge; and its label map
@@ -44,7 +44,7 @@ def augment(
 
 
 def resized_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """(height, width) of a picture whose long side becomes `longest`; the other is rounded half up, to at least 1."""
+    """(height, width) of a picture whose long side becomes `longest`; the short one is rounded half up, at least 1."""
     height, width = size
     if height > width:
         return longest, max(int(1.0 * width * longest / height + 0.5), 1)

@@ -1,7 +1,7 @@
-"""SegFormer's training pictures: resized, cropped, mirrored, distorted in colour, normalised and padded.
+"""SegFormer's training samples: resized, cropped, mirrored, distorted in colour, normalised and padded.
 
-Every function draws from the `RandomState` it is given what mmsegmentation 0.30's transform of that name draws from
-numpy.random, in the same order, and gives the same numbers to the last bit. Pictures are RGB (H, W, 3) uint8 where
+Each function draws from the given `RandomState` what mmsegmentation 0.30's transform of that name draws from
+numpy.random, in the same order, and gives the same numbers to the last bit. Pictures are RGB (H, W, 3) uint8, where
 theirs are BGR; label maps (H, W) uint8.
 """
 
@@ -53,12 +53,12 @@ def resize(
     ratios: tuple[float, float],
     rng: np.random.RandomState,
 ) -> Pair:
-    """Fit both into `sides` (long, short), times a ratio drawn between the two, keeping their shape."""
+    """Fit both into `sides` (long, short) times a ratio drawn between the two, keeping the aspect ratio."""
     ratio = rng.random_sample() * (ratios[1] - ratios[0]) + ratios[0]
     longest, shortest = (int(side * ratio) for side in sides)
     height, width = picture.shape[:2]
     scale = min(longest / max(height, width), shortest / min(height, width))
-    # A side of a very long picture would vanish, where mmcv fails.
+    # The short side of a very long picture would become 0; mmcv fails there.
     size = tuple(max(1, int(side * scale + 0.5)) for side in (width, height))
     resized = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
     return resized, cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
@@ -86,7 +86,7 @@ def draw_window(size: tuple[int, ...], side: int, rng: np.random.RandomState) ->
 
 
 def flip(picture: np.ndarray, label_map: np.ndarray, probability: float, rng: np.random.RandomState) -> Pair:
-    """The mirror image, with that probability."""
+    """The mirror image of both, with that probability."""
     if rng.rand() < probability:
         return picture[:, ::-1], label_map[:, ::-1]
     return picture, label_map
@@ -95,7 +95,7 @@ def flip(picture: np.ndarray, label_map: np.ndarray, probability: float, rng: np
 def distort(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Brightness, contrast, saturation and hue, each with probability one half; contrast before or after the colours.
 
-    Source: mmsegmentation's PhotoMetricDistortion, which rounds to bytes after each; bytes are therefore looked up.
+    Source: mmsegmentation's PhotoMetricDistortion, which rounds to bytes after each; so bytes are looked up in tables.
     """
     if rng.randint(2):
         picture = cv2.LUT(picture, _scaled(1, rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)))
@@ -125,7 +125,7 @@ def normalise(picture: np.ndarray, side: int, mean: Triple, std: Triple) -> np.n
 
 
 def pad(label_map: np.ndarray, side: int) -> np.ndarray:
-    """(h, w) -> (side, side) uint8, ignored right and below."""
+    """(h, w) -> (side, side) uint8, with IGNORED at the right and bottom."""
     padded = np.full((side, side), IGNORED, np.uint8)
     padded[: label_map.shape[0], : label_map.shape[1]] = label_map
     return padded
@@ -136,7 +136,7 @@ def _contrast(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 
 
 def _scaled(factor: float, offset: float) -> np.ndarray:
-    """What each byte becomes, (256,) uint8: cut to 0..255 and rounded down."""
+    """A table (256,) uint8: each byte scaled and shifted, clipped to 0..255 and rounded down."""
     return np.clip(_BYTES.astype(np.float32) * factor + offset, 0, 255).astype(np.uint8)
 
 

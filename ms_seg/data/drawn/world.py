@@ -1,4 +1,4 @@
-"""The drawn world as datasets: semantic, of forms or of phrases, and panoptic."""
+"""The drawn world as datasets: semantic, by forms or by phrases, and panoptic."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class DrawnWorld:
 class DrawnPanoptic(DrawnWorld):
     """The drawn world with its shapes as things and its grounds as stuff; see `DrawnWorld`.
 
-    A scene's shapes have the ids 1, 2, ... from the lowest to the top, its grounds the ids that follow.
+    A scene's shapes have the ids 1, 2, ... from the bottom to the top, its grounds the ids after them.
     """
 
     depth = 5  # one more than the semantic one: the shapes' ids
