@@ -156,7 +156,9 @@ def _task(preset: Preset) -> str:
 
 
 def _open(options: argparse.Namespace, source: Source, split: str, preset: Preset) -> Dataset:
-    dataset = open_for_task(*source, split, (preset.output == "words"))
+    dataset = open_for_task(*source, split)
+    if preset.output == "words":
+        dataset = dataset.in_words()
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 

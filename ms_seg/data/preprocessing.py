@@ -1,4 +1,4 @@
-"""From an RGB picture to the network's input, number for number as the references do it.
+"""From an RGB picture to the network's input, with the numbers of the references.
 
 Sources: mmcv 1.7 imrescale and imnormalize (mmsegmentation, EasyCV), transformers' SegformerImageProcessor; for
 "round_up", mmsegmentation's ResizeToMultiple after its Resize, which is what the original's AlignedResize computes; for
@@ -16,13 +16,13 @@ from PIL import Image
 from ms_seg.presets import Preprocessing
 
 _ALIGNMENT = 32  # pixels, of "round_up"
-# The spatial reductions of MiT would be left without a row; the references fail there, here the input is padded.
+# MiT's spatial reductions need a row: below this the references fail, while here the input is padded.
 _SHORTEST_INPUT = 32
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes (height, width) a picture passes through: its own, resized, and padded right and bottom."""
+    """The sizes (height, width) that a picture goes through: its own, resized, and padded at the right and bottom."""
 
     picture: tuple[int, int]
     resized: tuple[int, int]
@@ -30,7 +30,7 @@ class Geometry:
 
 
 def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray, Geometry]:
-    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to undo the way."""
+    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to go back."""
     resized = _resize(picture, rule)
     height, width = resized.shape[:2]
     padded = tuple(_round_up(max(side, _SHORTEST_INPUT), rule.pad_multiple) for side in (height, width))
@@ -51,7 +51,7 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     scale = min(rule.long_side / max(height, width), rule.short_side / min(height, width))
     if rule.resize == "shrink" and scale >= 1:
         return picture
-    # A side of a very long picture would vanish, where mmcv fails.
+    # The short side of a very long picture would become 0; mmcv fails there.
     size = tuple(max(1, int(side * scale + 0.5)) for side in (height, width))
     resized = _stretch(picture, size)
     if rule.resize in ("keep_ratio", "shrink"):
@@ -64,7 +64,7 @@ def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _normalise(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
-    """(H, W, 3) uint8 -> float32, to the last bit as mmcv's: float32 constants in float64, 1 / std multiplied."""
+    """(H, W, 3) uint8 -> float32, equal to mmcv's to the last bit: float32 constants in float64, times 1 / std."""
     mean = np.float64(np.float32(rule.mean)).reshape(1, -1)
     inverse_std = 1 / np.float64(np.float32(rule.std)).reshape(1, -1)
     values = picture.astype(np.float32)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.answers.semantic import Answer
-from ms_seg.data.coco.rle import decode_mask
+from ms_seg.answers import Answer
+from ms_seg.data.coco.codecs import decode_mask
 from ms_seg.label_sets import numbered_labels, read_labels
 
 TREE, SKY, GRASS = 4, 2, 9
@@ -108,7 +108,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     answer = landscape()
     _, path, _ = answer.save(tmp_path)
     before = path.read_bytes()
-    monkeypatch.setattr(Answer, "_index_image", lambda self: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(Answer, "label_image", lambda self: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         answer.save(tmp_path)
     assert path.read_bytes() == before

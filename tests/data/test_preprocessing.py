@@ -70,5 +70,5 @@ def test_shrinking_leaves_small_pictures_as_they_are():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="unknown resize rule 'crop'"):
+    with pytest.raises(ValueError, match="resize is 'crop': it must be one of"):
         network_input(drawn(45, 70), Preprocessing("crop"))

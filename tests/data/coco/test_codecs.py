@@ -1,9 +1,9 @@
-"""COCO run lengths. The expected strings are pycocotools 2.0's."""
+"""COCO's run lengths and boxes. The expected strings are pycocotools 2.0's."""
 
 import numpy as np
 import pytest
 
-from ms_seg.data.coco.rle import decode_mask, encode_labels, encode_mask
+from ms_seg.data.coco.codecs import box_of, boxes_of, decode_mask, encode_mask, encode_masks
 
 Y, X = np.mgrid[:60, :80]
 DISC = (X - 40) ** 2 + (Y - 30) ** 2 < 500
@@ -29,7 +29,7 @@ def test_counts_are_pycocotools(mask, counts):
 
 def test_a_label_map_gives_the_mask_of_each_class():
     labels = np.random.default_rng(0).integers(0, 4, (37, 23)).repeat(5, axis=0)
-    for index, encoded in zip((2, 0, 7), encode_labels(labels, [2, 0, 7]), strict=True):
+    for index, encoded in zip((2, 0, 7), encode_masks(labels, [2, 0, 7]), strict=True):
         assert encoded == encode_mask(labels == index)
 
 
@@ -43,3 +43,12 @@ def test_large_runs_survive():
     mask = np.zeros((3000, 2000), bool)
     mask[:, 500:1999] = True
     assert np.array_equal(decode_mask(encode_mask(mask)), mask)
+
+
+def test_a_box_is_the_tightest_around_a_mask():
+    mask = np.zeros((20, 30), bool)
+    mask[5:7, 11:16] = mask[9, 3] = True
+    assert box_of(mask) == [3, 5, 13, 5]
+    index_map = np.where(mask, 2, 0)
+    index_map[19, 29] = 1
+    assert boxes_of(index_map, 3) == [[0, 0, 30, 20], [29, 19, 1, 1], [3, 5, 13, 5]]

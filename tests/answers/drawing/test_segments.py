@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import ImageDraw
 
-from ms_seg.answers import segment_drawing
-from ms_seg.answers.segment_drawing import draw_segments
+from ms_seg.answers.drawing import segments
+from ms_seg.answers.drawing.segments import draw_segments
 
 COLOURS = np.uint8([[200, 0, 0], [120, 0, 0], [0, 0, 200]])
 CLASSES, NAMES = [0, 0, 5], ["cat", "cat", "sky"]
@@ -19,7 +19,7 @@ def thirds(height: int = 480, width: int = 640) -> np.ndarray:
 def written(monkeypatch):
     """The names that are drawn: text, and where its middle is."""
     texts = []
-    monkeypatch.setattr(segment_drawing, "with_legend", lambda overlay, entries: overlay)
+    monkeypatch.setattr(segments, "with_legend", lambda overlay, entries: overlay)
     original = ImageDraw.ImageDraw.text
 
     def text(self, position, given, *arguments, **keywords):
@@ -62,7 +62,7 @@ def test_a_segment_without_room_is_left_to_the_legend(written):
 
 def test_the_legend_counts_the_segments_of_a_class(monkeypatch):
     entries = []
-    monkeypatch.setattr(segment_drawing, "with_legend", lambda overlay, given: entries.extend(given))
+    monkeypatch.setattr(segments, "with_legend", lambda overlay, given: entries.extend(given))
     draw_segments(np.zeros((480, 640, 3), np.uint8), thirds(), CLASSES, NAMES, COLOURS)
     assert [(entry.name, entry.share) for entry in entries] == [("cat (2)", "66.7%"), ("sky", "33.3%")]
     assert entries[0].colour.tolist() == [200, 0, 0]

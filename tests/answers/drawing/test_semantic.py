@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ms_seg.answers import drawing
-from ms_seg.answers.drawing import NO_CLASS_COLOUR, draw_comparison, draw_overlay
+from ms_seg.answers.drawing import semantic
+from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR
+from ms_seg.answers.drawing.semantic import draw_comparison, draw_overlay
 from ms_seg.label_sets import LabelSet, read_labels
 
 RED_BLUE = LabelSet(("red thing", "blue thing"), np.uint8([[200, 0, 0], [0, 0, 200]]))
@@ -18,7 +19,7 @@ def halves(height: int, width: int, left: int = 0, right: int = 1) -> np.ndarray
 
 def legend(monkeypatch, label_map, label_set) -> list:
     entries = []
-    monkeypatch.setattr(drawing, "with_legend", lambda overlay, given: entries.extend(given))
+    monkeypatch.setattr(semantic, "with_legend", lambda overlay, given: entries.extend(given))
     draw_overlay(np.zeros((*label_map.shape, 3), np.uint8), label_map, label_set)
     return entries
 

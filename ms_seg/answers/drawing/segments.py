@@ -1,4 +1,4 @@
-"""A picture under the colours of its segments, each with its name where there is room for it."""
+"""Drawings of segments: a picture under their colours, each with its name where there is room."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ms_seg.answers.colours import segment_colours
-from ms_seg.answers.drawing import (
-    TITLES,
-    Entry,
-    blend,
-    joined,
-    magnified,
-    panel_of,
-    share_text,
-    titled,
-    with_legend,
-)
+from ms_seg.answers.drawing.colours import blend, segment_colours
+from ms_seg.answers.drawing.legend import Entry, share_text, with_legend
+from ms_seg.answers.drawing.panels import TITLES, joined, magnified, panel_of, titled
 from ms_seg.data.panoptic import PanopticMap, renumbered
 from ms_seg.label_sets import LabelSet
 
-_PLACING_SIDE = 800  # pixels: places are looked for in a map of at most this long side
+_PLACING_SIDE = 800  # pixels, the long side of the map in which places for names are searched
 _INK, _EDGE = (255, 255, 255), (20, 20, 22)
-_LEAST_COVERED = 0.6  # of a name's box, by its segment
-_LEAST_FONT, _MOST_FONT = 11, 96  # pixels
+_MIN_COVERED = 0.6  # of a name's box, by its segment
+_MIN_FONT, _MAX_FONT = 11, 96  # pixels
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -35,15 +26,15 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 def draw_segments(
     picture: np.ndarray, segment_map: np.ndarray, classes: Sequence[int], names: Sequence[str], colours: np.ndarray
 ) -> Image.Image:
-    """The overlay of segments with thin borders, a name on each that has room for it, and a legend of the classes.
+    """The overlay of segments with thin borders, names where there is room, and a legend of the classes.
 
     Args:
         picture: RGB (H, W, 3) uint8.
-        segment_map: (H, W) int, from 1 on; 0 leaves the picture as it is.
-        classes, names, colours: of each segment, its class, the class's name, and an RGB colour (K, 3) uint8.
+        segment_map: (H, W) int, from 1; 0 leaves the picture as it is.
+        classes, names, colours: for each segment its class, the class's name, and an RGB colour (K, 3) uint8.
 
-    A name keeps to its segment and off the names of larger ones, or is left to the legend, which counts the segments
-    of each class.
+    A name stays on its segment and clear of the names of larger ones, or is left to the legend, which counts the
+    segments of each class.
     """
     picture, segment_map = magnified(picture, segment_map)
     overlay = Image.fromarray(blend(picture, segment_map, np.vstack((np.zeros((1, 3), np.uint8), colours)), clear=0))
@@ -56,7 +47,7 @@ def draw_segments(
 def draw_panoptic_comparison(
     picture: np.ndarray, truth: PanopticMap, prediction: PanopticMap, label_set: LabelSet
 ) -> Image.Image:
-    """The picture RGB (H, W, 3) uint8, its true segments and the predicted ones side by side, each with its legend."""
+    """The picture RGB (H, W, 3) uint8, its true and its predicted segments side by side, each with a legend."""
     picture, size = panel_of(picture)
     panels = [Image.fromarray(magnified(picture, np.empty(size[::-1]))[0])]  # as `draw_segments` does
     for panoptic in (truth, prediction):
@@ -69,7 +60,7 @@ def draw_panoptic_comparison(
 
 
 def _entries(classes: Sequence[int], names: Sequence[str], colours: np.ndarray, shares: np.ndarray) -> list[Entry]:
-    """A line for each class in sight, the largest first, in the colour of its first segment."""
+    """An entry for each visible class, the largest first, in the colour of its first segment."""
     members: dict[int, list[int]] = {}
     for place in np.flatnonzero(shares):
         members.setdefault(classes[place], []).append(place)
@@ -88,11 +79,11 @@ def _write_names(overlay: Image.Image, segment_map: np.ndarray, names: Sequence[
     scale = min(1.0, _PLACING_SIDE / max(segment_map.shape))
     size = tuple(max(1, round(side * scale)) for side in segment_map.shape[::-1])
     small = cv2.resize(segment_map.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
-    usual = min(_MOST_FONT, max(_LEAST_FONT + 2, round(math.sqrt(overlay.width * overlay.height) / 34)))
+    usual = min(_MAX_FONT, max(_MIN_FONT + 2, round(math.sqrt(overlay.width * overlay.height) / 34)))
     draw, written = ImageDraw.Draw(overlay), []
     for place in np.argsort(-areas, kind="stable"):
         for font_size in (usual, round(usual * 0.8), round(usual * 0.62)):
-            if font_size < _LEAST_FONT or not areas[place]:
+            if font_size < _MIN_FONT or not areas[place]:
                 continue
             font = ImageFont.load_default(font_size)
             left, top, right, bottom = font.getbbox(names[place], anchor="mm")
@@ -107,10 +98,9 @@ def _write_names(overlay: Image.Image, segment_map: np.ndarray, names: Sequence[
 
 
 def _room(mask: np.ndarray, half: tuple[float, float], written: list[Box]) -> tuple[int, int] | None:
-    """Where (x, y) the middle of a text of that half size is deepest inside a mask, clear of what is written.
+    """The best place (x, y) in a mask for the middle of a text of that half size, clear of `written`; None if none.
 
-    Takes the place, too. None where there is none: a part of the text may stand out of the mask, but not out of the
-    picture.
+    The text's box is added to `written`. Part of it may be outside the mask, but not outside the picture.
     """
     height, width = mask.shape
     across, down = half
@@ -120,11 +110,11 @@ def _room(mask: np.ndarray, half: tuple[float, float], written: list[Box]) -> tu
     top, left = ys[0], xs[0]
     inside = np.pad(mask[top : ys[-1] + 1, left : xs[-1] + 1].view(np.uint8), 1)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    # How much of the text's box lies within.
+    # The share of the text's box within the mask.
     box = (2 * math.ceil(across) + 1, 2 * math.ceil(down) + 1)
     covered = cv2.blur(inside.astype(np.float32), box, borderType=cv2.BORDER_CONSTANT)[1:-1, 1:-1]
     fitness = covered + 0.5 * depth / depth.max()
-    fitness[(depth < 1) | (covered < _LEAST_COVERED)] = 0
+    fitness[(depth < 1) | (covered < _MIN_COVERED)] = 0
     rows, columns = np.arange(top, top + depth.shape[0]), np.arange(left, left + depth.shape[1])
     fitness[(rows < down) | (rows > height - 1 - down)] = 0
     fitness[:, (columns < across) | (columns > width - 1 - across)] = 0

@@ -1,4 +1,4 @@
-"""Tallies of records: the same to the last digit however the work was shared out and interrupted."""
+"""Tallies of records: the same to the last digit, however the work was shared and interrupted."""
 
 import socket
 import threading
@@ -11,9 +11,9 @@ from ms_seg.data.drawn.world import DrawnPanoptic
 from ms_seg.data.panoptic import PanopticMap
 from ms_seg.distributed import World
 from ms_seg.evaluation import tally as tally_module
-from ms_seg.evaluation.evaluator import evaluate, worst_pictures
+from ms_seg.evaluation.evaluator import evaluate
 from ms_seg.evaluation.panoptic.tally import PanopticTally
-from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.evaluation.tally import TallyFiles
 
 ALONE = World(0, 1, [])
@@ -25,7 +25,7 @@ class Shifted:
     def __init__(self, dataset, stop=None):
         self.dataset, self.stop, self.asked = dataset, stop, []
 
-    def panoptic(self, index):
+    def __getitem__(self, index):
         if index == self.stop:
             raise KeyboardInterrupt
         self.asked.append(index)
@@ -39,7 +39,7 @@ class Shifted:
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DrawnPanoptic("validation", size=(48, 64), most=7)
+    return DrawnPanoptic("validation", size=(48, 64), max_pictures=7)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,7 @@ def whole(dataset):
 
 
 def counted(dataset, guesses, world=ALONE, kept=None):
-    empty = PanopticTally(len(dataset), dataset.label_set)
-    return evaluate(dataset, Remembered(guesses), world, kept, empty)
+    return evaluate(dataset, CachedPredictions(guesses), PanopticTally.of(dataset), world, kept)
 
 
 def assert_same(tally, whole):
@@ -57,18 +56,18 @@ def assert_same(tally, whole):
     assert np.array_equal(tally.quality.per_class, whole.quality.per_class, equal_nan=True)
     assert np.array_equal(tally.qualities, whole.qualities)
     assert tally.done.all()
-    assert worst_pictures(tally, 9) == worst_pictures(whole, 9)
+    assert tally.worst(9) == whole.worst(9)
 
 
 def test_pictures_have_a_pq_of_their_own(whole):
     assert whole.qualities[0] == 1
     assert all(before > after for before, after in pairwise(whole.qualities[[0, 3, 6]]))
-    assert 0 < whole.quality.over().pq < 1
+    assert 0 < whole.quality.average().pq < 1
 
 
 @pytest.mark.parametrize("stop", [0, 1, 5])
 def test_an_interrupted_evaluation_goes_on(dataset, whole, tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(tally_module, "_LARGEST_SHARE", float("inf"))
+    monkeypatch.setattr(tally_module, "_MAX_SHARE", float("inf"))
     stamps = np.zeros(len(dataset), np.uint64)
     with pytest.raises(KeyboardInterrupt):
         counted(dataset, Shifted(dataset, stop), kept=TallyFiles(tmp_path, {"of": 1}, stamps))
@@ -116,7 +115,7 @@ def ranks(size: int, work) -> list:
 
 def test_a_prediction_of_another_size_is_named(dataset):
     class Wrong(Shifted):
-        def panoptic(self, index):
+        def __getitem__(self, index):
             return PanopticMap(np.zeros((3, 4), np.int32), ())
 
     with pytest.raises(ValueError, match="guess 0 is 4x3, but the panoptic map is 64x48"):
@@ -125,4 +124,4 @@ def test_a_prediction_of_another_size_is_named(dataset):
 
 def test_the_bar_shows_the_pq_so_far(dataset, capsys):
     tally = counted(dataset, Shifted(dataset))
-    assert f"evaluating: 100%, 0:00  PQ {tally.quality.over().pq:.4f}" in capsys.readouterr().err
+    assert f"evaluating: 100%, 0:00  PQ {tally.quality.average().pq:.4f}" in capsys.readouterr().err

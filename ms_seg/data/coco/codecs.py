@@ -1,8 +1,8 @@
-"""Masks as COCO's compressed run lengths, byte for byte as pycocotools writes them.
+"""How COCO writes masks and boxes: compressed run lengths, byte for byte as pycocotools writes them, and their boxes.
 
-The pixels are read column by column; `counts` are the lengths of the runs of 0 and 1 in turn, beginning with 0. From
-the fourth on, a count is stored as its difference from the count two before. Each is written in groups of five bits,
-the lowest first, with a sixth bit for "more follows", as a character from "0" (48) on; the last group carries the sign.
+Run lengths go column by column; `counts` are the lengths of the runs of 0 and 1 in turn, beginning with 0. From the
+fourth on, a count is stored as its difference from the count two before. Each is written in groups of five bits, the
+lowest first, with a sixth bit for "more follows", as a character from "0" (48) on; the last group carries the sign.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """A mask (H, W) bool -> {"size": [H, W], "counts": str}, ready for JSON."""
-    return encode_labels(mask.view(np.uint8), [1])[0]
+    return encode_masks(mask.view(np.uint8), [1])[0]
 
 
-def encode_labels(labels: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
-    """The masks of some classes of a label map (H, W) int, in one pass; each as `encode_mask` gives it."""
-    size = list(labels.shape)
-    column_wise = labels.ravel(order="F")
+def encode_masks(index_map: np.ndarray, indices: list[int]) -> list[dict[str, Any]]:
+    """The mask of each of some indices in a map (H, W) int, in one pass; each as `encode_mask` returns it."""
+    size = list(index_map.shape)
+    column_wise = index_map.ravel(order="F")
     starts = np.concatenate(([0], np.flatnonzero(column_wise[1:] != column_wise[:-1]) + 1))
     ends = np.append(starts[1:], column_wise.size)
     values = column_wise[starts]
     encoded = []
-    for index in classes:
+    for index in indices:
         runs = values == index
         borders = np.column_stack((starts[runs], ends[runs])).ravel()
         encoded.append({"size": size, "counts": _compress(np.diff(borders, prepend=0, append=column_wise.size))})
@@ -50,6 +50,25 @@ def decode_mask(encoded: dict[str, Any]) -> np.ndarray:
     if shift or min(counts, default=0) < 0 or sum(counts) != height * width:
         raise ValueError(f"the run lengths do not fill a mask of {height}x{width}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape((height, width), order="F")
+
+
+def boxes_of(index_map: np.ndarray, count: int) -> list[list[int]]:
+    """The box [x, y, width, height] of each index below `count` in a map (H, W) int; meaningless for an absent one."""
+    height, width = index_map.shape
+    in_row = np.zeros((height, count), bool)
+    in_column = np.zeros((width, count), bool)
+    in_row[np.arange(height)[:, None], index_map] = True
+    in_column[np.arange(width)[None, :], index_map] = True
+    top, left = in_row.argmax(0), in_column.argmax(0)
+    bottom, right = height - in_row[::-1].argmax(0), width - in_column[::-1].argmax(0)
+    return np.stack((left, top, right - left, bottom - top), axis=1).tolist()
+
+
+def box_of(mask: np.ndarray) -> list[int]:
+    """The box [x, y, width, height] of a mask (H, W) bool that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
 
 
 def _compress(counts: np.ndarray) -> str:
