@@ -221,9 +221,7 @@ class _Layer:
     def _stacking(self, theirs: int, ours: int, operation: Operation | None) -> Operation:
         parts = self.proportions or (1,) * max(theirs, ours)
         if operation or min(theirs, ours) != 1 or len(parts) != max(theirs, ours):
-            raise ValueError(
-                f"{theirs} must become {ours}: one of these must be 1, and the other the parts of the kind"
-            )
+            raise ValueError(f"one layer must become {len(parts)}, or {len(parts)} one: {theirs} would become {ours}")
         together = stacked(*parts, axis=STACKING_AXIS[self.kind])
         return together if ours == 1 else together.inverse
 

@@ -63,7 +63,7 @@ def test_what_was_inferred_and_dropped_is_said(hf: Path, tmp_path: Path, capsys:
     assert "num_batches_tracked" in said and "count of batches" in said
 
 
-def test_a_field_that_the_file_does_not_tell_is_told_and_noted(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_field_that_the_file_does_not_tell_is_told_and_written_down(tmp_path: Path, capsys: pytest.CaptureFixture):
     source, target = checkpoint_of("lseg_lang-seg_clip_vitb32_384", tmp_path / "lseg.pth"), tmp_path / "lseg.ckpt"
     with open_checkpoint(source) as tensors:
         block = {f"net.scratch.head_block.depthwise.depthwise.{name}": shape for name, shape in BLOCK.items()}
@@ -133,12 +133,12 @@ def test_a_converted_file_knows_its_classes_and_preprocessing(tmp_path: Path):
     source = checkpoint_of(MMSEG, tmp_path / "easycv.pth")
     assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
     with open_checkpoint(tmp_path / "out.ckpt") as tensors:
-        notes = tensors.metadata
-    assert json.loads(notes["labels"]) == "cocostuff164k"
-    assert json.loads(notes["preprocessing"])["resize"] == "keep_ratio"
+        metadata = tensors.metadata
+    assert json.loads(metadata["labels"]) == "cocostuff164k"
+    assert json.loads(metadata["preprocessing"])["resize"] == "keep_ratio"
 
 
-def test_a_note_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_metadata_that_cannot_be_used_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main([str(checkpoint_of(MMSEG, tmp_path / "easycv.pth")), str(tmp_path / "good.ckpt")]) == 0
     tensors = {name: ArrayEntry(array) for name, array in arrays(tmp_path / "good.ckpt").items()}
     write_checkpoint(tmp_path / "bad.ckpt", tensors, metadata={"labels": '[["\x1b[2J", "red"]]'})
