@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer, is_thing
+from ms_seg.answers.segments import InstanceAnswer, PanopticAnswer
 from ms_seg.answers.semantic import Answer
 from ms_seg.label_sets import labels_of, numbered_labels
 from ms_seg.postprocessing.instance import instance_inference
@@ -22,10 +22,13 @@ def answer_queries(
     "semantic"."""
     rule = RULES[preset.preprocessing.query_rule]
     known = labels_of(preset.label_set) or numbered_labels(queries.class_logits.shape[1] - 1)
-    things = [is_thing(known, index) for index in range(len(known))]
     if task == "panoptic":
-        return PanopticAnswer(picture, known, preset.name, source, panoptic=panoptic_inference(queries, things, rule))
+        return PanopticAnswer(
+            picture, known, preset.name, source, panoptic=panoptic_inference(queries, known.isthing, rule)
+        )
     if task == "instance":
-        return InstanceAnswer(picture, known, preset.name, source, instances=instance_inference(queries, things, rule))
+        return InstanceAnswer(
+            picture, known, preset.name, source, instances=instance_inference(queries, known.isthing, rule)
+        )
     labels, scores = semantic_inference(queries, rule)
     return Answer(picture, labels, known, scores, preset.name, source)
