@@ -79,7 +79,7 @@ class SegmentsAnswer(BaseAnswer):
                 "id": number,
                 "category_id": self.label_set.numbers[index],
                 "category": self.label_set.names[index],
-                "isthing": is_thing(self.label_set, index),
+                "isthing": self.label_set.isthing[index],
                 **shape,
                 "score": round(float(score), 6),
             }
@@ -166,7 +166,7 @@ class PanopticAnswer(SegmentsAnswer):
                 {
                     "id": self.label_set.numbers[index],
                     "name": name,
-                    "isthing": int(is_thing(self.label_set, index)),
+                    "isthing": int(self.label_set.isthing[index]),
                     "color": self.label_set.palette[index].tolist(),
                 }
                 for index, name in enumerate(self.label_set.names)
@@ -212,8 +212,3 @@ class InstanceAnswer(SegmentsAnswer):
             mask = self.instances.mask(place)
             shapes.append({"area": area, "bbox": box_of(mask), "segmentation": encode_mask(mask)})
         return shapes
-
-
-def is_thing(label_set: LabelSet, index: int) -> bool:
-    """Whether a class is a thing, counted one by one; true for every class of a label set that does not say."""
-    return label_set.things is None or label_set.things[index]

@@ -175,11 +175,11 @@ def _open_coco(root: Path, listed: Path, fold: int, shots: int) -> FewShotFold:
     queries = []
     for _ in range(EPISODES):
         label = _draw(rng, classes)
-        names = lists[classes[label]]
-        name = names[_draw(rng, names)]
+        files = lists[classes[label]]
+        name = files[_draw(rng, files)]
         drawn = 0
         while drawn < shots:
-            drawn += names[_draw(rng, names)] != name
+            drawn += files[_draw(rng, files)] != name
         found = _COCO_NAME.fullmatch(name)
         if not found:
             raise ValueError(f"{listed} lists {name[:80]!r}, which is no picture of COCO 2014's")
@@ -191,7 +191,7 @@ def _open_coco(root: Path, listed: Path, fold: int, shots: int) -> FewShotFold:
 
 def _open_fss(root: Path, listed: Path, shots: int) -> FewShotFold:
     """FSS-1000: all pictures of the listed classes."""
-    names = sorted(_read_lines(listed))
+    names = tuple(sorted(_read_lines(listed)))
     queries = []
     for label, name in enumerate(names):
         folder = root / name
@@ -206,7 +206,7 @@ def _open_fss(root: Path, listed: Path, shots: int) -> FewShotFold:
         queries += [Query(picture, picture.with_suffix(".png"), label) for picture in pictures]
     # Of the published test masks, those of crt_screen 6, rocking_chair 9, rubber_eraser 8, ruler 10, screw 8 and
     # shower_curtain 3 are larger than their pictures, as users of FSS-1000 report; the original stretches them too.
-    return FewShotFold(tuple(names), tuple(queries), _read_ink, same_size=False)
+    return FewShotFold(names, tuple(queries), _read_ink, same_size=False)
 
 
 def _numbered_masks(numbers: Sequence[int], classes: int, ignoring: bool) -> Callable[[Path, int], np.ndarray]:

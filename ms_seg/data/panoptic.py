@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
@@ -51,8 +51,12 @@ class PanopticDataset(Protocol):
     Reading raises ValueError, in one sentence that names the file, for whatever is wrong with it.
     """
 
-    label_set: LabelSet
-    has_pictures: bool  # False if there are only segments
+    @property
+    def label_set(self) -> LabelSet: ...
+
+    @property
+    def has_pictures(self) -> bool:
+        """False if there are only segments."""
 
     def __len__(self) -> int: ...
 
@@ -67,6 +71,9 @@ class PanopticDataset(Protocol):
 
     def panoptic(self, index: int) -> PanopticMap:
         """Its segments."""
+
+    def first(self, count: int) -> Self:
+        """The first pictures alone."""
 
 
 def read_ids(file: Path) -> np.ndarray:
@@ -117,7 +124,7 @@ def target_map(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, 
     each kind of stuff, in the order of the classes. Crowds are no targets: their pixels are 0, like void (mmdetection
     2.28, LoadPanopticAnnotations and preprocess_panoptic_gt).
     """
-    is_thing = [label_set.things[segment.label] for segment in panoptic.segments]
+    is_thing = [label_set.isthing[segment.label] for segment in panoptic.segments]
     pairs = list(zip(panoptic.segments, is_thing, strict=True))
     labels = [segment.label for segment, thing in pairs if thing and not segment.iscrowd]
     stuff = sorted({segment.label for segment, thing in pairs if not thing})

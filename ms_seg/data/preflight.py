@@ -27,14 +27,14 @@ def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> 
         ignored.
     """
     indices = spread(range(len(dataset)), sample)
-    files = isinstance(dataset, LabelledFolder)
+    files = dataset if isinstance(dataset, LabelledFolder) else None
     stored, counts = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for index in indices:
         if files:
-            values = dataset.values(index)
+            values = files.values(index)
             stored += value_counts(values)
-            label_map = dataset.numbering.classes(values, dataset.label_file(index))
-            dataset.picture(index)  # raises if it cannot be read
+            label_map = files.numbering.classes(values, files.label_file(index))
+            files.picture(index)  # raises if it cannot be read
         else:
             label_map = dataset.label_map(index)
         found = value_counts(label_map)
@@ -53,7 +53,7 @@ def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> 
     classes = len(dataset.label_set)
     lines = [f"{len(dataset)} pictures, {classes} classes; labels of {len(indices)} read"]
     if files:
-        lines += _numbering_lines(dataset, np.flatnonzero(stored))
+        lines += _numbering_lines(files, np.flatnonzero(stored))
     lines.append(f"{counts[IGNORED] / counts.sum():.1%} of the pixels are ignored")
     return lines + _missing_line(dataset.label_set, counts) + _outputs_line(outputs, classes)
 
@@ -86,7 +86,7 @@ def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SA
             f"{dataset.name(indices[0])} and the other {len(indices) - 1} pictures read hold nothing but void and "
             f"crowds: there is nothing to learn from them"
         )
-    things = sum(dataset.label_set.things)
+    things = sum(dataset.label_set.isthing)
     return [
         f"{len(dataset)} pictures, {things} classes of things and {classes - things} of stuff; {len(indices)} read",
         f"{segments.sum() / len(indices):.1f} segments a picture; {void / pixels:.1%} of the pixels are void",

@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
 from ms_seg.data.drawn.phrases import Phrases
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
+from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.picture import picture_size, read_picture
 from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
 
@@ -32,7 +33,8 @@ class SemanticDataset(Protocol):
     Reading raises ValueError, in one sentence that names the file, for whatever is wrong with it.
     """
 
-    label_set: LabelSet
+    @property
+    def label_set(self) -> LabelSet: ...
 
     def __len__(self) -> int: ...
 
@@ -45,7 +47,10 @@ class SemanticDataset(Protocol):
     def label_map(self, index: int) -> np.ndarray:
         """Class indices, (H, W) uint8; 255 where the pixel is ignored."""
 
-    def in_words(self) -> SemanticDataset:
+    def first(self, count: int) -> Self:
+        """The first pictures alone."""
+
+    def in_words(self) -> Self:
         """The same pictures with the classes for a model of words: under the names that such models were trained on."""
 
 
@@ -127,13 +132,14 @@ def open_folder(root: Path, split: str) -> LabelledFolder:
     return _pair(root / "images" / split, root / "labels" / split, ".png", label_set, numbering)
 
 
-def first_pictures(dataset: SemanticDataset, count: int) -> SemanticDataset:
+Dataset = TypeVar("Dataset", SemanticDataset, PanopticDataset)
+
+
+def first_pictures(dataset: Dataset, count: int) -> Dataset:
     """The first pictures of a dataset alone. Raises ValueError for none."""
     if count < 1:
         raise ValueError("the first 0 pictures are no dataset: take at least 1")
-    if isinstance(dataset, DrawnWorld):
-        return dataset.first(count)
-    return replace(dataset, files=dataset.files[:count])
+    return dataset.first(count)
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,10 @@ class LabelledFolder:
     def label_map(self, index: int) -> np.ndarray:
         return self.numbering.classes(self.values(index), self.label_file(index))
 
-    def in_words(self) -> LabelledFolder:
+    def first(self, count: int) -> Self:
+        return replace(self, files=self.files[:count])
+
+    def in_words(self) -> Self:
         return replace(self, label_set=self.word_labels or self.label_set)
 
 

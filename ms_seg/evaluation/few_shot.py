@@ -109,7 +109,7 @@ def figures_text(figures: FewShotIoU, between: str = "  |  ") -> str:
     return f"mIoU: {100 * figures.miou:5.2f}{between}FB-IoU: {100 * figures.fb_iou:5.2f}"
 
 
-def nearest(label_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def nearest(label_map: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """(H, W) -> size, by PyTorch's interpolate(mode="nearest"), which takes other pixels than Pillow and OpenCV.
 
     Positions are products with a float32 scale, rounded down.

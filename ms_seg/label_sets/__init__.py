@@ -44,6 +44,11 @@ class LabelSet:
         return len(self.names)
 
     @property
+    def isthing(self) -> tuple[bool, ...]:
+        """For each class, whether it is a thing; true for all if the label set does not tell things from stuff."""
+        return self.things or (True,) * len(self)
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the classes in annotations: their `ids`, or their indices."""
         return self.ids or tuple(range(len(self)))

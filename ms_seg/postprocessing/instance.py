@@ -53,14 +53,14 @@ def instance_inference(queries: Queries, things: Sequence[bool], rule: Rule) -> 
     if not len(candidates):
         return Instances(labels, np.zeros(0), labels, queries.geometry.picture, np.zeros((0, 0, 0), np.uint8), labels)
     chosen, mask = np.unique(query, return_inverse=True)
-    bits, areas, within = (_on_grid if rule.grid else _at_picture)(queries, chosen, rule)
+    bits, areas, within = _on_grid(queries, chosen, rule.grid) if rule.grid else _at_picture(queries, chosen)
     scores = pairs[candidates].astype(np.float64) * within[mask]
     order = np.argsort(-scores, kind="stable")
     order = order[(areas[mask[order]] > 0) & (scores[order] >= rule.instance_score_threshold)]
     return Instances(labels[order], scores[order], areas[mask[order]], queries.geometry.picture, bits, mask[order])
 
 
-def _at_picture(queries: Queries, chosen: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _at_picture(queries: Queries, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks as bits, their areas, and the mean probability within each, all computed at the picture's size."""
     maps = UpsampledMasks(queries.mask_logits[chosen], queries.geometry, via_input=True)
     height, width = maps.size
@@ -77,16 +77,16 @@ def _at_picture(queries: Queries, chosen: np.ndarray, rule: Rule) -> tuple[np.nd
     return bits, areas, sums / (areas + 1e-6)
 
 
-def _on_grid(queries: Queries, chosen: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _on_grid(queries: Queries, chosen: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same, with means computed on the grid and masks resized from there by nearest neighbour (transformers)."""
-    logits = queries.logits_on_grid(rule.grid, chosen)
+    logits = queries.logits_on_grid(grid, chosen)
     masks = logits > 0
     sums = np.where(masks, sigmoid(logits), 0).sum(axis=(1, 2), dtype=np.float64)
     within = sums / (masks.sum(axis=(1, 2)) + 1e-6)
-    rows, columns = (_nearest(rule.grid, *sides) for sides in zip(*asdict(queries.geometry).values(), strict=True))
+    rows, columns = (_nearest(grid, *sides) for sides in zip(*asdict(queries.geometry).values(), strict=True))
     bits = np.stack([np.packbits(mask[:, columns], axis=1)[rows] for mask in masks])
     # How often each row and column of the grid is repeated.
-    row_counts, column_counts = (np.bincount(lines, minlength=rule.grid) for lines in (rows, columns))
+    row_counts, column_counts = (np.bincount(lines, minlength=grid) for lines in (rows, columns))
     return bits, masks @ column_counts @ row_counts, within
 
 

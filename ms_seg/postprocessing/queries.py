@@ -89,7 +89,7 @@ class UpsampledMasks:
         rows, columns = self._windows(tile)[0]
         part = self.values[:, rows, columns]
         bounds = part.min(axis=(1, 2)) - _MARGIN, part.max(axis=(1, 2)) + _MARGIN
-        return tuple(map(self._activation, bounds)) if self._activation else bounds
+        return (self._activation(bounds[0]), self._activation(bounds[1])) if self._activation else bounds
 
     def crop(self, tile: Tile, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Some of the maps in a tile, (k, rows, columns) float32."""
@@ -113,7 +113,8 @@ class UpsampledMasks:
         """The rows and columns that a tile is interpolated from, from the values to the picture."""
         windows = [tile]
         for taps in reversed(self._steps):
-            windows.insert(0, tuple(axis.sources(part) for axis, part in zip(taps, windows[0], strict=True)))
+            (by_row, by_column), (rows, columns) = taps, windows[0]
+            windows.insert(0, (by_row.sources(rows), by_column.sources(columns)))
         return windows
 
 
@@ -132,5 +133,5 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.divide(1, exponential, out=exponential)
 
 
-def _taps(source: tuple[int, int], target: tuple[int, int]) -> tuple[Taps, Taps]:
+def _taps(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Taps, Taps]:
     return Taps.between(source[0], target[0]), Taps.between(source[1], target[1])

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ms_seg.answers import InstanceAnswer, PanopticAnswer
 from ms_seg.data.coco.codecs import decode_mask
@@ -152,7 +151,3 @@ def test_things_of_a_class_differ_in_the_drawing():
     left, right, void = (drawn[20 * scale, column * scale] for column in (75, 110, 25))
     assert np.abs(left - right).max() > 25
     assert void.tolist() == [90, 90, 90]
-
-
-def test_the_drawing_is_an_image():
-    assert isinstance(two_cats().draw(), Image.Image)

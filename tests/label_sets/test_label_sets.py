@@ -58,6 +58,11 @@ def test_a_label_set_without_things_says_so():
     assert read_labels("ade20k").ids is None
 
 
+def test_every_class_counts_as_a_thing_where_none_is_told_from_stuff():
+    assert read_labels("ade20k").isthing == (True,) * 150
+    assert read_labels("coco_panoptic").isthing == read_labels("coco_panoptic").things
+
+
 def test_lang_seg_has_words_of_its_own_for_ade20ks_classes():
     labels, published = read_labels("ade20k_lang_seg"), read_labels("ade20k")
     assert np.array_equal(labels.palette, published.palette)

@@ -42,7 +42,7 @@ def class_colours(classes: list[int], label_set: LabelSet) -> np.ndarray:
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    lab = cv2.cvtColor(np.float32([[one, other]]) / 255, cv2.COLOR_RGB2Lab)[0]
+    lab = cv2.cvtColor(np.array([[one, other]], np.float32) / 255, cv2.COLOR_RGB2Lab)[0]
     return float(np.linalg.norm(lab[0] - lab[1]))
 
 

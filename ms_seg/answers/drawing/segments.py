@@ -80,7 +80,7 @@ def _write_names(overlay: Image.Image, segment_map: np.ndarray, names: Sequence[
     size = tuple(max(1, round(side * scale)) for side in segment_map.shape[::-1])
     small = cv2.resize(segment_map.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
     usual = min(_MAX_FONT, max(_MIN_FONT + 2, round(math.sqrt(overlay.width * overlay.height) / 34)))
-    draw, written = ImageDraw.Draw(overlay), []
+    draw, written = ImageDraw.Draw(overlay), list[Box]()
     for place in np.argsort(-areas, kind="stable"):
         for font_size in (usual, round(usual * 0.8), round(usual * 0.62)):
             if font_size < _MIN_FONT or not areas[place]:
@@ -88,7 +88,7 @@ def _write_names(overlay: Image.Image, segment_map: np.ndarray, names: Sequence[
             font = ImageFont.load_default(font_size)
             left, top, right, bottom = font.getbbox(names[place], anchor="mm")
             half = (right - left) / 2 + font_size / 4, (bottom - top) / 2 + font_size / 5
-            middle = _room(small == place + 1, tuple(side * scale for side in half), written)
+            middle = _room(small == place + 1, (half[0] * scale, half[1] * scale), written)
             if middle is None:
                 continue
             x, y = ((position + 0.5) / scale for position in middle)

@@ -59,7 +59,10 @@ def draw_comparison(
     areas = np.stack([np.bincount(shown.ravel(), minlength=nameless + 2) for shown in maps])
     classes = sorted(np.flatnonzero(areas.any(axis=0)).tolist(), key=lambda index: -areas[:, index].max())
     table = np.vstack(
-        (class_colours([index for index in classes if index <= nameless], label_set), np.uint8([IGNORED_COLOUR]))
+        (
+            class_colours([index for index in classes if index <= nameless], label_set),
+            np.array([IGNORED_COLOUR], np.uint8),
+        )
     )
     small = [cv2.resize(shown.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST) for shown in maps]
     panels = [picture, *(blend(picture, shown, table) for shown in small)]

@@ -40,7 +40,7 @@ def augment(
     have 100.
     """
     labels, targets = target_map(panoptic, label_set)
-    things = sum(label_set.things[label] for label in labels.tolist())
+    things = sum(label_set.isthing[label] for label in labels.tolist())
     # Floats are resized without rounding. In BGR order: OpenCV's vector code leaves over the last value of some rows,
     # which another instruction rounds, and it must be in the same channel as theirs.
     image, targets = flip(picture[..., ::-1].astype(np.float32), targets, recipe.flip, rng)
@@ -104,8 +104,8 @@ def _largest(areas: np.ndarray, present: np.ndarray, max_targets: int) -> np.nda
 
 def _normalise(image: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:
     """(h, w, 3) float32 -> (3, side, side) float32, by mmcv's arithmetic; see `mmseg.normalise`."""
-    image = cv2.subtract(np.ascontiguousarray(image), np.float64(np.float32(mean)).reshape(1, -1))
-    cv2.multiply(image, 1 / np.float64(np.float32(std)).reshape(1, -1), image)
+    image = cv2.subtract(np.ascontiguousarray(image), np.array([mean], np.float32).astype(np.float64))
+    cv2.multiply(image, 1 / np.array([std], np.float32).astype(np.float64), image)
     padded = np.zeros((3, side, side), np.float32)
     padded[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
     return padded

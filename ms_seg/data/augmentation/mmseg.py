@@ -116,8 +116,8 @@ def normalise(picture: np.ndarray, side: int, mean: Triple, std: Triple) -> np.n
     height, width = picture.shape[:2]
     # mmcv's arithmetic, once for every byte: float32 constants in float64, 1 / std multiplied.
     tables = np.repeat(_BYTES[:, None, None], 3, axis=2).astype(np.float32)  # (256, 1, 3)
-    cv2.subtract(tables, np.float64(np.float32(mean)).reshape(1, -1), tables)
-    cv2.multiply(tables, 1 / np.float64(np.float32(std)).reshape(1, -1), tables)
+    cv2.subtract(tables, np.array([mean], np.float32).astype(np.float64), tables)
+    cv2.multiply(tables, 1 / np.array([std], np.float32).astype(np.float64), tables)
     image = np.zeros((3, side, side), np.float32)
     for channel in range(3):
         image[channel, :height, :width] = tables[:, 0, channel][picture[..., channel]]

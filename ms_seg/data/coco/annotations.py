@@ -48,8 +48,8 @@ def read_annotations(file: Path, *needed: str) -> dict[str, list[dict]]:
     return lists
 
 
-def field(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], what: str) -> Any:
-    """An entry of a row, checked to be of a type. Raises ValueError, beginning with `what`."""
+def field(row: Mapping[str, Any], key: str, kind: Any, what: str) -> Any:
+    """An entry of a row, checked to be of a type, or of one of several. Raises ValueError, beginning with `what`."""
     value = row.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         names = {int: "a whole number", str: "text", list: "a list"}
@@ -93,7 +93,7 @@ def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: La
         raise ValueError(f"{file} names no categories")
     ids = tuple(field(row, "id", int, f"{file}: a category") for row in rows)
     names = tuple(field(row, "name", str, f"{file}: category {number}") for row, number in zip(rows, ids, strict=True))
-    if set(zip(names, ids, strict=True)) == set(zip(published.names, published.ids, strict=True)):
+    if set(zip(names, ids, strict=True)) == set(zip(published.names, published.numbers, strict=True)):
         return published
     check_names(names, str(file))
     if len(set(ids)) < len(ids):
@@ -108,7 +108,7 @@ def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: La
 
 def things_only(label_set: LabelSet) -> LabelSet:
     """The things of a label set, in its order."""
-    things = np.flatnonzero(label_set.things).tolist()
+    things = np.flatnonzero(label_set.isthing).tolist()
     names = tuple(label_set.names[index] for index in things)
     ids = label_set.ids and tuple(label_set.ids[index] for index in things)
     return LabelSet(names, label_set.palette[things], (True,) * len(things), ids)

@@ -104,12 +104,11 @@ def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> Co
         if number not in pictures:
             raise ValueError(f"{file} annotates picture {number}, which is not among its images")
         things[number].append(_thing(row, classes, f"{file}: picture {number}"))
-    where = picture_folder(root, split)
+    where, found = picture_folder(root, split), None
     if with_pictures or where.is_dir():
         check_files(where, (picture.file for picture in pictures.values()), f"{file} names the picture")
-    else:
-        where = None
-    return CocoInstance(file, where, tuple(pictures.values()), tuple(map(tuple, things.values())), labels)
+        found = where
+    return CocoInstance(file, found, tuple(pictures.values()), tuple(map(tuple, things.values())), labels)
 
 
 def run_lengths(outline: Any, size: tuple[int, int]) -> dict[str, Any]:

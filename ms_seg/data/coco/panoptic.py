@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -107,6 +107,9 @@ class CocoPanoptic:
         picture = () if self.pictures is None else (self.pictures / self.files[index],)
         return *picture, self.folder / self.table.maps[index], self.table.file
 
+    def first(self, count: int) -> Self:
+        return replace(self, files=self.files[:count])
+
     def _check_size(self, path: Path, array: np.ndarray, index: int) -> None:
         (height, width), (said_height, said_width) = array.shape[:2], self.sizes[index]
         if (height, width) != (said_height, said_width):
@@ -135,13 +138,12 @@ def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> Co
     pictures = [known[number] for number in table.pictures]
     folder = first_folder(file.with_suffix(""), root / file.stem)
     check_files(folder, table.maps, f"{file} names it")
-    where = picture_folder(root, split)
+    where, found = picture_folder(root, split), None
     files = tuple(picture.file for picture in pictures)
     if with_pictures or where.is_dir():
         check_files(where, files, f"{file} names the picture")
-    else:
-        where = None
-    return CocoPanoptic(table, folder, where, files, tuple(picture.size for picture in pictures), labels)
+        found = where
+    return CocoPanoptic(table, folder, found, files, tuple(picture.size for picture in pictures), labels)
 
 
 def read_segments(annotations: Sequence[Mapping[str, Any]], file: Path, labels: LabelSet) -> SegmentTable:
@@ -151,7 +153,8 @@ def read_segments(annotations: Sequence[Mapping[str, Any]], file: Path, labels: 
     """
     classes = {number: index for index, number in enumerate(labels.numbers)}
     maps: dict[int, str] = {}
-    starts, rows = [0], []
+    rows: list[tuple] = []
+    starts = [0]
     for annotation in annotations:
         picture = field(annotation, "image_id", int, f"{file}: an annotation")
         what = f"{file}: picture {picture}"

@@ -9,7 +9,7 @@ between processors and builds of libraries, do not show, and a seed gives the sa
 (3, H, W) until they are photographed, since NumPy takes three times as long over a last axis of length 3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -91,10 +91,14 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
         ids[covered] = len(words)
         label_map[shape.window][covered] = SHAPES_LABELS.names.index(label)
     instances = tuple(
-        Instance(index, *of_shape, box=cv2.boundingRect((instance_map == index).astype(np.uint8)))
-        for index, of_shape in enumerate(words, 1)
+        Instance(index, *of_shape, box=_box_of(instance_map == index)) for index, of_shape in enumerate(words, 1)
     )
     return Scene(_photograph(rng, picture, light), label_map, instance_map, instances)
+
+
+def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height
 
 
 # Outlines: closed contours about the unit disc as complex numbers x + iy, y downwards, clockwise.
@@ -219,7 +223,7 @@ def _paint(rng: np.random.Generator, picture: np.ndarray, shape: _Placed, colour
     picture += shape.coverage * (surface - picture)
 
 
-def _tinted(colour: Sequence[float], tone: np.ndarray) -> np.ndarray:
+def _tinted(colour: np.ndarray, tone: np.ndarray) -> np.ndarray:
     """A colour times `tone` (h, w): (3, h, w)."""
     return np.multiply.outer(colour, tone)
 

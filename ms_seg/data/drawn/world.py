@@ -6,6 +6,7 @@ import zlib
 from dataclasses import replace
 from mmap import mmap
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -57,11 +58,11 @@ class DrawnWorld:
         """The complete truth, with instances and their words."""
         return draw_scene(self.seed(index), self.size)
 
-    def first(self, count: int) -> DrawnWorld:
+    def first(self, count: int) -> Self:
         """The same world with its first pictures alone."""
         return type(self)(self.split, self.size, self.phrases, count)
 
-    def in_words(self) -> DrawnWorld:
+    def in_words(self) -> Self:
         """The same world for a model of words: of phrases, training has only the pairs of words that it may see."""
         if self.phrases is None:
             return self

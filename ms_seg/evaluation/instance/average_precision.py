@@ -69,11 +69,18 @@ def average_precision(dataset: CocoInstance, detections: Sequence[Sequence[Detec
 
 
 def _truth(dataset: CocoInstance, kind: str) -> dict[str, list[dict]]:
-    ids, annotations = dataset.label_set.numbers, []
+    annotations: list[dict[str, Any]] = []
+    ids = dataset.label_set.numbers
     for image, things in zip(dataset.images, dataset.things, strict=True):
         for thing in things:
-            row = {"id": len(annotations) + 1, "image_id": image.id, "category_id": ids[thing.label]}
-            row |= {"bbox": list(thing.box), "area": thing.area, "iscrowd": int(thing.iscrowd)}
+            row: dict[str, Any] = {
+                "id": len(annotations) + 1,
+                "image_id": image.id,
+                "category_id": ids[thing.label],
+                "bbox": list(thing.box),
+                "area": thing.area,
+                "iscrowd": int(thing.iscrowd),
+            }
             if kind == "mask":
                 try:
                     row["segmentation"] = run_lengths(thing.segmentation, image.size)
@@ -86,12 +93,19 @@ def _truth(dataset: CocoInstance, kind: str) -> dict[str, list[dict]]:
 def _guess(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: str) -> dict[str, list[dict]]:
     from pycocotools import mask
 
-    ids, annotations = dataset.label_set.numbers, []
+    annotations: list[dict[str, Any]] = []
+    ids = dataset.label_set.numbers
     for image, detections in zip(dataset.images, found, strict=True):
         for detection in detections:
-            row = {"id": len(annotations) + 1, "image_id": image.id, "category_id": ids[detection.label]}
-            row |= {"score": detection.score, "iscrowd": 0}
+            row: dict[str, Any] = {
+                "id": len(annotations) + 1,
+                "image_id": image.id,
+                "category_id": ids[detection.label],
+                "score": detection.score,
+                "iscrowd": 0,
+            }
             if kind == "mask":
+                assert detection.mask is not None  # `instance_results` asks for masks if all detections have one
                 packed = {**detection.mask, "counts": detection.mask["counts"].encode()}
                 row |= {"segmentation": packed, "area": int(mask.area(packed))}
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class ModelDetections(ModelPredictions[list[Detection]]):
         places = {name: place for place, name in enumerate(self.dataset.label_set.names)}
         rows = zip(answer.labels, answer.scores.tolist(), answer.segments, strict=True)
         return [
-            Detection(places[name], score, tuple(map(float, row["bbox"])), row["segmentation"])
+            Detection(places[name], score, _box(row["bbox"]), row["segmentation"])
             for name, score, row in rows
             if name in places
         ]
@@ -102,4 +102,9 @@ class SavedDetections:
         if not all(map(math.isfinite, [score, *box])):
             raise ValueError(f"{what} has a score or a box that is not finite")
         mask = {"size": list(size), "counts": packed["counts"].decode()} if packed else None
-        return Detection(self._classes[category], float(score), tuple(map(float, box)), mask)
+        return Detection(self._classes[category], float(score), _box(box), mask)
+
+
+def _box(sides: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, sides)
+    return x, y, width, height

@@ -73,12 +73,13 @@ class PanopticQuality:
         """The means over all classes (None), over the things (True), or over the stuff (False)."""
         figures = self.per_class
         if things is not None:
-            figures = figures[np.array(self.label_set.things) == things]
+            figures = figures[np.array(self.label_set.isthing) == things]
         figures = figures[~np.isnan(figures[:, 0])]
         if not len(figures):
             return Quality(np.nan, np.nan, np.nan, 0)
         # Summed one after the other, as panopticapi does: another order would change the last digit.
-        return Quality(*(figures.cumsum(axis=0)[-1] / len(figures)).tolist(), len(figures))
+        pq, sq, rq = (figures.cumsum(axis=0)[-1] / len(figures)).tolist()
+        return Quality(pq, sq, rq, len(figures))
 
 
 def outcomes(prediction: PanopticMap, truth: PanopticMap) -> np.ndarray:

@@ -52,7 +52,7 @@ def class_rows(quality: PanopticQuality) -> list[dict[str, Any]]:
     return [
         dict(zip(_CLASS_COLUMNS, (index, name, isthing, *map(number, figures), *outcomes), strict=True))
         for index, (name, isthing, figures, outcomes) in enumerate(
-            zip(label_set.names, label_set.things, quality.per_class.tolist(), counts, strict=True)
+            zip(label_set.names, label_set.isthing, quality.per_class.tolist(), counts, strict=True)
         )
     ]
 
