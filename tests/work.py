@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 
 class TooMuchWork(AssertionError):
-    """More calls or more memory than a test allows."""
+    """More lines or more memory than a test allows."""
 
 
 @dataclass
 class Work:
-    """calls: of functions, Python's and C's. peak: bytes that Python and NumPy held at once, at most."""
+    """lines: of Python that ran, each turn of a loop anew. peak: the most bytes that Python and NumPy held at once."""
 
-    calls: int = 0
+    lines: int = 0
     peak: int = 0
 
 
 @contextmanager
-def bounded_work(calls: int, memory: int) -> Iterator[Work]:
-    """Count what the block does in this thread; TooMuchWork at the first call beyond `calls`, at the end for `memory`.
-
-    An AssertionError of the block's own passes on, as does every other error.
+def bounded_work(lines: int, memory: int) -> Iterator[Work]:
+    """Count what the functions do that the block calls; TooMuchWork as soon as it is more lines, or at the end more
+    bytes. Loops inside a function written in C are not seen.
     """
     work = Work()
 
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        work.calls += event in ("call", "c_call")
-        if work.calls > calls:
-            raise TooMuchWork(f"more than {calls} calls")
+    def count(_frame: FrameType, event: str, _argument: object) -> Callable:
+        work.lines += event == "line"
+        if work.lines > lines:
+            raise TooMuchWork(f"more than {lines} lines")
+        return count
 
+    before = sys.gettrace()
     tracemalloc.start()
-    sys.setprofile(count)
+    sys.settrace(count)
     try:
         yield work
     finally:
-        sys.setprofile(None)
+        sys.settrace(before)
         work.peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     if work.peak > memory:

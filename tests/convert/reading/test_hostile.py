@@ -14,8 +14,8 @@ from tests.work import bounded_work
 
 CONTAINERS = every_container() | {"tar": tar_file(), "python 2": python_2_pickle(WEIGHT)}
 FLIPS = 150
-EDGES = (b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f", b"\0" * 7 + b"\x80")
-CALLS, MEMORY = 5000, 1 << 19  # a whole file takes 1425 calls and 92 kB at most, and a damaged one no more
+EDGES = tuple((number % 2**64).to_bytes(8, "little") for number in (0, -1, 2**63 - 1, -(2**63), 2**28))
+LINES, MEMORY = 10_000, 1 << 19  # a whole file takes 3477 lines and 90 kB at most, and a damaged one no more
 
 
 def read(path: Path, data: bytes) -> dict[str, np.ndarray]:
@@ -40,18 +40,28 @@ def test_a_file_cut_off_anywhere(container, tmp_path):
 
 @pytest.mark.parametrize("container", list(CONTAINERS))
 def test_a_file_with_bytes_changed(container, tmp_path):
-    """Whatever is no CheckpointError, and work beyond the bounds, fails the test."""
-    chance, path = random.Random(container), tmp_path / "changed"
-    refused = 0
-    for _ in range(FLIPS):
-        data = changed(CONTAINERS[container], chance)
-        with bounded_work(CALLS, MEMORY):
-            try:
-                read(path, data)
-            except CheckpointError as error:
-                refused += 1
-                assert str(path) in str(error) and "\n" not in str(error) and str(error).endswith(".")
-    assert refused > FLIPS // 10
+    chance = random.Random(container)
+    refused = [is_refused(tmp_path / "changed", changed(CONTAINERS[container], chance)) for _ in range(FLIPS)]
+    assert sum(refused) > FLIPS // 10
+
+
+@pytest.mark.parametrize("container", list(CONTAINERS))
+def test_a_file_with_a_huge_number_anywhere(container, tmp_path):
+    data = CONTAINERS[container]
+    for at in range(0, len(data), max(1, len(data) // 100)):
+        for edge in EDGES:
+            is_refused(tmp_path / "huge", data[:at] + edge + data[at + 8 :])
+
+
+def is_refused(path: Path, data: bytes) -> bool:
+    """Whether reading ends in a CheckpointError, which is a sentence. Any other error passes on, TooMuchWork too."""
+    with bounded_work(LINES, MEMORY):
+        try:
+            read(path, data)
+        except CheckpointError as error:
+            assert str(path) in str(error) and "\n" not in str(error) and str(error).endswith(".")
+            return True
+    return False
 
 
 def changed(content: bytes, chance: random.Random) -> bytes:

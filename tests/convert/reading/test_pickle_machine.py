@@ -171,7 +171,7 @@ def test_opcodes_and_memory_are_bounded(tmp_path, monkeypatch):
     data = b"\x80\x04" + b"]\x94" * 5_000_000 + b"."
     path = tmp_path / "model.pth"
     path.write_bytes(files.zipped({"a/data.pkl": data, "a/version": b"3"}))
-    with bounded_work(calls=10 * 100_000, memory=2 * len(data)):
+    with bounded_work(lines=20 * 100_000, memory=2 * len(data)):
         with pytest.raises(CheckpointError, match="more than 100000 opcodes"):
             open_checkpoint(path)
 

@@ -232,7 +232,7 @@ def test_a_torchscript_archive_becomes_the_names_of_its_state_dict(opened):
 @pytest.mark.parametrize("count", [15, 1500])
 def test_each_tensor_is_opened_with_the_same_work_however_many_there_are(opened, count):
     data = files.torch_zip({f"layers.{index}.weight": tensor(BASE) for index in range(count)})
-    with bounded_work(calls=550 * count, memory=(4 * count + 64) << 10):
+    with bounded_work(lines=1100 * count, memory=(4 * count + 64) << 10):
         assert len(opened(data)) == count
 
 
