@@ -117,7 +117,7 @@ def _summary(report: dict[str, Any]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m convert",
+        prog="ms_seg-convert" if Path(sys.argv[0]).stem == "ms_seg-convert" else "python -m convert",
         description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
     )
     parser.add_argument(

@@ -15,19 +15,18 @@ from convert import open_checkpoint
 from convert.__main__ import main
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
+from tests.convert.layouts.published import manifests, read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = Path(__file__).parent / "layouts" / "manifests"
 BLOCK = {"weight": (1, 1, 3, 3), "bias": (1,)}  # of lang-seg's spatial regularisation
 HF, MMSEG, MIT = "segformer_b0_hf_ade150", "segformer_b0_easycv_cocostuff172", "mit_b0_nvlabs_imagenet"
 
 
 def checkpoint_of(manifest: str, path: Path) -> Path:
     """A PyTorch file with these keys and drawn numbers."""
-    rows = [line.split("\t") for line in (MANIFESTS / f"{manifest}.tsv").read_text().splitlines()]
-    shapes = {key: tuple(int(n) for n in shape.strip("[]").split(",") if n) for key, shape, _ in rows}
-    tensors = drawn.weights(shapes, seed=1)
-    tensors.update({key: np.zeros((), np.int64) for key, _, dtype in rows if dtype == "int64"})
+    declared = read_manifest(manifests(manifest)[manifest])
+    tensors = drawn.weights({key: entry.shape for key, entry in declared.items()}, seed=1)
+    tensors.update({key: np.zeros((), np.int64) for key, entry in declared.items() if entry.dtype == "int64"})
     write_checkpoint(path, {key: ArrayEntry(array) for key, array in tensors.items()})
     return path
 

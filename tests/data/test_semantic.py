@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from multiprocessing import get_context
@@ -17,9 +18,6 @@ from ms_seg.data.numbering import coco_stuff
 from ms_seg.data.semantic import DATASETS, first_pictures, open_dataset
 from ms_seg.label_sets import read_labels
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
 
 # ------------------------------------------------------------------------------------------------- published layouts
 
@@ -39,11 +37,15 @@ def test_ade20k_is_found_from_the_folder_above(tmp_path):
     assert len(open_dataset("ade20k", tmp_path, "validation")) == 2
 
 
-def test_real_ade20k_pictures():
-    if not (SHARED / "ade20k").is_dir():
-        pytest.skip("the three real pictures are not here")
-    dataset = open_dataset("ade20k", SHARED / "ade20k", "validation")
-    assert [dataset.picture(index).shape for index in range(3)] == [(512, 683, 3), (364, 500, 3), (300, 400, 3)]
+def test_ade20k_pictures_have_the_published_names_and_each_its_own_size(tmp_path):
+    sizes = [(512, 683), (364, 500), (300, 400)]  # of the first three of its validation
+    for number, size in enumerate(sizes, start=1):
+        write_picture(tmp_path / f"images/validation/ADE_val_{number:08}.jpg", size)
+        write_labels(tmp_path / f"annotations/validation/ADE_val_{number:08}.png", [0, 1, 2, 3, 5, 7, 10, 18], size)
+    dataset = open_dataset("ade20k", tmp_path, "validation")
+    assert [dataset.name(index) for index in range(3)] == [f"ADE_val_{number:08}" for number in (1, 2, 3)]
+    assert [dataset.picture(index).shape for index in range(3)] == [(*size, 3) for size in sizes]
+    assert [dataset.label_map(index).shape for index in range(3)] == sizes
     assert np.unique(dataset.label_map(0)).tolist() == [0, 1, 2, 4, 6, 9, 17, 255]
 
 
@@ -58,14 +60,18 @@ def test_coco_stuff_as_published_skips_the_numbers_that_coco_never_used(tmp_path
 
 
 def test_coco_stuff_numbers_lead_to_the_published_names():
-    if not (SHARED / "cocostuff_labels.txt").is_file():
-        pytest.skip("the published list is not here")
-    rows = [line.split(": ") for line in (SHARED / "cocostuff_labels.txt").read_text().splitlines()]
+    """Numbers and names of labels.txt of nightrome/cocostuff, less one, as the label maps count from 0."""
     names, table = read_labels("cocostuff164k").names, coco_stuff().table
-    published = {int(number) - 1: name for number, name in rows[1:]}  # the label maps count from 0
-    learned = {number: name for number, name in published.items() if table[number] < len(names)}
-    assert len(learned) == 171
-    assert all(names[table[number]].replace("-", " ") == name.replace("-", " ") for number, name in learned.items())
+    learned = {number: names[table[number]].replace("-", " ") for number in range(182) if table[number] < len(names)}
+    beside_the_unused = {
+        0: "person", 10: "fire hydrant", 12: "stop sign", 24: "giraffe", 26: "backpack", 27: "umbrella", 30: "handbag",
+        43: "bottle", 45: "wine glass", 64: "bed", 66: "dining table", 69: "toilet", 71: "tv", 81: "refrigerator",
+        83: "book", 89: "toothbrush", 91: "banner", 181: "wood",
+    }  # fmt: skip
+    assert {number: learned.get(number) for number in beside_the_unused} == beside_the_unused
+    lines = "\n".join(f"{number} {name}" for number, name in learned.items())
+    checksum = hashlib.sha256(lines.encode()).hexdigest()  # of all 171, with spaces for the hyphens
+    assert checksum == "706872755f2d9eb063e17b5d5013441b14923ac7a26d3c88b37290d6c8eb7a0a"
 
 
 def test_coco_stuff_is_found_from_the_folder_above(tmp_path):

@@ -19,8 +19,17 @@ from ms_seg.evaluation.instance.average_precision import average_precision
 from ms_seg.label_sets import read_labels
 from tests.data.panoptic_files import CATEGORIES, encode, in_quarters, segment, write_coco_panoptic
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "coco_panoptic"
 IDS = (70_000, 513, 9, 0)
+# The segments of COCO's example 000000142238, 427x640: the colour in its map, the id and the area in its JSON file.
+PUBLISHED = [
+    ((220, 20, 60), 3937500, 3528), ((222, 0, 65), 4260062, 3751), ((243, 16, 31), 2035955, 2301),
+    ((202, 0, 66), 4325578, 4076), ((232, 25, 40), 2628072, 2931), ((246, 16, 43), 2822390, 2969),
+    ((228, 35, 79), 5186532, 3557), ((205, 8, 75), 4917453, 477), ((195, 11, 53), 3476419, 3968),
+    ((239, 0, 61), 3997935, 153), ((210, 5, 32), 2098642, 3330), ((194, 23, 81), 5314498, 355),
+    ((206, 11, 72), 4721614, 636), ((210, 29, 48), 3153362, 24295), ((78, 180, 255), 16757838, 175),
+    ((107, 142, 35), 2330219, 130762), ((70, 130, 180), 11829830, 8204), ((152, 251, 152), 10025880, 75100),
+]  # fmt: skip
+VOID = ((0, 0, 0), 0, 2712)
 
 
 @pytest.fixture
@@ -227,15 +236,12 @@ def test_colours_of_ids_can_be_read_back(tmp_path):
     assert np.array_equal(to_ids(to_colours(ids)), ids)
 
 
-def test_the_published_examples_are_read():
-    if not SHARED.is_dir():
-        pytest.skip("COCO's example files are not there")
-    content = json.loads((SHARED / "panoptic_examples.json").read_text())
-    for annotation in content["annotations"]:
-        ids = read_ids(SHARED / "panoptic_examples" / annotation["file_name"])
-        found, areas = np.unique(ids[ids > 0], return_counts=True)
-        said = {row["id"]: row["area"] for row in annotation["segments_info"]}
-        assert dict(zip(found.tolist(), areas.tolist(), strict=True)) == said
+def test_a_map_of_the_published_colours_has_the_published_ids_and_areas(tmp_path):
+    colours, numbers, areas = zip(*PUBLISHED, VOID, strict=True)
+    pixels = np.repeat(np.array(colours, np.uint8), areas, axis=0)
+    Image.fromarray(pixels.reshape(427, 640, 3)).save(tmp_path / "000000142238.png")
+    found = np.unique(read_ids(tmp_path / "000000142238.png"), return_counts=True)
+    assert dict(zip(*map(np.ndarray.tolist, found), strict=True)) == dict(zip(numbers, areas, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------- the drawn world
