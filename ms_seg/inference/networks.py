@@ -15,7 +15,6 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_seg.answers import Answer, InstanceAnswer, PanopticAnswer
-from ms_seg.answers.segments import is_thing
 from ms_seg.answers.semantic import Embeddings
 from ms_seg.data.coco.annotations import things_only
 from ms_seg.data.preprocessing import Geometry, network_input
@@ -258,7 +257,7 @@ class QueriesOutput:
     def answer(self, task: str) -> AnyAnswer:
         queries = Queries(self.class_logits, self.mask_logits, self.input.geometry)
         rule, known = RULES[self.preset.preprocessing.query_rule], self.label_set
-        things = [is_thing(known, index) for index in range(len(known))]
+        things = known.isthing
         picture, name, source = self.input.picture, self.preset.name, self.input.source
         if task == "panoptic":
             return PanopticAnswer(picture, known, name, source, panoptic=panoptic_inference(queries, things, rule))
