@@ -86,7 +86,6 @@ def run(options: argparse.Namespace) -> int:
     import mindspore as ms
 
     from ms_seg.checkpoints.loading import load_part
-
     from ms_seg.training.checkpoints import Checkpoints
     from ms_seg.training.tensorboard import check_tensorboard
 
@@ -157,7 +156,9 @@ def _task(preset: Preset) -> str:
 
 
 def _open(options: argparse.Namespace, source: Source, split: str, preset: Preset) -> Dataset:
-    dataset = open_for_task(*source, split, (preset.output == "words"))
+    dataset = open_for_task(*source, split)
+    if preset.output == "words":
+        dataset = dataset.in_words()
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 

@@ -11,17 +11,17 @@ from typing import Any
 from mindspore import nn
 from PIL import Image
 
-from ms_seg.answers.drawing import joined
-from ms_seg.answers.segment_drawing import draw_panoptic_comparison
-from ms_seg.answers.segments import PanopticAnswer
+from ms_seg.answers import PanopticAnswer
+from ms_seg.answers.drawing.panels import joined
+from ms_seg.answers.drawing.segments import draw_panoptic_comparison
 from ms_seg.data.augmentation.lsj import masks_of
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.samples import PanopticSamples
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
+from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps
 from ms_seg.evaluation.panoptic.tally import PanopticTally
-from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.feeding import batches
@@ -71,15 +71,14 @@ class PanopticValidation:
 
     def __init__(self, segment: Callable[[Any], PanopticAnswer], dataset: PanopticDataset, world: World):
         """segment: with the model that is trained, as `Segmenter` does."""
-        self.predictions, self.dataset, self.world = PanopticModelPredictions(segment, dataset), dataset, world
+        self.predictions, self.dataset, self.world = ModelPanopticMaps(segment, dataset), dataset, world
 
     def __call__(self, model: nn.Cell) -> Scores:
-        labels = self.dataset.label_set
-        tally = PanopticTally(len(self.dataset), labels)
-        tally = evaluate(self.dataset, Remembered(self.predictions), self.world, tally=tally)
+        tally = PanopticTally.of(self.dataset)
+        tally = evaluate(self.dataset, CachedPredictions(self.predictions), tally, self.world)
         quality = tally.quality
-        figures = {"PQ": quality.over().pq, "SQ": quality.over().sq, "RQ": quality.over().rq}
-        figures |= {"PQ_things": quality.over(things=True).pq, "PQ_stuff": quality.over(things=False).pq}
+        figures = {"PQ": quality.average().pq, "SQ": quality.average().sq, "RQ": quality.average().rq}
+        figures |= {"PQ_things": quality.average(things=True).pq, "PQ_stuff": quality.average(things=False).pq}
         return Scores(figures, "PQ", None if self.world.rank else self._draw())
 
     def _draw(self) -> Image.Image:
@@ -87,7 +86,7 @@ class PanopticValidation:
         dataset = self.dataset
         panels = [
             draw_panoptic_comparison(
-                dataset.picture(index), dataset.panoptic(index), self.predictions.panoptic(index), dataset.label_set
+                dataset.picture(index), dataset.panoptic(index), self.predictions[index], dataset.label_set
             )
             for index in range(min(SHOWN, len(dataset)))
         ]

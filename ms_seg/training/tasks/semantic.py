@@ -10,13 +10,16 @@ import numpy as np
 from mindspore import nn
 from PIL import Image
 
-from ms_seg.answers.drawing import draw_comparison, joined
-from ms_seg.answers.semantic import Answer
+from ms_seg.answers import Answer
+from ms_seg.answers.drawing.panels import joined
+from ms_seg.answers.drawing.semantic import draw_comparison
 from ms_seg.data.samples import TrainingSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.semantic.predictions import ModelPredictions, Remembered
+from ms_seg.evaluation.predictions import CachedPredictions
+from ms_seg.evaluation.semantic.predictions import ModelLabelMaps
+from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.feeding import batches
@@ -55,14 +58,14 @@ class Validation:
         self.segment, self.dataset, self.world = segment, dataset, world
 
     def __call__(self, model: nn.Cell) -> Scores:
-        predictions = Remembered(ModelPredictions(self.segment, self.dataset))
-        tally = evaluate(self.dataset, predictions, self.world)
+        predictions = CachedPredictions(ModelLabelMaps(self.segment, self.dataset))
+        tally = evaluate(self.dataset, predictions, SemanticTally.of(self.dataset), self.world)
         return Scores({"mIoU": tally.matrix.miou}, "mIoU", None if self.world.rank else self._draw())
 
     def _draw(self) -> Image.Image:
         """Some pictures with the truth and the prediction beside them, one below the other."""
         panels = []
         for index in range(min(SHOWN, len(self.dataset))):
-            picture, truth = self.dataset.picture(index), self.dataset.labels(index)
+            picture, truth = self.dataset.picture(index), self.dataset.label_map(index)
             panels.append(draw_comparison(picture, truth, self.segment(picture).label_map, self.dataset.label_set))
         return joined(panels, axis=0)
