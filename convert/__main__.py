@@ -12,15 +12,15 @@ from typing import Any
 
 from convert import open_checkpoint
 from convert.atomic import whole_file
-from convert.ending import exit_code
-from convert.plan import Plan, Source, find_layout, recognise
+from convert.exit_code import exit_code
+from convert.plan import Plan, Source, recognise
 from convert.progress import progress_bar
 from convert.reading import Checkpoint
 from convert.writing import write_checkpoint
 from ms_seg.commands.override import add_override
 
-MINDSPORE_ENDINGS = (".ckpt", ".safetensors")
-TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+MINDSPORE_SUFFIXES = (".ckpt", ".safetensors")
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,12 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> None:
     """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
-    _check_target(options.target, options.source, TORCH_ENDINGS if options.to else MINDSPORE_ENDINGS)
+    _check_target(options.target, options.source, TORCH_SUFFIXES if options.to else MINDSPORE_SUFFIXES)
     with open_checkpoint(options.source) as tensors:
+        metadata: dict[str, str] = {}
         if options.to:
             source = recognise(tensors)
-            model, metadata = f"{source.layout.system} for {options.to}", {}
-            plan = source.plan_back(find_layout(options.to, source.layout.system))
+            model = f"{source.layout.system or _part(source)} for {options.to}"
+            plan = source.plan_back(source.find_target(options.to))
         else:
             source, model, metadata, plan = _plan_forward(tensors, options)
         report = _report(options.source, tensors.container, model, source, plan)
@@ -51,24 +52,29 @@ def convert(options: argparse.Namespace) -> None:
             print(f"  written to {options.target}")
 
 
-def _check_target(target: Path, source: Path, endings: tuple[str, ...]) -> None:
-    """Refuse before any work what could not be written in the end."""
-    if target.suffix not in endings:
-        raise ValueError(f"{target} cannot be written: its ending would have to be {' or '.join(endings)}")
+def _check_target(target: Path, source: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise ValueError before any work if the result cannot be written there."""
+    if target.suffix not in suffixes:
+        raise ValueError(f"TARGET must end in {' or '.join(suffixes)}: {target} does not")
     if not target.parent.is_dir():
-        raise ValueError(f"{target} cannot be written: there is no folder {target.parent}")
+        raise ValueError(f"TARGET must be in a folder that exists: there is no {target.parent}")
     if target.exists() and source.exists() and target.samefile(source):
-        raise ValueError(f"{target} is the source itself: choose another name")
+        raise ValueError(f"TARGET must be another file than SOURCE: {target} is the same")
 
 
 def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Source, str, dict[str, str], Plan]:
-    """What the file holds, what it becomes, what the written file says of itself, and the plan."""
+    """What the file holds, what it becomes, the metadata of the file to be written, and the plan."""
     from ms_seg.checkpoints.loading import match
     from ms_seg.checkpoints.metadata import describe
 
     found = match(tensors, options.model or "auto", dict(options.override))
     model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
     return found.source, model, describe(found.preset, found.part), found.plan
+
+
+def _part(source: Source) -> str:
+    """The part of a model that the file holds; empty for a whole one."""
+    return source.layout.covers.rstrip(".")
 
 
 def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def _summary(report: dict[str, Any]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m convert",
+        prog="ms_seg-convert" if Path(sys.argv[0]).stem == "ms_seg-convert" else "python -m convert",
         description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
     )
     parser.add_argument(

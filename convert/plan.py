@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 
 from convert.layouts import ARGUMENTS_FROM_SHAPES, LAYOUTS
-from convert.layouts.row import Layout, Operation, Row, any_of, fill, match
+from convert.layouts.backbones import BACKBONES_FROM_SHAPES
+from convert.layouts.names import any_of, fill, match
+from convert.layouts.operations import Operation
+from convert.layouts.row import Layout, Row
 from convert.reading import CheckpointError, Entry
 from convert.reading.entry import ArrayEntry
 
@@ -83,7 +86,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint's layout, the prefix of its keys, and the system's arguments that its shapes tell."""
+    """A checkpoint's layout, the prefix of its keys, and what its shapes tell of the model's sizes."""
 
     layout: Layout
     prefix: str
@@ -91,40 +94,22 @@ class Source:
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        found = ARGUMENTS_FROM_SHAPES[self.layout.system](self.plan(None).shapes)
-        own = (
-            "num_classes",
-            "head_width",
-            "level_norm",
-            "embed_dim",
-            "features",
-            "text_width",
-            "text_layers",
-            "vocabulary",
-            "head_block",
-            "queries",
-            "width",
-            "pixel_layers",
-            "pixel_hidden",
-            "query_layers",
-            "query_hidden",
-        )
-        return {k: v for k, v in found.items() if k in own}
+        """The system's own arguments that the shapes tell; none for a part that several systems share."""
+        system = self.layout.system
+        return ARGUMENTS_FROM_SHAPES[system](self._shapes) if system else {}
 
     @cached_property
-    def backbone(self):
-        f = ARGUMENTS_FROM_SHAPES[self.layout.system](self.plan(None).shapes)
-        if "window" in f:
-            return "swin", {k: f[k] for k in ("channels", "depths", "heads", "window")}
-        if "resnet_depths" in f:
-            return "resnet", {"depths": f["resnet_depths"]}
-        if "mit_depths" in f:
-            return "mit", {"depths": f["mit_depths"], "embed_dims": f["mit_channels"]}
-        if "embed_dims" in f:
-            return "mit", {"depths": f["depths"], "embed_dims": f["embed_dims"]}
-        if "patch" in f:
-            return "vit", {k: f[k] for k in ("channels", "depth", "patch", "grid", "map_channels") if k in f}
+    def backbone(self) -> tuple[str, dict[str, Any]] | None:
+        """The backbone's name and the sizes that the shapes tell; None where the file has no backbone."""
+        for name, sizes_from_shapes in BACKBONES_FROM_SHAPES.items():
+            if (sizes := sizes_from_shapes(self._shapes)) is not None:
+                return name, sizes
         return None
+
+    @cached_property
+    def _shapes(self) -> Mapping[str, Shape]:
+        """Shapes by our names."""
+        return self.plan(None).shapes
 
     def plan(self, target: Mapping[str, Shape] | None) -> Plan:
         """The plan that carries this source to a model with these parameter names and shapes.
@@ -137,8 +122,19 @@ class Source:
             target = {n: shape for n, shape in target.items() if n.startswith(covers) and not n.startswith(lacks)}
         return _plan(self.layout, self.layout.rows, names, self.tensors, target)
 
+    def find_target(self, name: str) -> Layout:
+        """The layout of that name in which this source, which has our own names, can be written.
+
+        A part that several systems share can be written in the layout of any of them: of several that have this name,
+        such as "hf", it is the one that knows the most tensors. Raises ValueError if none has it.
+        """
+        named = [layout for layout in LAYOUTS if layout.name == name]
+        if self.layout.system or not named:
+            return find_layout(name, self.layout.system)
+        return min(named, key=lambda layout: len(self.plan_back(layout).unused))
+
     def plan_back(self, layout: Layout) -> Plan:
-        """The plan that writes this source, which has our own names, in another layout of the same system."""
+        """The plan that writes this source, which has our own names, in another layout."""
         back = [Row(row.ours, row.theirs, row.operation and row.operation.inverse) for row in layout.rows if row.ours]
         plan = _plan(layout, back, {name: name for name in self.tensors}, self.tensors, None)
         restored = [
@@ -169,10 +165,13 @@ def recognise(tensors: Mapping[str, Entry]) -> Source:
 
 
 def find_layout(name: str, system: str) -> Layout:
-    """The layout of that name for a system; ValueError that lists the names if there is none."""
+    """The layout of that name for a system, or for "" of a part that several systems share.
+
+    Raises ValueError, with the names that there are, for another one.
+    """
     layouts = {layout.name: layout for layout in LAYOUTS if layout.system == system}
     if name not in layouts:
-        raise ValueError(f"{system} has no layout {name!r}; it has {', '.join(layouts)}")
+        raise ValueError(f"{system or 'a backbone'} has no layout {name!r}; it has {', '.join(layouts)}")
     return layouts[name]
 
 

@@ -19,9 +19,8 @@ def progress_bar(
 ) -> Iterator[ProgressBar]:
     """Show how much of `total` (pictures, tensors, bytes) is done, on stderr unless another stream is given.
 
-    `done`: how much of it was done before, and says nothing of the time that is left; nor does the first part, which
-    something may be compiled for, once there are others. `log`: a logger, such as "ms_seg"; what it says meanwhile,
-    such as that something takes long, is noted beside the bar.
+    `done`: how much was done before; the time left is not estimated from it, nor, once there are others, from the
+    first part, which may include compiling. `log`: a logger, such as "ms_seg", whose messages are shown above the bar.
 
     with progress_bar(len(pictures), "segmenting") as advance:
         for picture in pictures:
@@ -33,14 +32,14 @@ def progress_bar(
         if log is None:
             yield bar
         else:
-            with _noted(log, bar):
+            with _showing(log, bar):
                 yield bar
     finally:
         bar.close()
 
 
 class ProgressBar:
-    """Call it to say that something is done; `note` writes a line beside it."""
+    """Call it when something is done; `note` writes a line above the bar."""
 
     def __init__(self, total: int, label: str, stream: TextIO, done: int = 0):
         self.total, self.label = total, label
@@ -49,13 +48,13 @@ class ProgressBar:
         self._stream = stream
         self._terminal = stream.isatty()
         self._begun = self._drawn = time.monotonic()
-        self._pace_from = (self._begun, done)  # since when, and since how much done, the pace is measured
+        self._pace_from = (self._begun, done)  # time and amount from which the pace is measured
         self._first_ended: tuple[float, int] | None = None
         if self._terminal:
             self._draw(self._begun)
 
     def __call__(self, amount: int = 1, text: str = "") -> None:
-        """Say that so much more is done, and what stands behind the bar."""
+        """So much more is done; `text` is shown after the bar."""
         now = time.monotonic()
         if self._first_ended is None:
             self._first_ended = (now, self.done + amount)
@@ -67,14 +66,14 @@ class ProgressBar:
             self._draw(now)
 
     def note(self, text: str) -> None:
-        """Write a line of its own, which the bar does not overwrite."""
+        """Write a line that the bar does not overwrite."""
         self._stream.write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
         if self._terminal:
             self._draw(time.monotonic())
         self._stream.flush()
 
     def close(self) -> None:
-        """Show where the work ended."""
+        """Draw the bar a last time."""
         self._draw(time.monotonic())
         if self._terminal:
             self._stream.write("\n")
@@ -82,8 +81,8 @@ class ProgressBar:
 
     def _draw(self, now: float) -> None:
         self._drawn = now
-        share = min(self.done / self.total, 1.0) if self.total else 1.0
-        filled = round(share * _BAR_WIDTH)
+        fraction = min(self.done / self.total, 1.0) if self.total else 1.0
+        filled = round(fraction * _BAR_WIDTH)
         since, done = self._pace_from
         if done < self.done < self.total:
             seconds = f"{_clock((now - since) / (self.done - done) * (self.total - self.done))} left"
@@ -91,27 +90,27 @@ class ProgressBar:
             seconds = _clock(now - self._begun)
         if self._terminal:
             bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
-            self._stream.write(f"\r\x1b[K{self.label} [{bar}] {share:4.0%} {seconds}{self._text}")
+            self._stream.write(f"\r\x1b[K{self.label} [{bar}] {fraction:4.0%} {seconds}{self._text}")
         else:
-            self._stream.write(f"{self.label}: {share:.0%}, {seconds}{self._text}\n")
+            self._stream.write(f"{self.label}: {fraction:.0%}, {seconds}{self._text}\n")
         self._stream.flush()
 
 
 @contextmanager
-def _noted(log: str, bar: ProgressBar) -> Iterator[None]:
-    logger, notes = logging.getLogger(log), _Notes(bar)
+def _showing(log: str, bar: ProgressBar) -> Iterator[None]:
+    logger, handler = logging.getLogger(log), _LogLines(bar)
     level = logger.level
-    logger.addHandler(notes)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.setLevel(level)
-        logger.removeHandler(notes)
+        logger.removeHandler(handler)
 
 
-class _Notes(logging.Handler):
-    """Log lines that do not run into the bar."""
+class _LogLines(logging.Handler):
+    """Writes log records above the bar."""
 
     def __init__(self, bar: ProgressBar):
         super().__init__()

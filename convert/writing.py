@@ -34,6 +34,7 @@ CONTAINERS = {
 }
 MINDSPORE_SLICE = 512 << 20  # bytes: SLICE_SIZE of mindspore/train/serialization.py, beyond which a parameter is split
 TORCH_ALIGNMENT = 64  # bytes, as torch.save aligns records
+ZIP_HEADER = 30  # bytes of a zip record before its name
 WRITE_PIECE = 16 << 20  # bytes
 
 Progress = Callable[[int], None]
@@ -99,7 +100,7 @@ def _pieces(name: str, entry: Entry) -> Iterator[memoryview]:
             piece = _as_bfloat16(piece)
         elif sys.byteorder == "big" or not piece.dtype.isnative:
             piece = piece.astype(piece.dtype.newbyteorder("<"))
-        yield memoryview(piece.view(np.uint8))
+        yield piece.view(np.uint8).data
 
 
 def _straightened(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -236,7 +237,8 @@ def _write_record(archive: zipfile.ZipFile, name: str, pieces: Iterator | list, 
     """A stored record whose bytes begin at a multiple of TORCH_ALIGNMENT, so that PyTorch can map them."""
     record = zipfile.ZipInfo(f"archive/{name}")
     large = size >= zipfile.ZIP64_LIMIT // 2
-    head = zipfile.sizeFileHeader + len(record.filename) + (20 if large else 0)
+    head = ZIP_HEADER + len(record.filename) + (20 if large else 0)
+    assert archive.fp is not None  # it is open
     padding = -(archive.fp.tell() + head + 4) % TORCH_ALIGNMENT
     record.extra = struct.pack("<2H", 0x4246, padding) + b"Z" * padding  # the field that torch.save pads with, too
     with archive.open(record, "w", force_zip64=large) as target:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
-from convert.ending import exit_code
+from convert.exit_code import exit_code
 from ms_seg.commands import demo, evaluate, models, segment, train
 
 _COMMANDS = {
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ms_seg", description=__doc__.split(": ")[1])
+    program = "ms_seg" if Path(sys.argv[0]).stem == "ms_seg" else "python -m ms_seg"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__.split(": ")[1])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (command, help_text) in _COMMANDS.items():
         subparser = commands.add_parser(name, help=help_text, description=help_text)

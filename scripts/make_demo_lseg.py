@@ -28,12 +28,12 @@ BAR = 0.6  # mIoU over the colours and shapes that training never shows together
 
 def measure(checkpoint: Path) -> dict[str, float]:
     """mIoU over phrases of colours, by whether training shows them, and over the grounds, on held-out pictures."""
-    scenes = open_dataset(DATASETS[0], None, "validation", words=True)
+    scenes = open_dataset(DATASETS[0], None, "validation").in_words()
     assert isinstance(scenes, DrawnWorld)
     _, segment = ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint)).for_dataset(scenes)
     matrix = ConfusionMatrix(len(scenes.label_set))
     for index in range(len(scenes)):
-        matrix.update(segment(scenes.picture(index)).label_map, scenes.labels(index))
+        matrix.update(segment(scenes.picture(index)).label_map, scenes.label_map(index))
     unseen = set(unseen_phrases("colour"))
     kinds = np.array(
         ["unseen" if name in unseen else "seen" if " " in name else "ground" for name in scenes.label_set.names]

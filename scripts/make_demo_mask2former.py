@@ -18,7 +18,7 @@ from demo_model import ASSETS, embed, extract_backbone, train, write_record
 
 import ms_seg
 from ms_seg.data.drawn.world import DrawnPanoptic
-from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
+from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps
 from ms_seg.evaluation.panoptic.quality import PanopticQuality
 
 MODEL, DATASET = "mask2former_tiny_shapes", "shapes_panoptic"
@@ -29,13 +29,13 @@ BAR = 0.5  # PQ
 def measure(checkpoint: Path) -> dict[str, float]:
     """PQ, SQ and RQ on held-out pictures; PQ of things and of stuff."""
     scenes = DrawnPanoptic("validation")
-    predictions = PanopticModelPredictions(ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint)), scenes)
+    predictions = ModelPanopticMaps(ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint)), scenes)
     quality = PanopticQuality(scenes.label_set)
     for index in range(len(scenes)):
-        quality.update(predictions.panoptic(index), scenes.panoptic(index))
-    of_all = quality.over()
+        quality.update(predictions[index], scenes.panoptic(index))
+    of_all = quality.average()
     figures = {"PQ": of_all.pq, "SQ": of_all.sq, "RQ": of_all.rq}
-    figures |= {"PQ_things": quality.over(things=True).pq, "PQ_stuff": quality.over(things=False).pq}
+    figures |= {"PQ_things": quality.average(things=True).pq, "PQ_stuff": quality.average(things=False).pq}
     return {name: round(value, 4) for name, value in figures.items()}
 
 

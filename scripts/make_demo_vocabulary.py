@@ -28,7 +28,7 @@ Pair = tuple[str, str]
 
 def texts() -> list[str]:
     """What the drawn world's labels are called, training's and the others."""
-    phrases = [Phrases(kind, seen_alone=False).label_set.names for kind in ("colour", "pattern")]
+    phrases = [Phrases(kind, seen_only=False).label_set.names for kind in ("colour", "pattern")]
     return [*SHAPES_LABELS.names, *(phrase for names in phrases for phrase in names)]
 
 

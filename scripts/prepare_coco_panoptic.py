@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from convert.ending import exit_code  # noqa: E402
+from convert.exit_code import exit_code  # noqa: E402
 from ms_seg.data.archives import Part, Split, prepare  # noqa: E402
 from ms_seg.data.coco.annotations import PARTS  # noqa: E402
 from ms_seg.data.coco.instance import open_coco_instance  # noqa: E402
@@ -25,7 +25,7 @@ from ms_seg.data.coco.panoptic import open_coco_panoptic  # noqa: E402
 DATASET = "coco_panoptic"
 SEGMENTS, INSTANCES = "panoptic_annotations_trainval2017.zip", "annotations_trainval2017.zip"
 COUNTS = {"train2017": 118_287, "val2017": 5000}
-LARGEST_JSON = 2 << 30  # bytes; the largest published one has half a gigabyte
+MAX_JSON_BYTES = 2 << 30  # bytes; the largest published one has half a gigabyte
 
 
 def main() -> int:
@@ -66,7 +66,7 @@ def splits(counts: dict[str, int]) -> list[Split]:
 
 
 def _json(archive: str, name: str) -> Part:
-    return Part(archive, "annotations", "annotations", name, 1, largest=LARGEST_JSON)
+    return Part(archive, "annotations", "annotations", name, 1, max_size=MAX_JSON_BYTES)
 
 
 def _names(path: Path) -> list[str]:

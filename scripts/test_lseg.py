@@ -22,9 +22,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
 import ms_seg  # noqa: E402
-from convert.ending import exit_code  # noqa: E402
+from convert.exit_code import exit_code  # noqa: E402
 from convert.progress import progress_bar  # noqa: E402
-from ms_seg.answers.semantic import Answer
+from ms_seg.answers import Answer  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
 from ms_seg.data.augmentation.lang_seg import normalise  # noqa: E402
@@ -33,8 +33,10 @@ from ms_seg.data.preprocessing import Geometry  # noqa: E402
 from ms_seg.data.semantic import SemanticDataset, open_dataset  # noqa: E402
 from ms_seg.distributed import World  # noqa: E402
 from ms_seg.evaluation.evaluator import evaluate  # noqa: E402
+from ms_seg.evaluation.predictions import CachedPredictions  # noqa: E402
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix  # noqa: E402
-from ms_seg.evaluation.semantic.predictions import ModelPredictions, Remembered  # noqa: E402
+from ms_seg.evaluation.semantic.predictions import ModelLabelMaps  # noqa: E402
+from ms_seg.evaluation.semantic.tally import SemanticTally  # noqa: E402
 from ms_seg.inference.multi_eval import CITYSCAPES_SCALES, MultiEval  # noqa: E402
 from ms_seg.label_sets import LabelSet  # noqa: E402
 from ms_seg.postprocessing.logits import Logits, label_pixels  # noqa: E402
@@ -93,7 +95,8 @@ def draw(segment: Segment, pictures: Sequence[Path]) -> None:
 
 def score(segment: Segment, dataset: SemanticDataset, options: argparse.Namespace) -> None:
     """Print pixAcc and mIoU, and log them with each class's IoU."""
-    matrix = evaluate(dataset, Remembered(ModelPredictions(segment, dataset)), World(0, 1, [])).matrix
+    predictions = CachedPredictions(ModelLabelMaps(segment, dataset))
+    matrix = evaluate(dataset, predictions, SemanticTally.of(dataset), World(0, 1, [])).matrix
     accuracy, ious = figures(matrix)
     print(f"pixAcc: {accuracy:.4f}, mIoU: {ious.mean():.4f}")
     print(ious)
@@ -110,10 +113,10 @@ def figures(matrix: ConfusionMatrix) -> tuple[float, np.ndarray]:
 
 def draw_all(segment: Segment, dataset: SemanticDataset) -> None:
     """The label map of each picture of a dataset, as `python -m ms_seg evaluate --predictions` reads them."""
-    predictions = ModelPredictions(segment, dataset, OUTPUT)
+    predictions = ModelLabelMaps(segment, dataset, OUTPUT)
     with progress_bar(len(dataset), "segmenting", log="ms_seg") as bar:
         for index in range(len(dataset)):
-            predictions.label_map(index)
+            predictions[index]
             bar()
     print(f"{len(dataset)} label maps in {OUTPUT}")
 

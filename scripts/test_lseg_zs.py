@@ -21,7 +21,7 @@ from lang_seg import add_unused  # noqa: E402
 
 import ms_seg  # noqa: E402
 from convert.atomic import whole_file  # noqa: E402
-from convert.ending import exit_code  # noqa: E402
+from convert.exit_code import exit_code  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.data.few_shot import BENCHMARKS, FewShotFold, open_few_shot  # noqa: E402
 from ms_seg.evaluation.few_shot import FewShotIoU, KeptFigures, evaluate_few_shot, figures_text  # noqa: E402

@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from lang_seg import MODELS, add_head, add_unused, find_model, head_fields  # noqa: E402
 
-from convert.ending import exit_code  # noqa: E402
+from convert.exit_code import exit_code  # noqa: E402
 from ms_seg import label_sets  # noqa: E402
 from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402

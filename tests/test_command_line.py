@@ -16,7 +16,7 @@ from ms_seg.commands import demo
 from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.phrases import unseen_phrases
 from ms_seg.data.semantic import first_pictures, open_dataset
-from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions
+from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps
 from ms_seg.evaluation.panoptic.quality import PanopticQuality
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.presets import ASSETS, find_preset
@@ -228,12 +228,12 @@ class TestDemo:
         assert overlays <= set(written(tmp_path))
 
     def test_its_words_are_told_apart_in_pairs_that_training_never_showed(self):
-        scenes = first_pictures(open_dataset("shapes_coloured", None, "validation", words=True), 40)
+        scenes = first_pictures(open_dataset("shapes_coloured", None, "validation").in_words(), 40)
         model = ms_seg.create_model(demo.WORDS_MODEL, find_preset(demo.WORDS_MODEL).embedded)
         _, segment = ms_seg.Segmenter(model).for_dataset(scenes)
         matrix = ConfusionMatrix(len(scenes.label_set))
         for index in range(len(scenes)):
-            matrix.update(segment(scenes.picture(index)).label_map, scenes.labels(index))
+            matrix.update(segment(scenes.picture(index)).label_map, scenes.label_map(index))
         unseen = [name in unseen_phrases("colour") for name in scenes.label_set.names]
         assert np.nanmean(matrix.per_class_iou[unseen]) > 0.6
 
@@ -242,10 +242,10 @@ class TestDemo:
         segmenter = ms_seg.Segmenter(
             ms_seg.create_model(demo.PANOPTIC_MODEL, find_preset(demo.PANOPTIC_MODEL).embedded)
         )
-        predictions, quality = PanopticModelPredictions(segmenter, scenes), PanopticQuality(scenes.label_set)
+        predictions, quality = ModelPanopticMaps(segmenter, scenes), PanopticQuality(scenes.label_set)
         for index in range(len(scenes)):
-            quality.update(predictions.panoptic(index), scenes.panoptic(index))
-        assert quality.over().pq > 0.5
+            quality.update(predictions[index], scenes.panoptic(index))
+        assert quality.average().pq > 0.5
 
     def test_another_model_than_pytorchs_fails(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(demo, "LARGEST_ERROR", 0.0)

@@ -1,69 +1,49 @@
-"""CLIP's text tower, which LSeg takes its words from, in OpenAI's layout and in transformers'."""
+"""CLIP's text tower, which LSeg reads words with, in the layouts of OpenAI and transformers."""
 
 from __future__ import annotations
 
-from convert.layouts.row import Layout, Operation, Row, affine, blocks, drop, layer_norm
+from convert.layouts.row import Layout
+from convert.layouts.table import read_table
 
-TEXT_BLOCK = "text.blocks.{i}"
+TABLE = read_table("""
+    kind       ours             openai                  transformers
 
-IMAGE_TOWER_DROPPED = "CLIP's image tower: pixels have a backbone of their own"
-LOGIT_SCALE_DROPPED = "CLIP's temperature: words and pixels are compared with LSeg's own"
-SIZE_DROPPED = "a size, which the shapes of the tensors tell"
+    under ours          text.
 
-TRANSPOSED = Operation("transpose", lambda arrays: [arrays[0].T], lambda arrays: [arrays[0].T])
+    parameter  proj             text_projection         text_projection.weight (transposed)
+    dropped    -                visual.{name}           vision_model.{name}
+    dropped    -                -                       visual_projection.weight
+    because CLIP's image tower: pixels have a backbone of their own
+    dropped    -                logit_scale             logit_scale
+    because CLIP's temperature: words and pixels are compared with LSeg's own
+    dropped    -                input_resolution        -
+    dropped    -                context_length          -
+    dropped    -                vocab_size              -
+    because a size, which the shapes of the tensors tell
 
+    under ours          text.
+    under transformers  text_model.
 
-def clip_text(prefix: str) -> tuple[Row, ...]:
-    """Rows for a whole CLIP in OpenAI's names after this prefix: its text tower is carried, the rest dropped."""
-    block = f"{prefix}transformer.resblocks.{{i}}"
-    return (
-        Row((f"{prefix}token_embedding.weight",), ("text.token_embedding",)),
-        Row((f"{prefix}positional_embedding",), ("text.pos_embed",)),
-        *layer_norm(f"{block}.ln_1", f"{TEXT_BLOCK}.norm1"),
-        *(
-            Row((f"{block}.attn.in_proj_{leaf}",), (f"{TEXT_BLOCK}.attn.qkv.{leaf}",))  # of nn.MultiheadAttention
-            for leaf in ("weight", "bias")
-        ),
-        *affine(f"{block}.attn.out_proj", f"{TEXT_BLOCK}.attn.proj"),
-        *layer_norm(f"{block}.ln_2", f"{TEXT_BLOCK}.norm2"),
-        *affine(f"{block}.mlp.c_fc", f"{TEXT_BLOCK}.mlp.fc1"),
-        *affine(f"{block}.mlp.c_proj", f"{TEXT_BLOCK}.mlp.fc2"),
-        *layer_norm(f"{prefix}ln_final", "text.norm"),
-        Row((f"{prefix}text_projection",), ("text.proj",)),
-        drop(f"{prefix}visual.{{name}}", IMAGE_TOWER_DROPPED),
-        drop(f"{prefix}logit_scale", LOGIT_SCALE_DROPPED),
-        *(drop(f"{prefix}{size}", SIZE_DROPPED) for size in ("input_resolution", "context_length", "vocab_size")),
-    )
+    parameter  token_embedding  token_embedding.weight  embeddings.token_embedding.weight
+    parameter  pos_embed        positional_embedding    embeddings.position_embedding.weight
+    norm       norm             ln_final                final_layer_norm
+    dropped    -                -                       embeddings.position_ids
+    because the numbers 0 to 76 that older files of transformers hold
 
+    under ours          text.blocks.{i}.
+    under openai        transformer.resblocks.{i}.
+    under transformers  text_model.encoder.layers.{i}.
 
-def _transformers_text() -> tuple[Row, ...]:
-    embeddings, layer = "text_model.embeddings", "text_model.encoder.layers.{i}"
-    return (
-        Row((f"{embeddings}.token_embedding.weight",), ("text.token_embedding",)),
-        Row((f"{embeddings}.position_embedding.weight",), ("text.pos_embed",)),
-        *layer_norm(f"{layer}.layer_norm1", f"{TEXT_BLOCK}.norm1"),
-        *(
-            Row(
-                tuple(f"{layer}.self_attn.{part}_proj.{leaf}" for part in "qkv"),
-                (f"{TEXT_BLOCK}.attn.qkv.{leaf}",),
-                blocks(1, 1, 1),
-            )
-            for leaf in ("weight", "bias")
-        ),
-        *affine(f"{layer}.self_attn.out_proj", f"{TEXT_BLOCK}.attn.proj"),
-        *layer_norm(f"{layer}.layer_norm2", f"{TEXT_BLOCK}.norm2"),
-        *affine(f"{layer}.mlp.fc1", f"{TEXT_BLOCK}.mlp.fc1"),
-        *affine(f"{layer}.mlp.fc2", f"{TEXT_BLOCK}.mlp.fc2"),
-        *layer_norm("text_model.final_layer_norm", "text.norm"),
-        Row(("text_projection.weight",), ("text.proj",), TRANSPOSED),
-        drop(f"{embeddings}.position_ids", "the numbers 0 to 76 that older files of transformers hold"),
-        drop("vision_model.{name}", IMAGE_TOWER_DROPPED),
-        drop("visual_projection.weight", IMAGE_TOWER_DROPPED),
-        drop("logit_scale", LOGIT_SCALE_DROPPED),
-    )
-
+    norm       norm1            ln_1                    layer_norm1
+    packed     attn.qkv         attn.in_proj_           self_attn.{q,k,v}_proj
+    affine     attn.proj        attn.out_proj           self_attn.out_proj
+    norm       norm2            ln_2                    layer_norm2
+    affine     mlp.fc1          mlp.c_fc                mlp.fc1
+    affine     mlp.fc2          mlp.c_proj              mlp.fc2
+""")
 
 LAYOUTS = (
-    Layout(name="openai-text", system="lseg", title="OpenAI's CLIP", rows=clip_text(""), covers="text."),
-    Layout(name="hf-text", system="lseg", title="transformers' CLIP", rows=_transformers_text(), covers="text."),
+    Layout(name="openai-text", system="lseg", title="OpenAI's CLIP", rows=TABLE.rows("openai"), covers="text."),
+    Layout(name="hf-text", system="lseg", title="transformers' CLIP", rows=TABLE.rows("transformers"), covers="text."),
+    Layout(name="native-text", system="lseg", title="ms_seg's own text tower", rows=TABLE.own, covers="text."),
 )

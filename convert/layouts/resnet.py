@@ -1,66 +1,57 @@
-"""Rows for ResNet with bottlenecks, in the names of torchvision, detectron2 and transformers, and in our own."""
+"""ResNet with bottlenecks, in the layouts of torchvision (mmcv's and EasyCV's too), lang-seg, detectron2 and
+transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from convert.layouts.row import Row, batch_norm, count_cells, frozen_batch_norm, same
+from convert.layouts.names import count_cells
+from convert.layouts.row import Layout, drop
+from convert.layouts.table import read_table
 
-PARTS = ("reduce", "spatial", "expand")  # our names of a bottleneck's convolutions
+# lang-seg's layer1 is an nn.Sequential of conv1, bn1, ReLU, pooling and torchvision's layer1.
+TABLE = read_table("""
+    kind       ours           torchvision   lang-seg      detectron2                transformers
 
-OWN_RESNET = (
-    same("backbone.stem.{name}"),
-    *(same(f"backbone.stages.{{i}}.blocks.{{j}}.{part}.{{name}}") for part in (*PARTS, "shortcut")),
+    under ours          backbone.
+    under lang-seg      net.pretrained.
+
+    weight     stem.conv      conv1         layer1.0      stem.conv1                embedder.embedder.convolution
+    batchnorm  stem.norm      bn1           layer1.1      stem.conv1.norm (frozen)  embedder.embedder.normalization
+
+    under ours          backbone.stages.0.blocks.{j}.  backbone.stages.{i+1}.blocks.{j}.
+    under torchvision   layer1.{j}.                    layer{i+2}.{j}.
+    under lang-seg      net.pretrained.layer1.4.{j}.   net.pretrained.layer{i+2}.{j}.
+    under detectron2    res2.{j}.                      res{i+3}.{j}.
+    under transformers  encoder.stages.0.layers.{j}.   encoder.stages.{i+1}.layers.{j}.
+
+    weight     reduce.conv    conv1         conv1         conv1                     layer.0.convolution
+    batchnorm  reduce.norm    bn1           bn1           conv1.norm (frozen)       layer.0.normalization
+    weight     spatial.conv   conv2         conv2         conv2                     layer.1.convolution
+    batchnorm  spatial.norm   bn2           bn2           conv2.norm (frozen)       layer.1.normalization
+    weight     expand.conv    conv3         conv3         conv3                     layer.2.convolution
+    batchnorm  expand.norm    bn3           bn3           conv3.norm (frozen)       layer.2.normalization
+    weight     shortcut.conv  downsample.0  downsample.0  shortcut                  shortcut.convolution
+    batchnorm  shortcut.norm  downsample.1  downsample.1  shortcut.norm (frozen)    shortcut.normalization
+""")
+
+CLASSIFIER_DROPPED = "the ImageNet classifier: segmentation has its own decoder"
+
+LAYOUTS = (
+    Layout(
+        name="torchvision-resnet",
+        system="",
+        title="torchvision's ResNet, trained on ImageNet",
+        rows=(*TABLE.rows("torchvision"), drop("fc.{name}", CLASSIFIER_DROPPED)),
+        covers="backbone.",
+    ),
+    Layout(name="native-resnet", system="", title="ms_seg's own ResNet", rows=TABLE.own, covers="backbone."),
 )
 
 
-def conv_norm(conv: str, norm: str, ours: str) -> tuple[Row, ...]:
-    return (Row((f"{conv}.weight",), (f"{ours}.conv.weight",)), *batch_norm(norm, f"{ours}.norm"))
-
-
-def resnet(stem: tuple[str, str], stages: tuple[str, ...]) -> tuple[Row, ...]:
-    """torchvision's bottlenecks. stem: the names of its convolution and its norm; stages: those of the four."""
-    rows = conv_norm(*stem, "backbone.stem")
-    for level, stage in enumerate(stages):
-        theirs, ours = f"{stage}.{{j}}", f"backbone.stages.{level}.blocks.{{j}}"
-        for number, part in enumerate(PARTS, 1):
-            rows += conv_norm(f"{theirs}.conv{number}", f"{theirs}.bn{number}", f"{ours}.{part}")
-        rows += conv_norm(f"{theirs}.downsample.0", f"{theirs}.downsample.1", f"{ours}.shortcut")
-    return rows
-
-
-def torchvision_resnet(prefix: str) -> tuple[Row, ...]:
-    """mmcv's and EasyCV's too."""
-    return resnet((f"{prefix}conv1", f"{prefix}bn1"), tuple(f"{prefix}layer{number}" for number in (1, 2, 3, 4)))
-
-
-def detectron2_resnet(prefix: str) -> tuple[Row, ...]:
-    """Its batch norms are frozen: they count no batches."""
-
-    def frozen(theirs: str, ours: str) -> tuple[Row, ...]:
-        weight = Row((f"{theirs}.weight",), (f"{ours}.conv.weight",))
-        return (weight, *frozen_batch_norm(f"{theirs}.norm", f"{ours}.norm"))
-
-    rows = frozen(f"{prefix}stem.conv1", "backbone.stem")
-    for level in range(4):
-        theirs, ours = f"{prefix}res{level + 2}.{{j}}", f"backbone.stages.{level}.blocks.{{j}}"
-        for number, part in enumerate(PARTS, 1):
-            rows += frozen(f"{theirs}.conv{number}", f"{ours}.{part}")
-        rows += frozen(f"{theirs}.shortcut", f"{ours}.shortcut")
-    return rows
-
-
-def transformers_resnet(prefix: str) -> tuple[Row, ...]:
-    def named(theirs: str, ours: str) -> tuple[Row, ...]:
-        return conv_norm(f"{theirs}.convolution", f"{theirs}.normalization", ours)
-
-    theirs, ours = f"{prefix}encoder.stages.{{i}}.layers.{{j}}", "backbone.stages.{i}.blocks.{j}"
-    rows = named(f"{prefix}embedder.embedder", "backbone.stem")
-    for number, part in enumerate(PARTS):
-        rows += named(f"{theirs}.layer.{number}", f"{ours}.{part}")
-    return (*rows, *named(f"{theirs}.shortcut", f"{ours}.shortcut"))
-
-
-def resnet_depths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Blocks of a ResNet's stages, as far as the names of ours tell them."""
-    return tuple(count_cells(shapes, f"backbone.stages.{level}.blocks.") for level in range(4))
+def sizes_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
+    """The sizes of ResNet that the shapes, by our names, tell; None if they are not a ResNet's."""
+    if "backbone.stem.conv.weight" not in shapes:
+        return None
+    return {"depths": tuple(count_cells(shapes, f"backbone.stages.{level}.blocks.") for level in range(4))}

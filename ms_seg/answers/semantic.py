@@ -1,4 +1,4 @@
-"""What a model says of a picture, at the picture's own size: maps, masks, segments, drawings, files."""
+"""The answer of semantic segmentation: the class of each pixel."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from convert.atomic import whole_file
-from ms_seg.answers.drawing import NO_CLASS_COLOUR, draw_overlay
-from ms_seg.answers.saving import stem_of, summary, write_json, write_png
-from ms_seg.data.coco.boxes import boxes_of
-from ms_seg.data.coco.rle import encode_labels
+from ms_seg.answers.base import BaseAnswer
+from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR
+from ms_seg.answers.drawing.semantic import draw_overlay
+from ms_seg.data.coco.codecs import boxes_of, encode_masks
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.label_sets import LabelSet
 from ms_seg.postprocessing.logits import Logits
@@ -24,7 +24,7 @@ from ms_seg.postprocessing.logits import Logits
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """What a model that takes words compared: features of unit length, whose products are the logits but for a factor.
+    """The features that a model of words compared. Those of unit length have the logits as products, up to a factor.
 
     words: the K words. geometry: the sizes that the picture went through; the features cover the padded one.
     read_pixels, read_words: give the features of the pixels (D, h, w) and of the words (K, D) float32, neither of unit
@@ -37,8 +37,8 @@ class Embeddings:
     read_words: Callable[[], np.ndarray]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """pixels (D, h, w) and words (K, D) float32 of unit length; labels (K,) of text; picture, resized and padded,
-        each a (height, width)."""
+        """pixels (D, h, w) and words (K, D), float32 of unit length; labels, K texts; picture, resized and padded, each
+        (height, width)."""
         pixels, words = self.read_pixels(), self.read_words()
         sizes = {key: np.array(value) for key, value in asdict(self.geometry).items()}
         return {
@@ -50,19 +50,18 @@ class Embeddings:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Answer(BaseAnswer):
     """A semantic segmentation.
 
-    picture: RGB (H, W, 3) uint8.
     label_map: (H, W) int32, the class of each pixel as the index of the model's output.
-    label_set: the classes that have a name. A model may have an output more (EasyCV's 172nd, over 171 names): its
+    label_set: the classes that have a name. A model may have one output more (EasyCV's 172nd, with 171 names): its
         pixels keep that index in the label map and belong to no segment.
     class_scores: (C,) float64 of 0..1, the mean softmax probability of each class over its pixels.
-    model: the preset's name. source: where the picture came from, if from a file.
-    logits: what the network said of each pixel, where it said it once, and not of several views. embeddings: of a model
-        that takes words, where it saw the picture at once.
+    logits: the network's, if it was run once, not on several views. embeddings: of a model of words that saw the
+        picture at once.
+    picture, model, source: see `BaseAnswer`.
 
-    `labels`, `masks`, `scores` and `segments` run over the classes present in the picture, the largest first.
+    The segments are the classes in the picture, the largest first.
     """
 
     picture: np.ndarray
@@ -76,7 +75,7 @@ class Answer:
 
     @property
     def pixel_scores(self) -> np.ndarray:
-        """(C, H, W) float32 of 0..1, how probable each class is at each pixel; computed when asked for.
+        """(C, H, W) float32 of 0..1, the probability of each class at each pixel; computed when asked for.
 
         Raises ValueError for the average of several views and for a model of queries, where they are not kept.
         """
@@ -91,11 +90,6 @@ class Answer:
         present = np.flatnonzero(areas[: len(self.label_set)])
         return sorted(present.tolist(), key=lambda index: -areas[index])
 
-    @property
-    def labels(self) -> list[str]:
-        """Names of the classes in the picture."""
-        return [self.label_set.names[index] for index in self.classes]
-
     @cached_property
     def masks(self) -> np.ndarray:
         """(K, H, W) bool, the pixels of each class in the picture; made when first asked for."""
@@ -103,7 +97,7 @@ class Answer:
 
     @property
     def scores(self) -> np.ndarray:
-        """(K,) float64 of 0..1, how probable each class is where it was chosen."""
+        """(K,) float64 of 0..1, the mean probability of each class over the pixels that it was chosen for."""
         return self.class_scores[self.classes]
 
     @cached_property
@@ -111,10 +105,10 @@ class Answer:
         """The classes in the picture as COCO writes segments, ready for JSON.
 
         Keys: id (from 1), category_id (the class's index), category (its name), area (pixels), bbox [x, y, width,
-        height], score, segmentation (COCO run lengths: size [height, width], counts).
+        height], score, segmentation (COCO's run lengths: size [height, width], counts).
         """
         boxes = boxes_of(self.label_map, len(self._areas))
-        encoded = encode_labels(self.label_map, self.classes)
+        encoded = encode_masks(self.label_map, self.classes)
         return [
             {
                 "id": number,
@@ -132,23 +126,15 @@ class Answer:
         """The picture under the colours of its classes, with a legend."""
         return draw_overlay(self.picture, self.label_map, self.label_set)
 
-    def save(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
-        """Write `<stem>.overlay.png`, `<stem>.labels.png` and `<stem>.segments.json` into a folder, made if missing.
-
-        The labels are one class index a pixel: 8 bits, with the classes' colours as the palette, or 16 bits for models
-        of more than 256 classes. A file appears under its name only when it is whole. The stem is the source's, else
-        "picture".
-
-        Returns the three paths. Raises OSError if the folder cannot be written.
-        """
-        stem = stem or stem_of(self.source)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{stem}.{kind}" for kind in ("overlay.png", "labels.png", "segments.json")]
-        write_png(paths[0], self.draw(), fast=True)
-        write_png(paths[1], self._index_image())
-        write_json(paths[2], summary(self.source, self.label_map.shape, self.model, self.segments))
-        return paths
+    def label_image(self) -> Image.Image:
+        """The class index of each pixel: 8 bits with the classes' colours as palette, 16 for over 256 classes."""
+        if len(self.class_scores) > 256:
+            return Image.fromarray(self.label_map.astype(np.uint16))
+        image = Image.fromarray(self.label_map.astype(np.uint8))
+        palette = np.full((256, 3), NO_CLASS_COLOUR, np.uint8)
+        palette[: len(self.label_set)] = self.label_set.palette
+        image.putpalette(palette.tobytes())
+        return image
 
     def save_embeddings(self, folder: str | os.PathLike[str], stem: str | None = None) -> Path:
         """Write `<stem>.embeddings.npz`, the arrays of `Embeddings`, into a folder, made if missing.
@@ -159,9 +145,7 @@ class Answer:
             raise ValueError(
                 f"{self.model} gave no embeddings: only models that take words do, of a picture seen at once"
             )
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{stem or stem_of(self.source)}.embeddings.npz"
+        (path,) = self._paths(folder, stem, "embeddings.npz")
         with whole_file(path) as draft, draft.open("wb") as file:
             np.savez(file, **self.embeddings.arrays())
         return path
@@ -169,12 +153,3 @@ class Answer:
     @cached_property
     def _areas(self) -> np.ndarray:
         return np.bincount(self.label_map.ravel(), minlength=len(self.class_scores))
-
-    def _index_image(self) -> Image.Image:
-        if len(self.class_scores) > 256:
-            return Image.fromarray(self.label_map.astype(np.uint16))
-        image = Image.fromarray(self.label_map.astype(np.uint8))
-        palette = np.full((256, 3), NO_CLASS_COLOUR, np.uint8)
-        palette[: len(self.label_set)] = self.label_set.palette
-        image.putpalette(palette.tobytes())
-        return image

@@ -71,6 +71,8 @@ def load_model(
     """The model of that name, or of the file's own kind for "auto", with the file's weights. See `create_model`."""
     with open_checkpoint(checkpoint) as tensors:
         found = match(tensors, name, overrides, fine_tune)
+        if name == "auto" and found.part:
+            raise ValueError(f"{checkpoint} holds a {found.part} alone: name the model that it is meant for")
         _take_over(found.model, found.plan, tensors, checkpoint, found.fresh)
     found.model.init_parameters_data()  # whatever was not taken from the checkpoint
     found.model.checkpoint = os.fspath(checkpoint)
@@ -124,12 +126,10 @@ def identify(
         _check_part(source, preset)
         if not _part(source) and preset.system != source.layout.system:
             raise CheckpointError(f"the file holds {source.layout.title}: {preset.name} is a {preset.system}")
-    elif part := _part(source):
-        raise ValueError(f"the file holds a {part} alone: name the model that it is meant for")
     elif native and metadata.get("model") in PRESETS:
         preset = _own_preset(source, PRESETS[metadata["model"]], arithmetic)
     else:
-        preset = preset_for(source.layout.system, source.backbone, source.arguments)
+        preset = _published(source, metadata)
     preset = _with_arithmetic(preset, source, arithmetic)
     if native:
         preset = preset.override(**noted_preprocessing(metadata))
@@ -186,10 +186,16 @@ def _check_part(source: Source, preset: Preset) -> None:
         )
 
 
+def _published(source: Source, metadata: Mapping[str, str]) -> Preset:
+    """The published model that a file holds, or the first one that it holds a part of."""
+    name = metadata.get("model", "")
+    return preset_for(source.layout.system, source.backbone, source.arguments, name, part=bool(_part(source)))
+
+
 def _own_preset(source: Source, row: Preset, arithmetic: Mapping[str, Any]) -> Preset:
     """The row that a file of ours names, with the sizes that its shapes tell: any of them may have been overridden."""
     if row.system != source.layout.system:
-        return preset_for(source.layout.system, source.backbone, source.arguments)
+        return _published(source, {})
     changes = {key: value for key, value in source.arguments.items() if row.arguments[key] != value}
     if source.backbone:
         kind, sizes = source.backbone

@@ -97,7 +97,7 @@ def _add_held_out(matrix: ConfusionMatrix, segmenter: Segmenter) -> None:
     """Count scenes of the drawn world that no training has seen, drawn now, of a size that is compiled already."""
     scenes = DrawnWorld("validation", size=HELD_OUT_SIZE)
     for index in range(HELD_OUT):
-        matrix.update(segmenter(scenes.picture(index)).label_map, scenes.labels(index))
+        matrix.update(segmenter(scenes.picture(index)).label_map, scenes.label_map(index))
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -18,12 +18,13 @@ from ms_seg.commands.override import add_override
 from ms_seg.commands.segment import choose_model
 from ms_seg.data.datasets import DATASETS, open_for_task, task_of
 from ms_seg.data.semantic import SPLITS
-from ms_seg.distributed import World, start
-from ms_seg.evaluation.evaluator import evaluate, most_outputs
+from ms_seg.distributed import start
+from ms_seg.evaluation.evaluator import check_task, evaluate, max_outputs
+from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.evaluation.report import write_report
-from ms_seg.evaluation.semantic.predictions import Remembered
-from ms_seg.evaluation.tally import Tally, TallyFiles, file_stamp
-from ms_seg.evaluation.tasks import KINDS
+from ms_seg.evaluation.results import Results
+from ms_seg.evaluation.tally import TallyFiles, file_stamp
+from ms_seg.evaluation.tasks import TASKS
 from ms_seg.presets import Preset, Window
 
 if TYPE_CHECKING:
@@ -61,37 +62,35 @@ def run(options: argparse.Namespace) -> int:
     """Count, then print and write the figures; under msrun, each process counts its share and rank 0 reports."""
     _check(options)
     task = task_of(options.dataset)
-    kind = KINDS[task]
-    dataset = _open(options, with_pictures=not options.predictions)
+    row = TASKS[task]
+    dataset = open_for_task(options.dataset, options.data, options.split, with_pictures=not options.predictions)
     output = Path(options.output)
     if options.predictions:
-        outputs = most_outputs(options.dataset, dataset.label_set)
-        predictions = Remembered(kind.saved(Path(options.predictions), dataset, outputs))
+        outputs = max_outputs(options.dataset, dataset.label_set)
+        predictions = CachedPredictions(row.from_files(Path(options.predictions), dataset, outputs))
         world = start(options.device)
-        tally = evaluate(dataset, predictions, world, tally=kind.tally(dataset))
-        _report(output, tally, dataset, predictions, _about(options, None), world)
+        tally = evaluate(dataset, predictions, row.tally(dataset), world)
+        if world.rank == 0:
+            _report(output, row.results(tally, dataset, predictions), dataset, _about(options, None))
         return 0
     model, checkpoint = choose_model(options.model, options.checkpoint)
     set_up_device(options.device)
     world = start(options.device)
     cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
+    check_task(cell.preset.tasks, task, cell.preset.name)
     segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
     dataset, segment = segmenter.for_dataset(dataset)
     about = _about(options, segmenter)
     folder = Path(options.save_predictions) if options.save_predictions else None
-    made = kind.made(segment, dataset, folder)
-    predictions = Remembered(made)
+    made = row.from_model(segment, dataset, folder)
+    predictions = CachedPredictions(made)
     kept = TallyFiles(output, {**about, **_identity(options, cell, dataset)}, _stamps(dataset))
-    tally = evaluate(dataset, predictions, world, kept, kind.tally(dataset))
-    _report(output, tally, dataset, predictions, about, world)
+    tally = evaluate(dataset, predictions, row.tally(dataset), world, kept)
     if world.rank == 0:
+        _report(output, row.results(tally, dataset, predictions), dataset, about)
         made.finish(tally)
         kept.finish()
     return 0
-
-
-def _open(options: argparse.Namespace, with_pictures: bool = True) -> Any:
-    return open_for_task(options.dataset, options.data, options.split, False, with_pictures)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -157,10 +156,7 @@ def _stamps(dataset: Any) -> np.ndarray:
     return np.array([file_stamp(*dataset.paths(index)) for index in range(len(dataset))], np.uint64)
 
 
-def _report(
-    output: Path, tally: Tally, dataset: Any, predictions: Remembered, about: dict[str, Any], world: World
-) -> None:
-    if world.rank:
-        return
-    print(write_report(output, tally, dataset, predictions, about).table)
+def _report(output: Path, results: Results, dataset: Any, about: dict[str, Any]) -> None:
+    write_report(output, results, dataset, about)
+    print(results.table)
     print(f"{len(dataset)} pictures of {about['dataset']} ({about['split']}): metrics.json and more in {output}")

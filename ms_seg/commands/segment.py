@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
-from ms_seg.answers.segments import SegmentsAnswer
+from ms_seg.answers import SegmentsAnswer
 from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_override
 from ms_seg.presets import TASKS, find_preset
 
 if TYPE_CHECKING:
-    from ms_seg.answers.semantic import Answer
+    from ms_seg.answers import Answer
 
 DEFAULT_MODEL = "segformer_tiny_shapes"
 
@@ -145,7 +145,7 @@ def _segment_all(
 def _in_brief(answer: Answer | SegmentsAnswer) -> str:
     """The three largest classes, or the classes of the first segments and how many there are of each."""
     if isinstance(answer, SegmentsAnswer):
-        counts = Counter(answer.labels_in_sight)
+        counts = Counter(answer.shown_labels)
         named = [f"{count} {label}" if count > 1 else label for label, count in counts.items()]
     else:
         shares = [segment["area"] / answer.label_map.size for segment in answer.segments]

@@ -1,1 +1,1 @@
-"""Datasets, drawn scenes, label sets and palettes: plain NumPy, no MindSpore."""
+"""Datasets, pictures and what becomes of them on the way to a network: plain NumPy, no MindSpore."""

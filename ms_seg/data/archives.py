@@ -1,7 +1,6 @@
-"""A dataset unpacked from the archives it is published as: whole, verified, or not there at all.
+"""Unpacking a dataset from the archives it is published in: the result is complete and verified, or absent.
 
-Everything is unpacked into a folder beside the dataset's, named `.NAME.part`, which takes the dataset's name at the
-end. Work that was stopped continues there.
+Files are unpacked into `.NAME.part` beside the dataset, which is renamed at the end. Interrupted work continues there.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from pathlib import Path
 from convert.progress import ProgressBar, progress_bar
 
 _PIECE = 1 << 20
-# Pictures hardly shrink in an archive, so that one which would grow a lot is no dataset but a bomb.
-_MOST_GROWTH = 20
+# Pictures hardly shrink in an archive: one that would grow a lot is a bomb.
+_MAX_GROWTH = 20
 _FREE_GROWTH = 64 << 20  # bytes that any archive may grow to
-_LARGEST_PICTURE = 64 << 20
-_DRAFT = ".draft"  # what is being unpacked now; it takes its name when it is whole
-_INNER = ".archives"  # where archives that lie in archives are unpacked to, until all is done
+_MAX_PICTURE_BYTES = 64 << 20
+_DRAFT = ".draft"  # the file being unpacked, renamed when it is whole
+_INNER = ".archives"  # where archives within archives are unpacked to, until the end
 
 
 @dataclass(frozen=True)
 class Part:
     """The files of one kind in an archive, such as the label maps of the validation pictures.
 
-    archive: its published file name. source: the folder in the archive (how its path ends); target: in the dataset.
-    ending: of the files that count. count: how many there are. inside: the path of an archive within the archive, if
-    that holds them. largest: bytes that a file of the archive may have.
+    archive: its published file name. source: the folder in the archive (the end of its path). target: the folder in the
+    dataset. ending: of the files that count. count: how many there are. inside: the path of an archive within the
+    archive, if that holds them. max_size: of any file in the archive, in bytes.
     """
 
     archive: str
@@ -42,12 +41,12 @@ class Part:
     ending: str
     count: int
     inside: str | None = None
-    largest: int = _LARGEST_PICTURE
+    max_size: int = _MAX_PICTURE_BYTES
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures and label maps that belong together by name."""
+    """Pictures and label maps, matched by name."""
 
     pictures: Part
     labels: Part
@@ -60,17 +59,17 @@ def prepare(
     others: Sequence[Part] = (),
     check: Callable[[Path], None] | None = None,
 ) -> str:
-    """Unpack archives into a dataset and verify it. Returns what there is now, in a sentence.
+    """Unpack archives into a dataset and verify it. Returns a sentence about the result.
 
     Args:
         splits: what the dataset consists of.
-        given: the downloaded archives, or folders that they lie in.
-        folder: where the dataset is to be. A whole dataset that is there already is left as it is.
+        given: the downloaded archives, or the folders that hold them.
+        folder: of the dataset. If a complete one is there already, it is left alone.
         others: files that belong to no single picture.
-        check: raises ValueError for a folder whose files are all there and do not fit together.
+        check: raises ValueError for a folder whose files are complete but do not fit together.
 
-    Raises: ValueError if an archive is missing, cut off, damaged, hostile or another one, if files are missing, if
-        `folder` holds something else, if the disk is too small; OSError if `folder` cannot be written.
+    Raises: ValueError for an archive that is missing, truncated, damaged, hostile or a different one, for missing
+        files, for other content in `folder`, and for a full disk; OSError if `folder` cannot be written.
     """
     parts = [*others, *(part for split in splits for part in (split.pictures, split.labels))]
     if folder.exists():
@@ -102,7 +101,7 @@ def prepare(
 
 
 def _find(name: str, given: Sequence[Path], only: bool) -> Path:
-    """The archive of that name; if it is the only one that is needed, a file may have another name."""
+    """The archive of that name; if only one is needed, the file may have another name."""
     for path in given:
         if path.is_file() and (only or path.name == name):
             return path
@@ -112,11 +111,11 @@ def _find(name: str, given: Sequence[Path], only: bool) -> Path:
 
 
 def _source(path: Path, inside: str | None, folder: Path) -> Path:
-    """The archive that holds the files: the path's own, or one within it, which is unpacked into the folder."""
+    """The archive that holds the files: the one at the path, or one within it, unpacked into the folder."""
     if inside is None:
         return path
     place, _, name = inside.rpartition("/")
-    part = Part(path.name, place, "", name, 1, largest=_MOST_GROWTH * path.stat().st_size)
+    part = Part(path.name, place, "", name, 1, max_size=_MAX_GROWTH * path.stat().st_size)
     ((_, member, _),) = _plan(path, [part])
     target = folder / name
     if not _is_whole(target, member):
@@ -128,12 +127,12 @@ def _source(path: Path, inside: str | None, folder: Path) -> Path:
 
 
 def _plan(path: Path, parts: Sequence[Part]) -> list[tuple[Path, zipfile.ZipInfo, str]]:
-    """What is to be taken out of an archive, and to where; every count is checked before anything is unpacked."""
+    """Which members of an archive are unpacked, and where to. All counts are checked before anything is unpacked."""
     with _open(path) as archive:
         members = archive.infolist()
     for member in members:
-        _refuse_hostile(path, member, max(part.largest for part in parts))
-    allowed = max(_FREE_GROWTH, _MOST_GROWTH * path.stat().st_size)
+        _refuse_hostile(path, member, max(part.max_size for part in parts))
+    allowed = max(_FREE_GROWTH, _MAX_GROWTH * path.stat().st_size)
     size = sum(member.file_size for member in members)
     if size > allowed:
         raise ValueError(f"{path} would grow to {size >> 20} MB, which no archive of pictures does: refused")
@@ -161,18 +160,18 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise ValueError(f"{path} is no zip archive, or cut off: {error}; download it again") from None
 
 
-def _refuse_hostile(path: Path, member: zipfile.ZipInfo, largest: int) -> None:
+def _refuse_hostile(path: Path, member: zipfile.ZipInfo, max_size: int) -> None:
     steps = member.filename.replace("\\", "/").split("/")
     if not steps[0] or ".." in steps or ":" in member.filename:
         raise ValueError(f"{path} holds {member.filename!r}, a path that leads out of the dataset: refused")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(f"{path} holds {member.filename!r}, a symbolic link: refused")
-    if member.file_size > largest:
+    if member.file_size > max_size:
         raise ValueError(f"{path} holds {member.filename!r} of {member.file_size >> 20} MB: refused")
 
 
 def _is_whole(file: Path, member: zipfile.ZipInfo) -> bool:
-    """Files take their names when they are whole; the size tells one that a crash of the machine left empty."""
+    """Files get their names when they are whole; the size detects one that a crash of the machine left empty."""
     return file.is_file() and file.stat().st_size == member.file_size
 
 
@@ -188,7 +187,7 @@ def _unpack(path: Path, work: Sequence[tuple[zipfile.ZipInfo, Path]], folder: Pa
         for member, target in work:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                # zipfile compares the checksum at the end, and gives no more bytes than the directory declares.
+                # zipfile checks the checksum at the end, and returns no more bytes than the directory declares.
                 with archive.open(member) as packed, draft.open("wb") as file:
                     shutil.copyfileobj(packed, file, _PIECE)
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -200,7 +199,7 @@ def _unpack(path: Path, work: Sequence[tuple[zipfile.ZipInfo, Path]], folder: Pa
 
 
 def _verify(splits: Sequence[Split], others: Sequence[Part], folder: Path) -> None:
-    """Every picture is there, and its label map. Further files, such as mmsegmentation's label maps, do no harm."""
+    """Check that every picture and its label map is there. Further files, such as mmsegmentation's, are fine."""
     for part in others:
         place = folder / part.target
         found = sum(file.name.endswith(part.ending) for file in place.iterdir()) if place.is_dir() else 0

@@ -27,20 +27,20 @@ def task_of(name: str) -> str:
 
 
 def open_for_task(
-    name: str, folder: str | os.PathLike[str] | None, split: str, words: bool = False, with_pictures: bool = True
+    name: str, folder: str | os.PathLike[str] | None, split: str, with_pictures: bool = True
 ) -> SemanticDataset | PanopticDataset | CocoInstance:
-    """A dataset of any kind.
+    """A dataset for any task.
 
     Args:
-        name: one of DATASETS. folder, split, words: see `open_dataset`.
-        with_pictures: False where predictions are to be scored, and COCO's pictures may not be there.
+        name: one of DATASETS. folder, split: see `open_dataset`.
+        with_pictures: False if predictions are to be scored, and COCO's pictures may be missing.
 
     Raises: ValueError for an unknown name or split, for a missing folder, and as `open_dataset`, `open_coco_panoptic`
         and `open_coco_instance` do.
     """
     task = task_of(name)
     if task == "semantic":
-        return open_dataset(name, folder, split, words)
+        return open_dataset(name, folder, split)
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
     if name in DRAWN:

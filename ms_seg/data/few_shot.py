@@ -1,7 +1,7 @@
-"""PASCAL-5i, COCO-20i and FSS-1000: in each picture one named thing is to be found.
+"""PASCAL-5i, COCO-20i and FSS-1000: in each picture, one named thing is to be found.
 
 Folders, split lists, classes and the order of the pictures are those of HSNet (arXiv:2104.01538, fewshot_data in
-lang-seg), whose test lang-seg takes over without the support pictures: the words stand in for them.
+lang-seg). lang-seg takes over its test without the support pictures: words stand in for them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ms_seg.data.picture import read_picture
 
 BENCHMARKS = ("pascal", "coco", "fss")
 FOLDS = 4
-EPISODES = 1000  # pictures that a test on pascal or coco takes, of however many there are
+EPISODES = 1000  # pictures in a test on pascal or coco, however many there are
 
-# lang-seg's label_files/fewshot_*.txt: the words that its models were trained with, run together as they are.
+# lang-seg's label_files/fewshot_*.txt: the words that its models were trained with, run together as there.
 PASCAL_NAMES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
     "sofa train tvmonitor".split()
@@ -41,12 +41,12 @@ _LISTS = {"pascal": "pascal/val/fold{}.txt", "coco": "coco/val/fold{}.pkl", "fss
 _PASCAL_LINE = re.compile(r"(\d{4}_\d{6})__(\d\d)")
 _COCO_NAME = re.compile(r"((?:train|val)2014/COCO_(?:train|val)2014_\d{12})\.jpg")
 _FSS_CLASS = re.compile(r"[^./\\\0][^/\\\0]*")
-_INK = 128  # grey from which on a pixel of an FSS-1000 mask belongs to the thing
+_INK = 128  # the least grey of a pixel in an FSS-1000 mask that belongs to the thing
 
 
 @dataclass(frozen=True)
 class Query:
-    """A picture, the file of its mask, and which of the fold's classes is to be found in it."""
+    """A picture, the file of its mask, and which of the fold's classes (an index) is to be found."""
 
     picture: Path
     mask: Path
@@ -55,10 +55,9 @@ class Query:
 
 @dataclass(frozen=True)
 class FewShotFold:
-    """What one fold is tested on, in the published order; a picture may come several times.
+    """The pictures that a fold is tested on, in the published order; a picture may occur several times.
 
-    names: the fold's classes. read_mask: the truth in a mask file for a class.
-    same_size: masks have the size of their pictures.
+    names: of the fold's classes. read_mask: (file, class) -> the truth. same_size: masks have their pictures' size.
     """
 
     names: tuple[str, ...]
@@ -70,13 +69,12 @@ class FewShotFold:
         return len(self.queries)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """A picture as it is stored, RGB (H, W, 3) uint8, and where the thing is.
+        """A picture as stored, RGB (H, W, 3) uint8, and its truth.
 
-        The truth is (H, W) uint8: 1 for the thing, 0 for all others, 255 for what is not scored. FSS-1000 has a few
-        masks that are larger than their pictures: there its size may be another.
+        The truth is (H, W) uint8: 1 for the thing, 0 elsewhere, 255 where nothing is scored. A few masks of FSS-1000
+        are larger than their pictures.
 
-        Raises ValueError, naming the file, for one that is missing or damaged, is not of the other's size, or holds a
-        class that there is not.
+        Raises ValueError, naming the file, if it is missing or damaged, has another size, or holds an unknown class.
         """
         query = self.queries[index]
         picture = read_picture(query.picture, upright=False)
@@ -100,12 +98,12 @@ def open_few_shot(
         benchmark: one of BENCHMARKS.
         folder: holds VOC2012/JPEGImages and VOC2012/SegmentationClassAug; or COCO2014/val2014 and
             COCO2014/annotations/val2014; or FSS-1000/CLASS/1.jpg, 1.png ...
-        fold: 0 to 3; FSS-1000 has only one test, whatever the fold.
+        fold: 0 to 3; FSS-1000 has one test for all folds.
         splits: the published split lists, see `find_splits`.
-        shots: how many support pictures the original would draw beside each. None is read, but drawing them changes
-            which pictures of COCO-20i are tested, and with one of them FSS-1000 keeps picture 1 of each class for it.
+        shots: how many support pictures the original would draw for each. None is read, but drawing them changes which
+            pictures of COCO-20i are tested, and with one, FSS-1000 sets aside picture 1 of each class.
 
-    Raises ValueError, in a sentence that names the file or folder, for whatever is missing or not as published.
+    Raises ValueError, in a sentence that names the file or folder, for anything missing or not as published.
     """
     if benchmark not in BENCHMARKS:
         raise ValueError(f"there is no benchmark {benchmark!r}: choose from {', '.join(BENCHMARKS)}")
@@ -130,8 +128,8 @@ def open_few_shot(
 
 
 def find_splits(folder: Path, splits: str | os.PathLike[str] | None = None) -> Path:
-    """The folder with pascal, coco and fss in it: the given one; else `splits` in the datasets' folder, or where
-    lang-seg has it: beside its Datasets_HSN, or below the working directory. ValueError if there is none.
+    """The folder that holds pascal, coco and fss: the given one, else `splits` in the datasets' folder, else where
+    lang-seg has it, beside its Datasets_HSN or below the working directory. Raises ValueError if there is none.
     """
     places = [Path("fewshot_data/data/splits"), folder / "splits", folder.parent / "data" / "splits"]
     for place in [Path(splits)] if splits is not None else places:
@@ -146,7 +144,7 @@ def find_splits(folder: Path, splits: str | os.PathLike[str] | None = None) -> P
 
 
 def _open_pascal(root: Path, listed: Path, fold: int) -> FewShotFold:
-    """PASCAL VOC 2012 with the masks of SBD: five classes in a row, the pictures listed over and over."""
+    """PASCAL VOC 2012 with the masks of SBD: five consecutive classes, the listed pictures again and again."""
     count = len(PASCAL_NAMES) // FOLDS
     numbers = range(fold * count + 1, (fold + 1) * count + 1)  # of masks and lists; 0 is the background
     queries = []
@@ -159,29 +157,29 @@ def _open_pascal(root: Path, listed: Path, fold: int) -> FewShotFold:
         queries.append(Query(picture, mask, numbers.index(int(found[2]))))
     names = tuple(PASCAL_NAMES[number - 1] for number in numbers)
     queries = [queries[episode % len(queries)] for episode in range(EPISODES)]
-    # 255 surrounds VOC's objects; in COCO's masks the original takes it for the background.
+    # 255 surrounds VOC's objects; in COCO's masks the original counts it as background.
     return FewShotFold(names, tuple(queries), _numbered_masks(numbers, len(PASCAL_NAMES), ignoring=True))
 
 
 def _open_coco(root: Path, listed: Path, fold: int, shots: int) -> FewShotFold:
-    """COCO 2014: every fourth class, then one of its pictures, drawn as the original draws them after seed 0."""
+    """COCO 2014: one of every fourth class, then one of its pictures, drawn as the original draws them after seed 0."""
     classes = range(fold, len(COCO_NAMES), FOLDS)
     lists = read_text_lists(listed)
     for number in classes:
         if len(set(lists.get(number, ()))) < (2 if shots else 1):
             beside = " and others for its support" if shots else ""
             raise ValueError(f"{listed} does not list a picture of class {number} ({COCO_NAMES[number]}){beside}")
-    # RandomState keeps its numbers for all versions of NumPy; np.random's own functions, which the original calls, are
-    # those of one RandomState.
+    # A RandomState gives the same numbers in all versions of NumPy; the functions of np.random, which the original
+    # calls, are those of one RandomState.
     rng = np.random.RandomState(0)
     queries = []
     for _ in range(EPISODES):
         label = _draw(rng, classes)
-        names = lists[classes[label]]
-        name = names[_draw(rng, names)]
+        files = lists[classes[label]]
+        name = files[_draw(rng, files)]
         drawn = 0
         while drawn < shots:
-            drawn += names[_draw(rng, names)] != name
+            drawn += files[_draw(rng, files)] != name
         found = _COCO_NAME.fullmatch(name)
         if not found:
             raise ValueError(f"{listed} lists {name[:80]!r}, which is no picture of COCO 2014's")
@@ -192,8 +190,8 @@ def _open_coco(root: Path, listed: Path, fold: int, shots: int) -> FewShotFold:
 
 
 def _open_fss(root: Path, listed: Path, shots: int) -> FewShotFold:
-    """FSS-1000: every picture of the classes that the list names."""
-    names = sorted(_read_lines(listed))
+    """FSS-1000: all pictures of the listed classes."""
+    names = tuple(sorted(_read_lines(listed)))
     queries = []
     for label, name in enumerate(names):
         folder = root / name
@@ -208,11 +206,11 @@ def _open_fss(root: Path, listed: Path, shots: int) -> FewShotFold:
         queries += [Query(picture, picture.with_suffix(".png"), label) for picture in pictures]
     # Of the published test masks, those of crt_screen 6, rocking_chair 9, rubber_eraser 8, ruler 10, screw 8 and
     # shower_curtain 3 are larger than their pictures, as users of FSS-1000 report; the original stretches them too.
-    return FewShotFold(tuple(names), tuple(queries), _read_ink, same_size=False)
+    return FewShotFold(names, tuple(queries), _read_ink, same_size=False)
 
 
 def _numbered_masks(numbers: Sequence[int], classes: int, ignoring: bool) -> Callable[[Path, int], np.ndarray]:
-    """How masks are read in which `numbers` stand for the fold's classes; ignoring: 255 is not scored."""
+    """A reader of masks in which `numbers` stand for the fold's classes. ignoring: 255 is not scored."""
 
     def read(file: Path, label: int) -> np.ndarray:
         values = read_values(file)
@@ -228,9 +226,9 @@ def _numbered_masks(numbers: Sequence[int], classes: int, ignoring: bool) -> Cal
 
 
 def _read_ink(file: Path, _label: int) -> np.ndarray:
-    """FSS-1000's masks: white on black in any colour mode, smoothed here and there.
+    """FSS-1000's masks: white on black in any colour mode, with smooth edges here and there.
 
-    Those of the pictures in its repository hold 0 and 1; the original would see nothing in them.
+    Those in its repository hold 0 and 1; the original would see nothing in them.
     """
     grey = np.asarray(Image.fromarray(read_picture(file, upright=False)).convert("L"))
     return (grey >= (_INK if grey.max() > 1 else 1)).astype(np.uint8)
@@ -242,7 +240,7 @@ def _draw(rng: np.random.RandomState, items: Sequence) -> int:
 
 
 def _read_lines(file: Path) -> list[str]:
-    """The lines of a split list that are not empty. Raises ValueError, naming the file, if it is missing or none."""
+    """The non-empty lines of a split list. Raises ValueError, naming the file, if it is missing or has none."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

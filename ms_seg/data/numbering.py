@@ -1,4 +1,4 @@
-"""What the values in label files mean: a class, nothing (ignored), or a mistake."""
+"""What the values in label files mean: a class, ignored, or a mistake."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from ms_seg.data.picture import read_stored
 
-IGNORED = 255  # the label of a pixel that is neither learned nor scored
-MOST_CLASSES = 254
-_WRONG = 254  # in a table: a value that no label file may hold
+IGNORED = 255  # a pixel that is neither learned nor scored
+MAX_CLASSES = 254
+_WRONG = 254  # in a table: a value that label files must not hold
 
-# COCO has 182 numbers for its 171 classes; these, counted from 0 as the published label maps do, were never annotated.
+# COCO has 182 numbers for 171 classes; these, counted from 0 as in the published label maps, were never annotated.
 _COCO_NUMBERS = 182
 _COCO_UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 
@@ -23,7 +23,7 @@ _COCO_UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 class Numbering:
     """How values of label files become class indices.
 
-    table: (256,) uint8, a value -> class index, IGNORED or wrong. meaning: the rule in words, for a person.
+    table: (256,) uint8, value -> class index, IGNORED or _WRONG. meaning: the rule in words.
     zero_is_ignored: mmsegmentation's `reduce_zero_label`.
     """
 
@@ -37,13 +37,13 @@ class Numbering:
         return len(np.unique(self.table[self.table < _WRONG]))
 
     def wrong(self, values: Iterable[int]) -> list[int]:
-        """Those of the values that no label file of this numbering may hold."""
+        """Those of the values that label files with this numbering must not hold."""
         return [value for value in values if self.table[value] == _WRONG]
 
     def classes(self, values: np.ndarray, file: Path) -> np.ndarray:
-        """Values (H, W) uint8 -> class indices (H, W) uint8, IGNORED where there is none.
+        """Values (H, W) uint8 -> class indices (H, W) uint8, or IGNORED.
 
-        Raises ValueError, naming the file and the value, where a value is out of range.
+        Raises ValueError, naming the file and the value, for a value out of range.
         """
         classes = self.table[values]
         if (classes == _WRONG).any():
@@ -73,9 +73,9 @@ def coco_stuff() -> Numbering:
 
 
 def infer_numbering(files: Sequence[Path], count: int) -> Numbering:
-    """Whether label files number their classes from 0 or from 1, told by the values found in them.
+    """Whether label files number `count` classes from 0 or from 1, inferred from their values.
 
-    From 1 if the value `count` occurs, which counting from 0 never reaches; else from 0.
+    From 1 if the value `count` occurs, which counting from 0 never reaches, else from 0.
 
     Raises ValueError, naming the file and the value, if neither fits.
     """
@@ -94,29 +94,29 @@ def infer_numbering(files: Sequence[Path], count: int) -> Numbering:
 
 
 def read_values(file: Path) -> np.ndarray:
-    """The values of a label file, (H, W) uint8: one channel of at most 8 bits, or the indices of a palette.
+    """The values in a label file, (H, W) uint8: of a single channel, or the indices of a palette.
 
-    Raises ValueError, naming the file, if it is missing, damaged, coloured or holds values above 255.
+    Raises ValueError, naming the file, if it is missing or damaged, has colours, or holds values above 255.
     """
     if not file.exists():
         raise ValueError(f"there is no label file {file}")
     values = read_stored(file)
     if values.ndim != 2 or values.dtype.kind not in "bui":
-        raise ValueError(f"{file} has colours: a label file holds one number, its class, for each pixel")
+        raise ValueError(f"{file} has colours: a label file must hold one number, the class, for each pixel")
     if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):
-        raise ValueError(f"{file} holds the value {values.max()}: label files number classes up to {MOST_CLASSES}")
+        raise ValueError(f"{file} holds the value {values.max()}: label files number classes up to {MAX_CLASSES}")
     return values.astype(np.uint8, copy=False)
 
 
 def value_counts(values: np.ndarray) -> np.ndarray:
-    """How often each value 0..255 occurs: (256,) int64."""
+    """How often each of the values 0..255 occurs, (256,) int64."""
     return np.bincount(values.ravel(), minlength=256)
 
 
 def _numbering(values: Iterable[int], meaning: str, zero_is_ignored: bool = False) -> Numbering:
     values = list(values)
-    if not 1 <= len(values) <= MOST_CLASSES:
-        raise ValueError(f"there are {len(values)} classes: label files of 8 bits hold 1 to {MOST_CLASSES}")
+    if not 1 <= len(values) <= MAX_CLASSES:
+        raise ValueError(f"there are {len(values)} classes: label files of 8 bits hold 1 to {MAX_CLASSES}")
     table = np.full(256, _WRONG, np.uint8)
     table[IGNORED] = IGNORED
     if zero_is_ignored:

@@ -1,11 +1,11 @@
-"""Pictures whose every pixel belongs to one segment: a thing, a kind of stuff, or nothing (void)."""
+"""Panoptic maps: each pixel of a picture belongs to one segment, a thing or a kind of stuff, or to none (void)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
@@ -14,16 +14,16 @@ from ms_seg.data.picture import read_stored
 from ms_seg.label_sets import LabelSet
 
 VOID = 0  # the id of pixels that belong to no segment
-MOST_IDS = 1 << 24  # a PNG's three bytes tell so many ids apart
-NO_CLASS = 0xFFFF  # in a map of classes, the void
+MAX_IDS = 1 << 24  # what three bytes of a PNG can hold
+NO_CLASS = 0xFFFF  # the void, in a map of classes
 
 
 @dataclass(frozen=True)
 class Segment:
     """One segment of a panoptic map.
 
-    id: its number in the map, from 1. label: its class as an index. iscrowd: it stands for a group of things that
-    nobody told apart. area: its pixels, as the annotation says; panopticapi takes the truth's from there.
+    id: its number in the map, from 1. label: its class as an index. iscrowd: it stands for a group of things that were
+    not told apart. area: in pixels, as the annotation says, which is where panopticapi takes the truth's from.
     """
 
     id: int
@@ -48,16 +48,20 @@ class PanopticMap:
 class PanopticDataset(Protocol):
     """Pictures and their panoptic maps, by index; its label set tells things from stuff.
 
-    Reading raises ValueError in one sentence that names the file, for whatever is wrong with it.
+    Reading raises ValueError, in one sentence that names the file, for whatever is wrong with it.
     """
 
-    label_set: LabelSet
-    has_pictures: bool  # False where the segments are all there is
+    @property
+    def label_set(self) -> LabelSet: ...
+
+    @property
+    def has_pictures(self) -> bool:
+        """False if there are only segments."""
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """The picture's name, without a file ending; no two are the same."""
+        """The picture's name, without a file ending; unique."""
 
     def image_id(self, index: int) -> int:
         """The picture's number in annotation files."""
@@ -67,6 +71,9 @@ class PanopticDataset(Protocol):
 
     def panoptic(self, index: int) -> PanopticMap:
         """Its segments."""
+
+    def first(self, count: int) -> Self:
+        """The first pictures alone."""
 
 
 def read_ids(file: Path) -> np.ndarray:
@@ -81,12 +88,17 @@ def read_ids(file: Path) -> np.ndarray:
         raise ValueError(f"{file} has no colours: a panoptic map holds ids as red, green and blue")
     if colours.shape[2] == 3:
         colours = cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA)  # 0.1 ms at 480x640; arithmetic in int32 takes 0.7
-    return colours.view("<i4")[..., 0] & (MOST_IDS - 1)
+    return colours.view("<i4")[..., 0] & (MAX_IDS - 1)
 
 
 def to_colours(ids: np.ndarray) -> np.ndarray:
-    """The other way round: (H, W) ids below MOST_IDS -> RGB (H, W, 3) uint8."""
+    """Ids (H, W) below MAX_IDS -> RGB (H, W, 3) uint8, as panoptic PNGs hold them."""
     return np.ascontiguousarray(ids.astype("<i4"))[..., None].view(np.uint8)[..., :3]
+
+
+def to_ids(colours: np.ndarray) -> np.ndarray:
+    """RGB (..., 3) uint8 -> ids (...) int64: red + 256 green + 256**2 blue."""
+    return colours.astype(np.int64) @ (1, 256, 65536)
 
 
 def renumbered(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
@@ -94,8 +106,8 @@ def renumbered(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
 
     Raises ValueError for an id in the map that is not known.
     """
-    # Zeros cost no memory until they are touched, and only the places of ids that occur are.
-    table = np.zeros(MOST_IDS, np.intp)
+    # Zeros take no memory until they are touched, and only the places of ids that occur are touched.
+    table = np.zeros(MAX_IDS, np.intp)
     table[VOID] = 1
     table[list(known)] = np.arange(2, len(known) + 2)
     numbers = table[ids]
@@ -106,13 +118,13 @@ def renumbered(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
 
 
 def target_map(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray]:
-    """What a model of masks is to find: class indices (K,) int32, and whose each pixel is, (H, W) uint16.
+    """The targets of a model of masks: their classes (K,) int32, and the index map (H, W) uint16 of their pixels.
 
-    Pixels of the first target are 1, of the second 2, of none 0. Each thing is a target, in the order of the segments,
-    then each kind of stuff, in the order of the classes. Crowds are left out and so belong to none, as void does
-    (mmdetection 2.28, LoadPanopticAnnotations and preprocess_panoptic_gt).
+    In the map the first target is 1, the second 2, none 0. Each thing is a target, in the order of the segments, then
+    each kind of stuff, in the order of the classes. Crowds are no targets: their pixels are 0, like void (mmdetection
+    2.28, LoadPanopticAnnotations and preprocess_panoptic_gt).
     """
-    is_thing = [label_set.things[segment.label] for segment in panoptic.segments]
+    is_thing = [label_set.isthing[segment.label] for segment in panoptic.segments]
     pairs = list(zip(panoptic.segments, is_thing, strict=True))
     labels = [segment.label for segment, thing in pairs if thing and not segment.iscrowd]
     stuff = sorted({segment.label for segment, thing in pairs if not thing})
@@ -123,9 +135,3 @@ def target_map(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, 
         places.append(place_of_stuff[segment.label] if not thing else 0 if segment.iscrowd else things)
     numbers = renumbered(panoptic.ids, [segment.id for segment in panoptic.segments])
     return np.array(labels + stuff, np.int32), np.array(places, np.uint16)[numbers]
-
-
-def target_masks(panoptic: PanopticMap, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray]:
-    """The same as masks: class indices (K,) int32 and (K, H, W) bool."""
-    labels, numbers = target_map(panoptic, label_set)
-    return labels, numbers == np.arange(1, len(labels) + 1)[:, None, None]

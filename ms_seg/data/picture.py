@@ -12,22 +12,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
 
-MOST_PIXELS = 150_000_000  # a larger picture is refused: its label map and overlay alone would take gigabytes
+MAX_PIXELS = 150_000_000  # label map and overlay of a larger picture alone would take gigabytes
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
-_LIMIT = f"{MOST_PIXELS // 1_000_000} million pixels"
+_LIMIT = f"{MAX_PIXELS // 1_000_000} million pixels"
 
 
 def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     """A picture as RGB (H, W, 3) uint8, rotated as its EXIF tag says.
 
     Args:
-        picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. Palettes, greys and CMYK become RGB, 16-bit
-            greys keep their upper byte, transparency is dropped and an animation is its first frame, as with the
-            references' readers; a JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation reads with.
-        upright: False leaves it as it is stored, where masks were drawn on pictures that nobody had rotated.
+        picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. As with the references' readers, palettes,
+            greys and CMYK become RGB, 16-bit greys keep their upper byte, transparency is dropped, and an animation is
+            its first frame. A JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation uses.
+        upright: False leaves the picture as stored, for masks that were drawn on pictures that were not rotated.
 
-    Raises: ValueError, naming the file, if there is no such file, if it is not a whole picture, has float or more than
-        16-bit pixels, or more than MOST_PIXELS; also for an array of another type or shape.
+    Raises: ValueError, naming the file, if it is missing, damaged or no picture, has float or more than 16-bit pixels,
+        or more than MAX_PIXELS; also for an array of another type or shape.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -43,16 +43,16 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
 
 
 def read_stored(picture: str | os.PathLike[str]) -> np.ndarray:
-    """The numbers in a picture file as they are, (H, W) or (H, W, channels): of a palette, the indices.
+    """The numbers in a picture file as stored, (H, W) or (H, W, channels); with a palette, the indices.
 
-    Raises ValueError, naming the file, if there is none, if it is not a whole picture or has more than MOST_PIXELS.
+    Raises ValueError, naming the file, if it is missing, damaged or no picture, or has more than MAX_PIXELS.
     """
     with _open(picture) as image, _in_a_sentence(os.fspath(picture)):
         return np.array(image)
 
 
 def picture_size(picture: str | os.PathLike[str]) -> tuple[int, int]:
-    """(height, width) as `read_picture` gives them, from the file's header alone. Raises as `read_stored`."""
+    """(height, width) as of `read_picture`, from the file's header alone. Raises as `read_stored` does."""
     with _open(picture, whole=False) as image, _in_a_sentence(os.fspath(picture)):
         width, height = image.size
         return (width, height) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (height, width)
@@ -60,12 +60,12 @@ def picture_size(picture: str | os.PathLike[str]) -> tuple[int, int]:
 
 @contextmanager
 def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image.Image]:
-    """A picture file with its header read. whole: a PNG's checksums are too, for Pillow decodes what bad bytes give."""
+    """A picture file, opened. whole: verify the checksums of a PNG too; Pillow decodes damaged data without."""
     name = os.fspath(picture)
     if os.path.isdir(name):
         raise ValueError(f"{name} is a folder, not a picture")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has a limit of its own
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has its own limit
         with _in_a_sentence(name):
             image = Image.open(name)
         with image:
@@ -75,7 +75,7 @@ def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image
                 return
             with _in_a_sentence(name):
                 image.verify()
-        with Image.open(name) as image:  # what is verified cannot be decoded any more
+        with Image.open(name) as image:  # a verified image cannot be decoded
             yield image
 
 
@@ -101,14 +101,14 @@ def _in_a_sentence(name: str) -> Iterator[None]:
         raise ValueError(f"{name} is not a picture of a known format") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name} is too large: at most {_LIMIT} are read") from None
-    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+    except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
         if isinstance(error, OSError) and error.strerror:
             raise ValueError(f"cannot open {name}: {error.strerror}") from None
         raise ValueError(f"{name} is cut off or damaged: {error}") from None
 
 
 def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
-    """Integer grey (H, W) of 0..65535 -> RGB by the upper byte, as OpenCV and Pillow do for 16-bit colours."""
+    """Integer grey (H, W) of 0..65535 -> RGB of the upper byte, as OpenCV and Pillow do with 16-bit colours."""
     if grey.min() < 0 or grey.max() > 65535:
         raise ValueError(f"{name} has pixels outside 0 to 65535: convert it to 8 or 16 bits")
     return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
@@ -117,5 +117,5 @@ def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
 def _check_size(name: str, width: int, height: int) -> None:
     if not width or not height:
         raise ValueError(f"{name} is empty: {width}x{height} pixels")
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise ValueError(f"{name} is too large: {width}x{height}, and at most {_LIMIT} are read")

@@ -1,4 +1,4 @@
-"""A look at a dataset before the first step, so that a wrong numbering stops a run and does not spoil it."""
+"""A look at a dataset before training, so that a wrong numbering stops a run instead of spoiling it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
 from ms_seg.label_sets import LabelSet
 
 _SAMPLE = 100  # pictures that are read with their label files
-_MOST_NAMED = 8  # classes that a line lists by name
+_MAX_NAMED = 8  # classes that a line lists by name
 
 
 def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
-    """Reads a sample of pictures and labels, evenly from the first to the last, and says what the labels hold.
+    """Read a sample of pictures and label maps, evenly from the first to the last, and describe the labels.
 
     Args:
         outputs: how many classes the model tells apart.
         sample: how many pictures to read.
 
-    Returns: lines to print: the values against the class count, what is ignored, which classes were not met.
+    Returns: lines to print: the values and the number of classes, what is ignored, which classes were not met.
 
-    Raises: ValueError if a picture or a label file cannot be read; if a label file is not of its picture's size, holds
-        a value out of range or a class that the model has no output for; if everything is ignored. Each names the file.
+    Raises: ValueError, naming the file: for a picture or label file that cannot be read; for a label file of another
+        size than its picture, with a value out of range or a class that the model has no output for; if everything is
+        ignored.
     """
     indices = spread(range(len(dataset)), sample)
-    files = isinstance(dataset, LabelledFolder)
+    files = dataset if isinstance(dataset, LabelledFolder) else None
     stored, counts = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for index in indices:
         if files:
-            values = dataset.values(index)
+            values = files.values(index)
             stored += value_counts(values)
-            labels = dataset.numbering.classes(values, dataset.label_file(index))
-            dataset.picture(index)  # for what it raises
+            label_map = files.numbering.classes(values, files.label_file(index))
+            files.picture(index)  # raises if it cannot be read
         else:
-            labels = dataset.labels(index)
-        found = value_counts(labels)
+            label_map = dataset.label_map(index)
+        found = value_counts(label_map)
         highest = int(np.flatnonzero(found[:IGNORED]).max(initial=-1))
         if highest >= outputs:
             raise ValueError(
@@ -52,23 +53,23 @@ def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> 
     classes = len(dataset.label_set)
     lines = [f"{len(dataset)} pictures, {classes} classes; labels of {len(indices)} read"]
     if files:
-        lines += _numbering_lines(dataset, np.flatnonzero(stored))
+        lines += _numbering_lines(files, np.flatnonzero(stored))
     lines.append(f"{counts[IGNORED] / counts.sum():.1%} of the pixels are ignored")
     return lines + _missing_line(dataset.label_set, counts) + _outputs_line(outputs, classes)
 
 
 def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
-    """Reads a sample of pictures and panoptic maps, evenly from the first to the last, and says what they hold.
+    """Read a sample of pictures and panoptic maps, evenly from the first to the last, and describe the segments.
 
     Args and returns: as `preflight`.
 
-    Raises: ValueError if a picture or a map cannot be read, or does not fit its annotation; if a segment is of a class
-        that the model has no output for; if no map holds anything but void and crowds.
+    Raises: ValueError for a picture or map that cannot be read or does not fit its annotation; for a segment of a class
+        that the model has no output for; if there is nothing but void and crowds.
     """
     indices, classes = spread(range(len(dataset)), sample), len(dataset.label_set)
     segments, crowds, void, pixels = np.zeros(classes, np.int64), 0, 0, 0
     for index in indices:
-        dataset.picture(index)  # for what it raises
+        dataset.picture(index)  # raises if it cannot be read
         panoptic = dataset.panoptic(index)
         for segment in panoptic.segments:
             if segment.label >= outputs:
@@ -85,7 +86,7 @@ def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SA
             f"{dataset.name(indices[0])} and the other {len(indices) - 1} pictures read hold nothing but void and "
             f"crowds: there is nothing to learn from them"
         )
-    things = sum(dataset.label_set.things)
+    things = sum(dataset.label_set.isthing)
     return [
         f"{len(dataset)} pictures, {things} classes of things and {classes - things} of stuff; {len(indices)} read",
         f"{segments.sum() / len(indices):.1f} segments a picture; {void / pixels:.1%} of the pixels are void",
@@ -95,15 +96,15 @@ def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SA
     ]
 
 
-def _missing_line(labels: LabelSet, counts: np.ndarray) -> list[str]:
+def _missing_line(label_set: LabelSet, counts: np.ndarray) -> list[str]:
     """Which classes were not met, if any."""
-    missing = [name for name, count in zip(labels.names, counts, strict=False) if not count]
-    which = f": {', '.join(missing)}" if len(missing) <= _MOST_NAMED else ""
-    return [f"{len(missing)} of {len(labels)} classes were not met in this sample{which}"] if missing else []
+    missing = [name for name, count in zip(label_set.names, counts, strict=False) if not count]
+    which = f": {', '.join(missing)}" if len(missing) <= _MAX_NAMED else ""
+    return [f"{len(missing)} of {len(label_set)} classes were not met in this sample{which}"] if missing else []
 
 
 def _outputs_line(outputs: int, classes: int) -> list[str]:
-    """That the model has outputs without a class, if it has."""
+    """That the model has outputs without a class, if so."""
     return [f"the model has {outputs} outputs: no label asks for those from {classes} on"] if outputs > classes else []
 
 

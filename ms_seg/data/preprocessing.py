@@ -1,4 +1,4 @@
-"""From an RGB picture to the network's input, number for number as the references do it.
+"""From an RGB picture to the network's input, with the numbers of the references.
 
 Sources: mmcv 1.7 imrescale and imnormalize (mmsegmentation, EasyCV), transformers' SegformerImageProcessor; for
 "round_up", mmsegmentation's ResizeToMultiple after its Resize, which is what the original's AlignedResize computes; for
@@ -16,13 +16,13 @@ from PIL import Image
 from ms_seg.presets import Preprocessing
 
 _ALIGNMENT = 32  # pixels, of "round_up"
-# The spatial reductions of MiT would be left without a row; the references fail there, here the input is padded.
-_SHORTEST_INPUT = 32
+# MiT's spatial reductions need a row: below this the references fail, while here the input is padded.
+_MIN_INPUT = 32
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes (height, width) a picture passes through: its own, resized, and padded right and bottom."""
+    """The sizes (height, width) that a picture goes through: its own, resized, and padded at the right and bottom."""
 
     picture: tuple[int, int]
     resized: tuple[int, int]
@@ -30,13 +30,13 @@ class Geometry:
 
 
 def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray, Geometry]:
-    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to undo the way."""
+    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to go back."""
     resized = _resize(picture, rule)
     height, width = resized.shape[:2]
-    padded = tuple(_round_up(max(side, _SHORTEST_INPUT), rule.pad_multiple) for side in (height, width))
+    padded = _multiple(max(height, _MIN_INPUT), rule.pad_multiple), _multiple(max(width, _MIN_INPUT), rule.pad_multiple)
     images = np.zeros((1, 3, *padded), np.float32)
     images[0, :, :height, :width] = _normalise(resized, rule).transpose(2, 0, 1)
-    return images, Geometry(picture.shape[:2], (height, width), padded)
+    return images, Geometry((picture.shape[0], picture.shape[1]), (height, width), padded)
 
 
 def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
@@ -46,17 +46,17 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
         return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
     if rule.resize == "fit":
         scale = rule.long_side / max(height, width)
-        size = tuple(max(1, int(scale * side)) for side in (width, height))
+        size = max(1, int(scale * width)), max(1, int(scale * height))
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
     scale = min(rule.long_side / max(height, width), rule.short_side / min(height, width))
     if rule.resize == "shrink" and scale >= 1:
         return picture
-    # A side of a very long picture would vanish, where mmcv fails.
-    size = tuple(max(1, int(side * scale + 0.5)) for side in (height, width))
-    resized = _stretch(picture, size)
+    # The short side of a very long picture would become 0; mmcv fails there.
+    height, width = (max(1, int(side * scale + 0.5)) for side in (height, width))
+    resized = _stretch(picture, (height, width))
     if rule.resize in ("keep_ratio", "shrink"):
         return resized
-    return _stretch(resized, tuple(_round_up(side, _ALIGNMENT) for side in size))  # "round_up"
+    return _stretch(resized, (_multiple(height, _ALIGNMENT), _multiple(width, _ALIGNMENT)))  # "round_up"
 
 
 def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -64,13 +64,14 @@ def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _normalise(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
-    """(H, W, 3) uint8 -> float32, to the last bit as mmcv's: float32 constants in float64, 1 / std multiplied."""
-    mean = np.float64(np.float32(rule.mean)).reshape(1, -1)
-    inverse_std = 1 / np.float64(np.float32(rule.std)).reshape(1, -1)
+    """(H, W, 3) uint8 -> float32, equal to mmcv's to the last bit: float32 constants in float64, times 1 / std."""
+    mean = np.array([rule.mean], np.float32).astype(np.float64)
+    inverse_std = 1 / np.array([rule.std], np.float32).astype(np.float64)
     values = picture.astype(np.float32)
     cv2.subtract(values, mean, values)
     return cv2.multiply(values, inverse_std, values)
 
 
-def _round_up(side: int, multiple: int) -> int:
+def _multiple(side: int, multiple: int) -> int:
+    """The next multiple of a number."""
     return -(-side // multiple) * multiple

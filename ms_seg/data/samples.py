@@ -1,6 +1,6 @@
-"""The samples of a run, each known from the run's seed and the sample's position in the run alone.
+"""The samples of a training run, each determined by the run's seed and its position in the run alone.
 
-So the order of the pictures and what chance does to each are the same for any number of worker processes, devices and
+So the order of the pictures and their random augmentation are the same for any number of worker processes, devices and
 interruptions.
 """
 
@@ -21,18 +21,18 @@ from ms_seg.presets.recipe import Recipe
 _AUGMENT = {"mmseg": mmseg.augment, "lang_seg": lang_seg.augment}
 _PANOPTIC = "lsj"
 _SHUFFLING, _AUGMENTATION, _TURNS = 0, 1, 3  # what randomness is for: see `stream`
-LATEST = 2  # orders kept: the thread that reads ahead may be in the next one already
+LATEST = 2  # orders cached: the thread that reads ahead may be in the next one already
 
 
 class TrainingSamples:
     """Position in the run -> an augmented sample. Position p belongs to step p // batch_size.
 
-    Every epoch goes through all pictures, in an order of its own.
+    Each epoch goes through all pictures, in an order of its own.
 
     Args:
-        dataset: its pictures and labels; what is wrong with a file is raised when it is read.
+        dataset: whose files are read, and errors raised, when a sample is asked for.
         recipe: steps, batch_size, seed and the numbers of the augmentation.
-        mean, std: of the normalisation; those of the model.
+        mean, std: the model's, for normalisation.
 
     Raises ValueError for an augmentation of another kind of dataset.
     """
@@ -53,21 +53,21 @@ class TrainingSamples:
         return self.recipe.steps * self.recipe.batch_size
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
-        """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
+        """The image (3, crop, crop) float32 and its label map (crop, crop) int32."""
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} is outside the run's {len(self)}")
         return self.sample(self._order[position], position)
 
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
-        """The picture of an index, and its labels, augmented as it is at a position."""
+        """The picture at an index and its label map, augmented as at a position of the run."""
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
-        picture, labels = self.dataset.picture(index), self.dataset.labels(index)
-        return _AUGMENT[self.recipe.augmentation](picture, labels, self.recipe, rng, self.mean, self.std)
+        picture, label_map = self.dataset.picture(index), self.dataset.label_map(index)
+        return _AUGMENT[self.recipe.augmentation](picture, label_map, self.recipe, rng, self.mean, self.std)
 
 
 class PanopticSamples(TrainingSamples):
-    """The same of panoptic maps: an image (3, crop, crop) float32, its targets' classes (M,) int32, and whose each
-    pixel is (crop, crop) uint16; see `augmentation.lsj`.
+    """The same for panoptic maps: the image (3, crop, crop) float32, the targets' classes (M,) int32, and the targets'
+    index map (crop, crop) uint16; see `augmentation.lsj`.
     """
 
     columns = ("image", "labels", "targets")
@@ -77,14 +77,14 @@ class PanopticSamples(TrainingSamples):
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
         picture, panoptic = self.dataset.picture(index), self.dataset.panoptic(index)
-        labels = self.dataset.label_set
-        return lsj.augment(picture, panoptic, labels, self.recipe, rng, self.mean, self.std)
+        label_set = self.dataset.label_set
+        return lsj.augment(picture, panoptic, label_set, self.recipe, rng, self.mean, self.std)
 
 
 class MixedSamples:
     """Position in the run -> an augmented sample. Position p belongs to step p // batch_size, of one dataset.
 
-    Each dataset has its epochs as in `TrainingSamples`, whose samples these are where there is one dataset.
+    Each dataset has epochs as in `TrainingSamples`; with a single dataset the samples are the same.
 
     Args:
         datasets: at least one.
@@ -103,7 +103,7 @@ class MixedSamples:
         return len(self._samples[0])
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
-        """The image (3, crop, crop) float32 and its labels (crop, crop) int32."""
+        """The image (3, crop, crop) float32 and its label map (crop, crop) int32."""
         step, place = divmod(position, self._batch_size)
         number, earlier = self._turns[step]
         index = self._orders[number][earlier * self._batch_size + place]
@@ -115,9 +115,9 @@ class MixedSamples:
 
 
 class EpochOrder:
-    """Position in the run -> index of a picture, for `count` pictures; without an end.
+    """Position in the run -> index of a picture, for `count` pictures, endlessly.
 
-    dataset: its number among those of the run; each has orders of its own.
+    dataset: its number in the run; each dataset has its own orders.
     """
 
     def __init__(self, seed: int, count: int, dataset: int = 0):
@@ -135,10 +135,10 @@ class EpochOrder:
 class Turns:
     """Step -> the number of the dataset whose turn it is, and how many turns it had before.
 
-    A round is as many steps as the datasets' epochs have together, in an order of its own: so each dataset has its part
-    in proportion to its size, neither by chance more nor less.
+    A round has as many steps as the epochs of all datasets together, in an order of its own. So each dataset has
+    exactly its share, in proportion to its size.
 
-    epochs: how many steps each dataset's epoch has.
+    epochs: the steps in an epoch of each dataset.
     """
 
     def __init__(self, seed: int, epochs: Sequence[int]):
@@ -160,7 +160,7 @@ class Turns:
 
 
 def stream(seed: int, purpose: int, *numbers: int) -> np.random.RandomState:
-    """A stream of its own for each (seed, purpose, numbers); NumPy keeps RandomState's numbers for all versions.
+    """An independent stream for each (seed, purpose, numbers), the same in all versions of NumPy.
 
     purpose: 0 orders pictures, 1 augments them, 2 is for dropping inside the network, 3 takes turns between datasets.
     """

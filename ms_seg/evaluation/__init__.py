@@ -1,1 +1,1 @@
-"""How good predictions are: metrics in plain NumPy, streamed over pictures, the loop over a dataset, its report."""
+"""How good predictions are: a loop over a dataset, metrics in plain NumPy, a report; a room for each task."""

@@ -1,39 +1,37 @@
-"""Scores predictions on a dataset: each process on its share of the pictures, the sums over all."""
+"""Scores predictions on a dataset: each process counts its share of the pictures, then the sums are added up."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from convert.progress import progress_bar
 from ms_seg.distributed import World
-from ms_seg.evaluation.semantic.predictions import Remembered
-from ms_seg.evaluation.semantic.tally import SemanticTally
+from ms_seg.evaluation.predictions import CachedPredictions
+from ms_seg.evaluation.results import WORST
 from ms_seg.evaluation.tally import Tally, TallyFiles
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import PRESETS
 
-WORST = 6  # pictures that are drawn beside their truth
-
 
 def evaluate(
-    dataset: Any, predictions: Remembered, world: World, kept: TallyFiles | None = None, tally: Tally | None = None
+    dataset: Any, predictions: CachedPredictions, tally: Tally, world: World, kept: TallyFiles | None = None
 ) -> Tally:
-    """Count every picture of a dataset once; the tally of all, the same on every rank.
+    """Count every picture of a dataset once. Returns the tally of all pictures, the same on every rank.
 
     Rank 0 shows a progress bar with the figure of what it has counted itself.
 
     Args:
-        dataset, predictions: of the kind that the tally counts. The predictions of the WORST pictures are still
-            remembered afterwards, of the pictures counted here.
-        kept: where to go on from, and to keep what is counted; None begins anew and keeps nothing.
-        tally: an empty one; of label maps, unless another is given.
+        dataset, predictions: of the kind that the tally counts. The predictions of the WORST pictures counted here are
+            still cached afterwards.
+        tally: an empty one, see `TASKS`.
+        kept: where to continue from and save to; None begins anew and saves nothing.
 
     Raises ValueError or RuntimeError, in one sentence that names the file or the picture.
     """
-    tally = tally or SemanticTally(len(dataset), len(dataset.label_set))
     done = tally.done
     if kept:
         tally, done = kept.resume(tally, world)
@@ -44,25 +42,24 @@ def evaluate(
         with progress_bar(before + len(share), _label(world), stream, before, log="ms_seg") as bar:
             for index in share.tolist():
                 tally.count(index, dataset, predictions)
-                predictions.forget_all_but(worst_pictures(tally, WORST))
+                predictions.keep_only(tally.worst(WORST))
                 if kept:
                     kept.save_now_and_then(tally, world.rank)
                 bar(text=tally.text)
     if kept:
         kept.save(tally, world.rank)
-    return tally.over(world)
+    return tally.all_reduce(world)
 
 
-def worst_pictures(tally: Tally, count: int) -> list[int]:
-    """Indices of the pictures done with the lowest score, the lowest first, but those with nothing to count."""
-    scores = tally.scores
-    counted = np.flatnonzero(tally.done & ~np.isnan(scores))
-    return counted[np.argsort(scores[counted], kind="stable")][:count].tolist()
+def check_task(tasks: Sequence[str], task: str, name: str) -> None:
+    """Raise ValueError unless the task is among those that the model called `name` answers."""
+    if task not in tasks:
+        raise ValueError(f"{name} cannot be asked for {task} segmentation, which the dataset is for")
 
 
-def most_outputs(label_set: str, labels: LabelSet) -> int:
-    """How many outputs a model of these classes may have: of the published ones, some have one more than classes."""
-    return max([len(labels)] + [row.arguments["num_classes"] for row in PRESETS.values() if row.label_set == label_set])
+def max_outputs(label_set: str, labels: LabelSet) -> int:
+    """The most outputs that a published model of these classes has: some have one more than classes."""
+    return max([len(labels), *(row.num_classes or 0 for row in PRESETS.values() if row.label_set == label_set)])
 
 
 def _label(world: World) -> str:

@@ -1,4 +1,4 @@
-"""IoU of one named thing a picture, as HSNet and lang-seg count it, and the loop over a fold."""
+"""Few-shot segmentation: the IoU of one named thing in each picture, as HSNet and lang-seg count it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ms_seg.evaluation.tally import file_stamp
 
 Find = Callable[[np.ndarray, int], np.ndarray]
 
-_PAUSE = 10.0  # seconds between two times that what is counted is kept
+_PAUSE = 10.0  # seconds between two savings of what has been counted
 
 
 class FewShotIoU:
-    """Pixels of the thing and of all others, summed over the pictures of each class (fewshot_data/common in lang-seg).
+    """Pixels of foreground and background, summed over the pictures of each class (fewshot_data/common in lang-seg).
 
-    intersection, union: (C, 2) int64; column 0 is what is not the thing, column 1 the thing. The original sums in
-    float32, which rounds beyond 2**24 pixels: its figures may differ from these in the sixth digit.
+    intersection, union: (C, 2) int64; column 0 is the background, column 1 the thing. The original sums in float32,
+    which rounds beyond 2**24 pixels: its figures may differ from these in the sixth digit.
 
     Figures are fractions, float64. Raises ValueError for fewer than one class.
     """
 
     def __init__(self, num_classes: int):
         if num_classes < 1:
-            raise ValueError(f"{num_classes} classes cannot be counted")
+            raise ValueError(f"there must be at least one class to count: num_classes is {num_classes}")
         self.intersection = np.zeros((num_classes, 2), np.int64)
         self.union = np.zeros((num_classes, 2), np.int64)
 
@@ -42,18 +42,18 @@ class FewShotIoU:
         """Add a picture of the class `label`.
 
         Args:
-            prediction: (H, W) of bool or integers, 1 for the thing and 0 elsewhere.
-            truth: (H, W) uint8, the same, and 255 where nothing is to be counted.
+            prediction: (H, W) bool or integers, 1 for the thing and 0 elsewhere.
+            truth: (H, W) uint8, the same, and 255 where nothing is counted.
 
-        Raises ValueError for maps of different shapes, other values, and a class that there is not.
+        Raises ValueError for maps of different shapes, other values, and an unknown class.
         """
         if prediction.shape != truth.shape:
-            raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
+            raise ValueError(f"prediction and truth must have one shape: {prediction.shape} and {truth.shape} differ")
         if not 0 <= label < len(self.union):
-            raise ValueError(f"there is no class {label}, of {len(self.union)} from 0")
+            raise ValueError(f"the class must be 0 to {len(self.union) - 1}: it is {label}")
         for name, values, known in (("prediction", prediction, (0, 1)), ("truth", truth, (0, 1, IGNORED))):
             if not np.isin(values, known).all():
-                raise ValueError(f"the {name} has values other than {', '.join(map(str, known))}")
+                raise ValueError(f"the {name} must hold {', '.join(map(str, known))} alone")
         counted = truth != IGNORED
         pairs = np.bincount(2 * truth[counted].astype(np.intp) + prediction[counted], minlength=4).reshape(2, 2)
         self.intersection[label] += pairs.diagonal()
@@ -61,17 +61,17 @@ class FewShotIoU:
 
     @property
     def per_class_iou(self) -> np.ndarray:
-        """(C,): of the thing; 0 for a class that was in no picture and no prediction, as in the original."""
+        """(C,), of the thing; 0 for a class in no picture and no prediction, as in the original."""
         return self.intersection[:, 1] / np.maximum(self.union[:, 1], 1)
 
     @property
     def miou(self) -> float:
-        """Mean of `per_class_iou` over all classes, met or not."""
+        """The mean of `per_class_iou` over all classes, whether they occurred or not."""
         return float(self.per_class_iou.mean())
 
     @property
     def fb_iou(self) -> float:
-        """Foreground and background IoU of all classes together, averaged; nan while one of them was nowhere."""
+        """The mean of foreground and background IoU over all classes together; nan as long as one did not occur."""
         intersection, union = self.intersection.sum(axis=0), self.union.sum(axis=0)
         return float((intersection / union).mean()) if union.all() else float("nan")
 
@@ -80,9 +80,9 @@ def evaluate_few_shot(fold: FewShotFold, find: Find, kept: KeptFigures | None = 
     """Count every picture of a fold, with a progress bar that says mIoU and FB-IoU in per cent.
 
     Args:
-        find: a picture, RGB (H, W, 3) uint8, and the class to be found in it -> a map (h, w) of bool or 0 and 1. The
-            truth is brought to the map's size by the nearest neighbour, as the original compares at 480x480.
-        kept: where to go on from, and to keep what is counted; None begins anew and keeps nothing.
+        find: (RGB (H, W, 3) uint8, the class to be found) -> a map (h, w) of bool, or 0 and 1. The truth is resized to
+            it by nearest neighbour, as the original compares at 480x480.
+        kept: where to continue from and save to; None begins anew and saves nothing.
 
     Raises ValueError or RuntimeError, in one sentence that names the file or the picture.
     """
@@ -105,29 +105,29 @@ def evaluate_few_shot(fold: FewShotFold, find: Find, kept: KeptFigures | None = 
 
 
 def figures_text(figures: FewShotIoU, between: str = "  |  ") -> str:
-    """Both figures in per cent, as the original prints them."""
+    """Both figures in per cent, in the form that the original prints."""
     return f"mIoU: {100 * figures.miou:5.2f}{between}FB-IoU: {100 * figures.fb_iou:5.2f}"
 
 
-def nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) -> size, with the pixels that PyTorch's interpolate(mode="nearest") takes: neither Pillow's nor OpenCV's.
+def nearest(label_map: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) -> size, by PyTorch's interpolate(mode="nearest"), which takes other pixels than Pillow and OpenCV.
 
-    Its positions are rounded down from products with a float32 scale.
+    Positions are products with a float32 scale, rounded down.
     """
     rows, columns = (
         np.minimum((np.arange(target, dtype=np.float32) * np.float32(source / target)).astype(np.intp), source - 1)
-        for source, target in zip(labels.shape, size, strict=True)
+        for source, target in zip(label_map.shape, size, strict=True)
     )
-    return labels[rows[:, None], columns]
+    return label_map[rows[:, None], columns]
 
 
 class KeptFigures:
-    """Keeps what is counted in a file, so that the same evaluation goes on after an interruption.
+    """What has been counted, in a file from which an interrupted evaluation continues.
 
     Args:
-        folder: where the file lies. Files of other evaluations beside it are left alone.
-        evaluation: what is evaluated and how, ready for JSON: whatever changes the figures belongs into it.
-        fold: its files' sizes and times of writing belong to it too.
+        folder: of the file. Files of other evaluations in it are left alone.
+        evaluation: what is evaluated and how, ready for JSON: everything that affects the figures.
+        fold: the sizes and modification times of its files count too.
     """
 
     def __init__(self, folder: Path, evaluation: Mapping[str, Any], fold: FewShotFold):
@@ -137,7 +137,7 @@ class KeptFigures:
         self._saved = time.monotonic()
 
     def resume(self, figures: FewShotIoU) -> int:
-        """Put what was counted into empty figures; returns of how many pictures. A damaged file counts as none."""
+        """Load what was counted into empty figures. Returns of how many pictures; 0 if there is no intact file."""
         try:
             with np.load(self._path, allow_pickle=False) as arrays:
                 done, intersection, union = int(arrays["done"]), arrays["intersection"], arrays["union"]
@@ -148,7 +148,7 @@ class KeptFigures:
         return done
 
     def save_now_and_then(self, figures: FewShotIoU, done: int) -> None:
-        """Save, if the last time was long enough ago. Raises OSError."""
+        """Save, unless that was done less than _PAUSE seconds ago. Raises OSError."""
         if time.monotonic() - self._saved < _PAUSE:
             return
         with whole_file(self._path) as draft, draft.open("wb") as file:
@@ -156,5 +156,5 @@ class KeptFigures:
         self._saved = time.monotonic()
 
     def finish(self) -> None:
-        """Throw away what was kept: the evaluation is done."""
+        """Delete the file: the evaluation is done."""
         self._path.unlink(missing_ok=True)

@@ -1,60 +1,50 @@
-"""The figures of an evaluation, as files."""
+"""The results of an evaluation, as files."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from convert.atomic import whole_file
-from ms_seg.evaluation.evaluator import WORST, worst_pictures
-from ms_seg.evaluation.instance.report import detection_findings
-from ms_seg.evaluation.instance.tally import DetectionTally
-from ms_seg.evaluation.panoptic.report import panoptic_findings
-from ms_seg.evaluation.panoptic.tally import PanopticTally
-from ms_seg.evaluation.results import Findings
-from ms_seg.evaluation.semantic.report import semantic_findings
-from ms_seg.evaluation.semantic.tally import SemanticTally
-from ms_seg.evaluation.tally import Tally
-
-_FINDINGS = {SemanticTally: semantic_findings, PanopticTally: panoptic_findings, DetectionTally: detection_findings}
+from ms_seg.evaluation.results import Results
 
 
-def write_report(folder: Path, tally: Tally, dataset: Any, predictions: Any, about: Mapping[str, Any]) -> Findings:
-    """Write what is known of an evaluation into a folder, made if missing; each file is whole or not there.
+def write_report(folder: Path, results: Results, dataset: Any, about: Mapping[str, Any]) -> None:
+    """Write the results of an evaluation into a folder, made if missing. Each file is whole or absent.
 
     metrics.json: what was evaluated (`about`), the figures as fractions, and the rows of the classes.
     classes.csv, pictures.csv: the rows of the classes, and of the pictures, the worst first.
-    confusion.png: of label maps, see `draw_confusion`. worst/: the WORST pictures with the lowest score, see
-    `draw_comparison`. What a kind of evaluation does not know is left out.
+    confusion.png: of label maps, see `draw_confusion`. worst/: the WORST pictures beside their ground truth, see
+    `draw_comparison`. What a task does not have is left out.
 
-    Raises OSError; ValueError or RuntimeError when a picture cannot be read or segmented again.
+    Raises OSError; ValueError or RuntimeError if a picture cannot be read or segmented again.
     """
-    findings = _FINDINGS[type(tally)](tally, dataset, predictions)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(folder / "classes.csv", findings.class_columns, (row.values() for row in findings.classes))
-    if findings.picture_columns:
-        _write_csv(folder / "pictures.csv", findings.picture_columns, findings.pictures)
-    for name, draw in findings.drawings.items():
+    _write_csv(folder / "classes.csv", results.class_columns, (row.values() for row in results.classes))
+    if results.picture_columns:
+        _write_csv(folder / "pictures.csv", results.picture_columns, results.pictures)
+    for name, draw in results.drawings.items():
         with whole_file(folder / name) as draft:
             draw().save(draft, "PNG")
-    if findings.compare:
-        _draw_worst(folder / "worst", findings, worst_pictures(tally, WORST), dataset)
-    with whole_file(folder / "metrics.json") as draft:  # last, so that it stands for all the others
-        content = {**about, "pictures": len(dataset), **findings.figures, "classes": findings.classes}
+    if results.compare:
+        _draw_worst(folder / "worst", {dataset.name(index): index for index in results.worst}, results.compare)
+    with whole_file(folder / "metrics.json") as draft:  # last: it stands for all the others
+        content = {**about, "pictures": len(dataset), **results.figures, "classes": results.classes}
         draft.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    return findings
 
 
-def _draw_worst(folder: Path, findings: Findings, worst: Sequence[int], dataset: Any) -> None:
+def _draw_worst(folder: Path, worst: Mapping[str, int], compare: Callable[[int], Image.Image]) -> None:
     folder.mkdir(exist_ok=True)
-    for old in folder.glob("[0-9][0-9]_*.png"):  # of an evaluation before
+    for old in folder.glob("[0-9][0-9]_*.png"):  # of an earlier evaluation
         old.unlink()
-    for place, index in enumerate(worst, start=1):
-        with whole_file(folder / f"{place:02}_{dataset.name(index)}.png") as draft:
-            findings.compare(index).save(draft, "PNG", compress_level=1)
+    for place, (name, index) in enumerate(worst.items(), start=1):
+        with whole_file(folder / f"{place:02}_{name}.png") as draft:
+            compare(index).save(draft, "PNG", compress_level=1)
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation of any kind has to say, ready for the screen and for files."""
+"""The results of an evaluation of any task, ready for the screen and for files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 
 from PIL import Image
 
+WORST = 6  # pictures that are drawn beside their ground truth
+
 
 @dataclass(frozen=True)
-class Findings:
+class Results:
     """The figures of an evaluation and what they are made of.
 
-    figures: of everything together, ready for JSON. classes: a row of `class_columns` for each class. pictures: a row
-    of `picture_columns` for each picture with something to count, the worst first. table: the figures as text, in per
-    cent. drawings: of everything together, by the names of their files. compare: draws a picture, its truth and its
-    prediction, by its index; None where pictures have no score of their own, or are not there to be drawn.
+    figures: over all pictures, ready for JSON. classes: a row of `class_columns` for each class. table: the figures as
+    text, in per cent. pictures: a row of `picture_columns` for each picture that has a score, the worst first.
+    drawings: of all pictures together, by file name. worst: indices of the WORST pictures, the worst first.
+    compare: index -> a drawing of the picture, its truth and its prediction; None where pictures have no score of
+    their own, or are missing.
     """
 
     figures: dict[str, Any]
@@ -27,21 +30,22 @@ class Findings:
     picture_columns: Sequence[str] = ()
     pictures: Sequence[Sequence] = ()
     drawings: Mapping[str, Callable[[], Image.Image]] = field(default_factory=dict)
+    worst: Sequence[int] = ()
     compare: Callable[[int], Image.Image] | None = None
 
 
 def number(value: float) -> float | None:
-    """JSON knows no nan."""
+    """None for nan, which JSON does not have."""
     return None if math.isnan(value) else value
 
 
 def per_cent(value: float | None) -> str:
-    """A fraction with two digits, "-" for none."""
+    """A fraction in per cent with two digits; "-" for none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
 
 
 def table_of(columns: Sequence[str], rows: Sequence[Sequence], totals: Mapping[str, float]) -> str:
-    """Rows of a name and fractions under their titles, then the totals in a line of their own."""
+    """Rows of a name and fractions below their titles, then the totals on a line of their own; all in per cent."""
     written = [tuple(columns), *((name, *map(per_cent, figures)) for name, *figures in rows)]
     widths = [max(map(len, column)) for column in zip(*written, strict=True)]
     lines = [

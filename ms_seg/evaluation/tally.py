@@ -1,4 +1,4 @@
-"""What is counted so far of an evaluation, and how it outlives an interruption."""
+"""What an evaluation has counted so far, and how that survives an interruption."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import numpy as np
 
 from convert.atomic import whole_file
 from ms_seg.distributed import World
+from ms_seg.evaluation.predictions import Predictions
 
-_LARGEST_SHARE = 0.05  # of the time, for keeping what is counted
+_MAX_SHARE = 0.05  # of the time, spent on saving
 
 
 class Tally(ABC):
-    """What is counted of an evaluation: one of some kind, which knows what a prediction is and how it is scored.
+    """What has been counted. Each task has its own, which knows what a prediction is and how to score it.
 
-    done: (N,) bool, the pictures that are counted.
+    done: (N,) bool, which pictures have been counted.
     """
 
     def __init__(self, num_pictures: int):
@@ -32,62 +33,121 @@ class Tally(ABC):
     @property
     @abstractmethod
     def scores(self) -> np.ndarray:
-        """(N,) float64, how good the prediction of each picture is, 0 to 1; nan where there was nothing to count."""
+        """(N,) float64, the score of each picture, 0..1; nan where there was nothing to count."""
 
     @property
     @abstractmethod
     def text(self) -> str:
-        """The figure of what is counted so far, for a bar."""
+        """The figure so far, for a progress bar."""
 
     @abstractmethod
-    def empty(self) -> Tally:
-        """Another of this kind with nothing counted."""
+    def empty(self) -> Self:
+        """Another tally of the same kind, with nothing counted."""
 
     @abstractmethod
-    def count(self, index: int, dataset: Any, predictions: Any) -> None:
-        """Read the truth of a picture, ask for its prediction, and count.
+    def count(self, index: int, dataset: Any, predictions: Predictions) -> None:
+        """Count the prediction for a picture against its ground truth.
 
-        Raises ValueError or RuntimeError in one sentence that names the file or the picture.
+        Raises ValueError or RuntimeError, in one sentence that names the file or the picture.
         """
 
     @abstractmethod
     def merge(self, other: Self) -> None:
-        """Take in what another one counted of other pictures."""
+        """Add what another tally counted of other pictures."""
 
     @abstractmethod
-    def over(self, world: World) -> Self:
+    def all_reduce(self, world: World) -> Self:
         """The tallies of all ranks together, on each of them."""
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that is counted, to be kept; "done" is among them."""
+        """The state, to be saved; "done" is part of it."""
 
     @abstractmethod
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put what was kept into an empty one. Raises ValueError or KeyError for what is no such state."""
+        """Load a saved state into an empty tally. Raises ValueError or KeyError for anything else."""
+
+    def worst(self, count: int) -> list[int]:
+        """Up to `count` counted pictures with the lowest scores, the lowest first; those without a score left out."""
+        scores = self.scores
+        counted = np.flatnonzero(self.done & ~np.isnan(scores))
+        return counted[np.argsort(scores[counted], kind="stable")][:count].tolist()
+
+
+class RecordedTally(Tally):
+    """A tally that keeps a record of each picture: an array (n,) of one dtype, of any length.
+
+    For figures that depend on all pictures together. Records are added again in the order of the pictures at the end,
+    so that sums of floats and ties between equal scores are the same for any number of ranks and interruptions.
+    """
+
+    dtype: np.dtype
+
+    def __init__(self, num_pictures: int):
+        super().__init__(num_pictures)
+        self.records: list[np.ndarray] = [np.empty(0, self.dtype)] * num_pictures
+
+    @abstractmethod
+    def update(self, index: int, record: np.ndarray) -> None:
+        """Add a picture's record to the figures."""
+
+    def add(self, index: int, record: np.ndarray) -> None:
+        """Keep a picture's record, and add it to the figures."""
+        self.records[index] = record
+        self.done[index] = True
+        self.update(index, record)
+
+    def merge(self, other: Self) -> None:
+        for index in np.flatnonzero(other.done).tolist():
+            self.add(index, other.records[index])
+
+    def all_reduce(self, world: World) -> Self:
+        lengths, total = self._lengths(), self.empty()
+        ends = np.cumsum(world.sum(lengths))
+        content = np.zeros(ends[-1] if len(ends) else 0, np.uint8)
+        for index in np.flatnonzero(lengths).tolist():
+            content[ends[index] - lengths[index] : ends[index]] = self.records[index].view(np.uint8)
+        done = world.sum(self.done.astype(np.uint8)).astype(bool)
+        total._fill(done, ends, world.sum(content))  # each record is on one rank alone
+        return total
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        content = np.concatenate([np.empty(0, np.uint8), *(record.view(np.uint8) for record in self.records)])
+        return {"done": self.done, "ends": np.cumsum(self._lengths()), "content": content}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._fill(arrays["done"], arrays["ends"], arrays["content"])
+
+    def _lengths(self) -> np.ndarray:
+        return np.array([record.nbytes for record in self.records], np.int64)
+
+    def _fill(self, done: np.ndarray, ends: np.ndarray, content: np.ndarray) -> None:
+        begins = np.append(0, ends[:-1])
+        for index in np.flatnonzero(done).tolist():
+            self.add(index, content[begins[index] : ends[index]].view(self.dtype))
 
 
 class TallyFiles:
-    """Keeps each rank's tally in a folder, so that the same evaluation goes on after an interruption.
+    """Each rank's tally in a folder, from which an interrupted evaluation continues, even with other ranks.
 
-    Files are told apart by what is evaluated; others are thrown away. The number of ranks may change in between.
+    Files of other evaluations are deleted.
 
     Args:
-        evaluation: what is evaluated and how, ready for JSON: whatever changes the figures belongs into it.
-        stamps: (N,) uint64, which change with the files of a picture. When a picture's files have changed since it was
-            counted, all begins again, for it cannot be taken out of the sums.
+        evaluation: what is evaluated and how, ready for JSON: everything that affects the figures.
+        stamps: (N,) uint64, which change with the files of a picture (`file_stamp`). If the files of a counted picture
+            have changed, everything is counted anew, since one picture cannot be taken out of the sums.
     """
 
     def __init__(self, folder: Path, evaluation: Mapping[str, Any], stamps: np.ndarray):
         identity = hashlib.sha256(json.dumps(evaluation, sort_keys=True).encode()).hexdigest()[:16]
         self._folder, self._prefix, self._stamps = folder, f"partial.{identity}", stamps
         self._saved = time.monotonic()
-        self._cost = 0.0  # seconds of the last saving
+        self._cost = 0.0  # seconds that saving took last
 
     def resume(self, empty: Tally, world: World) -> tuple[Tally, np.ndarray]:
-        """This rank's tally to go on with, and which pictures any rank has done, (N,) bool.
+        """This rank's tally to continue with, and which pictures any rank has counted, (N,) bool.
 
-        Rank 0 goes on with all that was counted before; the others begin with the empty tally.
+        Rank 0 continues with everything counted before, the other ranks with the empty tally.
         """
         if world.rank == 0:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -95,19 +155,19 @@ class TallyFiles:
             found = sorted(filter(None, kept), key=lambda tally: -tally.done.sum())
             for tally in found:
                 if not (tally.done & ~empty.done).any():
-                    continue  # merged already, by an evaluation that was stopped before it threw the file away
+                    continue  # merged before, by a run that was stopped before it deleted the file
                 empty.merge(tally)
             self.save(empty, world.rank)
             self._discard(keep=self._path(0))
         return empty, world.sum(empty.done.astype(np.uint8)).astype(bool)
 
     def save_now_and_then(self, tally: Tally, rank: int) -> None:
-        """Save, if the last time was so long ago that it costs next to nothing."""
-        if time.monotonic() - self._saved > self._cost / _LARGEST_SHARE:
+        """Save, unless the last time was so recent that saving would cost more than _MAX_SHARE of the time."""
+        if time.monotonic() - self._saved > self._cost / _MAX_SHARE:
             self.save(tally, rank)
 
     def save(self, tally: Tally, rank: int) -> None:
-        """Keep a rank's tally. Raises OSError."""
+        """Save a rank's tally. Raises OSError."""
         begun = time.monotonic()
         with whole_file(self._path(rank)) as draft, draft.open("wb") as file:
             np.savez(file, stamps=self._stamps, **tally.arrays())
@@ -115,7 +175,7 @@ class TallyFiles:
         self._cost = self._saved - begun
 
     def finish(self) -> None:
-        """Throw away what was kept: the evaluation is done."""
+        """Delete the files: the evaluation is done."""
         self._discard(keep=None)
 
     def _path(self, rank: int) -> Path:
@@ -130,7 +190,7 @@ class TallyFiles:
                 file.unlink(missing_ok=True)
 
     def _read(self, path: Path, tally: Tally) -> Tally | None:
-        """A kept tally, put into an empty one; None if it is damaged or counted pictures that have changed since."""
+        """A saved tally, loaded into an empty one; None if it is damaged or a counted picture has changed since."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 stamps = arrays["stamps"]
@@ -141,6 +201,6 @@ class TallyFiles:
 
 
 def file_stamp(*files: Path) -> int:
-    """A number that changes when a file does, by its size and time of writing: 64 bits."""
+    """64 bits that change when a file does, by its size and modification time."""
     states = [(os.fspath(file), status.st_size, status.st_mtime_ns) for file in files for status in [file.stat()]]
     return int.from_bytes(hashlib.blake2b(repr(states).encode(), digest_size=8).digest(), "little")

@@ -1,43 +1,48 @@
-"""What an evaluation counts, and where its predictions come from, for each task."""
+"""What differs between the tasks of an evaluation: a row for each, which nothing else has to tell apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ms_seg.evaluation.instance.predictions import ModelDetections, SavedDetections
-from ms_seg.evaluation.instance.tally import DetectionTally
-from ms_seg.evaluation.panoptic.predictions import PanopticModelPredictions, SavedPanoptic
+from ms_seg.evaluation.instance.results import instance_results
+from ms_seg.evaluation.instance.tally import InstanceTally
+from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps, SavedPanopticMaps
+from ms_seg.evaluation.panoptic.results import panoptic_results
 from ms_seg.evaluation.panoptic.tally import PanopticTally
-from ms_seg.evaluation.semantic.predictions import ModelPredictions, SavedPredictions
+from ms_seg.evaluation.predictions import ModelPredictions, Predictions
+from ms_seg.evaluation.results import Results
+from ms_seg.evaluation.semantic.predictions import ModelLabelMaps, SavedLabelMaps
+from ms_seg.evaluation.semantic.results import semantic_results
 from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.evaluation.tally import Tally
 
 
 @dataclass(frozen=True)
-class Kind:
-    """tally: a dataset -> an empty one. saved: the path of predictions, a dataset, and how many classes a prediction
-    may name -> predictions. made: what segments a picture, a dataset, and a folder to write to, or None -> predictions.
+class Task:
+    """One task.
+
+    tally: dataset -> an empty tally.
+    from_files: (the path of saved predictions, dataset, how many classes a prediction may name) -> predictions.
+    from_model: (segment, dataset, a folder to write to or None) -> predictions; see `ModelPredictions`.
+    results: (tally, dataset, predictions) -> the figures and drawings.
     """
 
     tally: Callable[[Any], Tally]
-    saved: Callable[..., Any]
-    made: Callable[..., Any]
+    from_files: Callable[[Path, Any, int], Predictions]
+    from_model: Callable[[Callable, Any, Path | None], ModelPredictions]
+    results: Callable[[Any, Any, Predictions], Results]
 
 
-KINDS = {
-    "semantic": Kind(
-        lambda dataset: SemanticTally(len(dataset), len(dataset.label_set)), SavedPredictions, ModelPredictions
+TASKS = {
+    "semantic": Task(SemanticTally.of, SavedLabelMaps, ModelLabelMaps, semantic_results),
+    "panoptic": Task(
+        PanopticTally.of, lambda path, dataset, _: SavedPanopticMaps(path, dataset), ModelPanopticMaps, panoptic_results
     ),
-    "panoptic": Kind(
-        lambda dataset: PanopticTally(len(dataset), dataset.label_set),
-        lambda path, dataset, _outputs: SavedPanoptic(path, dataset),
-        PanopticModelPredictions,
-    ),
-    "instance": Kind(
-        lambda dataset: DetectionTally(len(dataset)),
-        lambda path, dataset, _outputs: SavedDetections(path, dataset),
-        ModelDetections,
+    "instance": Task(
+        InstanceTally.of, lambda path, dataset, _: SavedDetections(path, dataset), ModelDetections, instance_results
     ),
 }

@@ -15,20 +15,19 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_seg.answers import Answer, InstanceAnswer, PanopticAnswer
-from ms_seg.answers.segments import is_thing
 from ms_seg.answers.semantic import Embeddings
-from ms_seg.data.coco.annotations import things_alone
+from ms_seg.data.coco.annotations import things_only
 from ms_seg.data.preprocessing import Geometry, network_input
 from ms_seg.inference.execution import Mode, Runner, to_numpy
 from ms_seg.inference.windows import slide
 from ms_seg.inference.words import OTHERS, WordReader, check_words, word_labels
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
-from ms_seg.postprocessing.instance import find_instances
+from ms_seg.postprocessing.instance import instance_inference
 from ms_seg.postprocessing.logits import Logits, label_by_mask, label_pixels
-from ms_seg.postprocessing.panoptic import merge
+from ms_seg.postprocessing.panoptic import panoptic_inference
 from ms_seg.postprocessing.queries import Queries
 from ms_seg.postprocessing.rules import RULES
-from ms_seg.postprocessing.semantic import label_queries, semantic_scores
+from ms_seg.postprocessing.semantic import semantic_inference, semantic_scores
 from ms_seg.presets import Preprocessing, Preset, Window
 from ms_seg.systems import Model
 from ms_seg.systems.lseg import MAX_STRIDE, Pixels
@@ -258,13 +257,13 @@ class QueriesOutput:
     def answer(self, task: str) -> AnyAnswer:
         queries = Queries(self.class_logits, self.mask_logits, self.input.geometry)
         rule, known = RULES[self.preset.preprocessing.query_rule], self.label_set
-        things = [is_thing(known, index) for index in range(len(known))]
+        things = known.isthing
         picture, name, source = self.input.picture, self.preset.name, self.input.source
         if task == "panoptic":
-            return PanopticAnswer(picture, known, name, source, panoptic=merge(queries, things, rule))
+            return PanopticAnswer(picture, known, name, source, panoptic=panoptic_inference(queries, things, rule))
         if task == "instance":
-            return InstanceAnswer(picture, known, name, source, instances=find_instances(queries, things, rule))
-        labels, scores = label_queries(queries, rule)
+            return InstanceAnswer(picture, known, name, source, instances=instance_inference(queries, things, rule))
+        labels, scores = semantic_inference(queries, rule)
         return Answer(picture, labels, known, scores, name, source)
 
 
@@ -353,27 +352,32 @@ def _refuse_embeddings(preset: Preset) -> None:
 
 def _own_classes(preset: Preset, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
     """The dataset as it is, if a model of these classes can be scored on it."""
-    check_classes(preset, dataset.label_set, task)
+    outputs = preset.num_classes or 0
+    check_classes(preset.label_set, outputs, dataset.label_set, task, preset.name)
     return dataset, None, lambda answer: answer
 
 
-def check_classes(preset: Preset, labels: LabelSet, task: str) -> None:
-    """Raise ValueError unless the model's outputs mean these classes, of a dataset for the task.
+def check_classes(own: str | LabelSet | None, outputs: int, labels: LabelSet, task: str, name: str) -> None:
+    """Raise ValueError unless a model's outputs mean the classes of a dataset.
 
-    A model may have outputs that no class has, as EasyCV's 172nd. One without names of its own must have as many
-    outputs as there are classes. Of instances, the classes are the model's things alone.
+    Args:
+        own: the model's classes, or the name of their published label set; None if they have no names: then there must
+            be as many outputs as classes. For instance segmentation only its things count.
+        outputs: how many classes the model tells apart; may be more than are named, such as EasyCV's 172nd.
+        labels: the dataset's classes.
+        name: of the model.
     """
-    own = labels_of(preset.label_set)
-    if own is None:
-        if preset.num_classes != len(labels):
-            raise ValueError(f"{preset.name} has {preset.num_classes} classes, and the dataset has {len(labels)}")
+    classes = labels_of(own)
+    if classes is None:
+        if outputs != len(labels):
+            raise ValueError(f"{name} has {outputs} classes, and the dataset has {len(labels)}")
         return
-    if task == "instance" and own.things:
-        own = things_alone(own)
-    if own.names != labels.names:
-        whose = f"{preset.label_set}'s {len(own)}" if isinstance(preset.label_set, str) else len(own)
+    if task == "instance" and classes.things:
+        classes = things_only(classes)
+    if classes.names != labels.names:
+        whose = f"{own}'s {len(classes)}" if isinstance(own, str) else len(classes)
         raise ValueError(
-            f"{preset.name} tells {whose} classes apart ({_some(own.names)}), "
+            f"{name} tells {whose} classes apart ({_some(classes.names)}), "
             f"and the dataset has {len(labels)} others ({_some(labels.names)}): choose the one that fits the other"
         )
 

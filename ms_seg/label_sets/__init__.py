@@ -1,12 +1,12 @@
-"""Names and colours of the classes, one table for each published label set.
+"""Names and colours of classes: a table for each published label set.
 
-The `*.tsv` files beside this one hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's are those
-of mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset), COCO panoptic's are panopticapi's
+The `*.tsv` files in this folder hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's are those of
+mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset), COCO panoptic's are panopticapi's
 (panoptic_coco_categories.json): 80 things, then 53 kinds of stuff, the order of mmdetection and detectron2.
 "ade20k_lang_seg" has the words that LSeg was trained on for ADE20K's classes, the first of each row of lang-seg's
-label_files/ade20k_objectInfo150.txt. That file lost whatever follows a space ("chest", not "chest of drawers"), so that
-"screen" stands there twice. Some published colours stand twice (COCO-Stuff's person and bicycle, ADE20K's road and
-skyscraper); they are kept, and the overlay tells such classes apart where both are in a picture.
+label_files/ade20k_objectInfo150.txt. That file lost everything after a space ("chest", not "chest of drawers"), so that
+it has "screen" twice. Some published colours occur twice (COCO-Stuff's person and bicycle, ADE20K's road and
+skyscraper); they are kept, and drawings tell such classes apart if both are in a picture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-LONGEST_NAME = 200  # characters
+MAX_NAME_LENGTH = 200  # characters
 
 _FOLDER = Path(__file__).parent
 _GOLDEN_RATIO = 0.618033988749895  # successive multiples spread evenly around the colour circle
@@ -31,8 +31,8 @@ _GOLDEN_RATIO = 0.618033988749895  # successive multiples spread evenly around t
 class LabelSet:
     """The classes of a model, in the order of its outputs: names, and an RGB palette (C, 3) uint8.
 
-    things: which classes are counted one by one, of label sets that tell things from stuff. ids: the numbers that
-    published annotations call the classes by, where these differ from the order of the outputs.
+    things: for each class, whether it is a thing, counted one by one; None if the label set does not tell things from
+    stuff. ids: the numbers of the classes in published annotations, if they differ from the order of the outputs.
     """
 
     names: tuple[str, ...]
@@ -44,14 +44,19 @@ class LabelSet:
         return len(self.names)
 
     @property
+    def isthing(self) -> tuple[bool, ...]:
+        """For each class, whether it is a thing; true for all if the label set does not tell things from stuff."""
+        return self.things or (True,) * len(self)
+
+    @property
     def numbers(self) -> tuple[int, ...]:
-        """What annotations call the classes: their `ids`, or their places from 0."""
+        """The numbers of the classes in annotations: their `ids`, or their indices."""
         return self.ids or tuple(range(len(self)))
 
 
 @cache
 def read_labels(name: str) -> LabelSet:
-    """The published label set of that name, such as "ade20k". Raises ValueError, naming those there are."""
+    """The published label set of that name, such as "ade20k". Raises ValueError, naming the known ones."""
     known = sorted(path.stem for path in _FOLDER.glob("*.tsv"))
     if name not in known:
         raise ValueError(f"there is no label set {name!r}: choose from {', '.join(known)}")
@@ -66,17 +71,19 @@ def read_labels(name: str) -> LabelSet:
 
 
 def labels_of(label_set: str | LabelSet | None) -> LabelSet | None:
-    """The classes of a preset's `label_set`, where published ones stand by name. Raises as `read_labels` does."""
+    """The classes of a preset's `label_set`, which may be a published one's name. Raises as `read_labels` does."""
     return read_labels(label_set) if isinstance(label_set, str) else label_set
 
 
 def check_names(names: Sequence[str], source: str) -> None:
-    """Raise ValueError, beginning with the source, for names that cannot tell classes apart in a list or a legend."""
+    """Raise ValueError, beginning with the source, for names that do not identify classes in a list or a legend."""
     for index, name in enumerate(names):
         if not name.strip():
             raise ValueError(f"{source} has no name for class {index}")
-        if len(name) > LONGEST_NAME:
-            raise ValueError(f"{source} has a name of {len(name)} characters for class {index}: at most {LONGEST_NAME}")
+        if len(name) > MAX_NAME_LENGTH:
+            raise ValueError(
+                f"{source} has a name of {len(name)} characters for class {index}: at most {MAX_NAME_LENGTH}"
+            )
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
             raise ValueError(f"{source} has control characters in the name of class {index}: {name!r}")
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
@@ -84,7 +91,7 @@ def check_names(names: Sequence[str], source: str) -> None:
 
 
 def numbered_labels(count: int) -> LabelSet:
-    """Labels "class 0", "class 1", ... for classes without published names, in colours that neighbours do not share."""
+    """Labels "class 0", "class 1", ... for classes without names, in colours that differ between neighbours."""
     hues = np.arange(count) * _GOLDEN_RATIO % 1
     colours = [colorsys.hsv_to_rgb(hue, (0.9, 0.6)[i % 2], (0.95, 0.75, 0.55)[i % 3]) for i, hue in enumerate(hues)]
     palette = np.round(np.array(colours).reshape(count, 3) * 255).astype(np.uint8)

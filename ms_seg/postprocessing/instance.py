@@ -1,4 +1,4 @@
-"""From queries to instances, each with a mask and a score of its own: masks may overlap, and pixels belong to none."""
+"""From queries to instances, each with its own mask and score. Masks may overlap and need not cover the picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ms_seg.postprocessing.queries import Maps, Queries, sigmoid
+from ms_seg.postprocessing.queries import Queries, UpsampledMasks, sigmoid
 from ms_seg.postprocessing.rules import Rule
 
 
@@ -15,16 +15,16 @@ from ms_seg.postprocessing.rules import Rule
 class Instances:
     """Instances, the most probable first.
 
-    labels: (K,) int64, classes as indices of the model's outputs. scores: (K,) float64 of 0..1, the probability of the
-    class times the mean one of the mask within it. areas: (K,) int64, pixels, above 0. size: (height, width).
+    labels: (K,) int64, classes as indices of the model's outputs. scores: (K,) float64 of 0..1, the class probability
+    times the mean mask probability within the mask. areas: (K,) int64, pixels, above 0. size: (height, width).
     """
 
     labels: np.ndarray
     scores: np.ndarray
     areas: np.ndarray
     size: tuple[int, int]
-    _bits: np.ndarray  # (M, H, ceil(W / 8)) uint8: a hundred masks of 12 megapixels are 150 MB so, and 1.2 GB as bool
-    _mask: np.ndarray  # (K,) which of the masks is an instance's: a query may be there in several classes
+    _bits: np.ndarray  # (M, H, ceil(W / 8)) uint8: 150 MB for a hundred masks of 12 megapixels; bool takes 1.2 GB
+    _mask: np.ndarray  # (K,) which of the masks is each instance's: one query may give several classes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,42 +34,42 @@ class Instances:
         return np.unpackbits(self._bits[self._mask[index]], axis=1, count=self.size[1]).view(bool)
 
 
-def find_instances(queries: Queries, things: Sequence[bool], rule: Rule) -> Instances:
+def instance_inference(queries: Queries, things: Sequence[bool], rule: Rule) -> Instances:
     """The instance answer of one of the published implementations.
 
-    Of all pairs of a query and a class the most probable ones are candidates. The mask is where its logit is above 0.
-    Those without a pixel are left out.
+    The most probable pairs of a query and a class are candidates. The mask is where its logit is above 0; candidates
+    without a pixel are left out.
 
     Args:
-        things: for each class, whether it is counted one by one.
+        things: for each class, whether it is a thing, counted one by one.
     """
     probabilities = queries.class_probabilities()[:, :-1]
     pairs = probabilities.ravel()
-    candidates = np.argsort(-pairs, kind="stable")[: rule.candidates or len(probabilities)]
+    candidates = np.argsort(-pairs, kind="stable")[: rule.max_per_image or len(probabilities)]
     query, labels = np.divmod(candidates, probabilities.shape[1])
     if rule.things_only:
         counted = np.asarray(things, bool)[labels]
         candidates, query, labels = candidates[counted], query[counted], labels[counted]
     if not len(candidates):
         return Instances(labels, np.zeros(0), labels, queries.geometry.picture, np.zeros((0, 0, 0), np.uint8), labels)
-    different, mask = np.unique(query, return_inverse=True)
-    bits, areas, within = (_on_grid if rule.grid else _at_picture)(queries, different, rule)
+    chosen, mask = np.unique(query, return_inverse=True)
+    bits, areas, within = _on_grid(queries, chosen, rule.grid) if rule.grid else _at_picture(queries, chosen)
     scores = pairs[candidates].astype(np.float64) * within[mask]
     order = np.argsort(-scores, kind="stable")
-    order = order[(areas[mask[order]] > 0) & (scores[order] >= rule.least_instance)]
+    order = order[(areas[mask[order]] > 0) & (scores[order] >= rule.instance_score_threshold)]
     return Instances(labels[order], scores[order], areas[mask[order]], queries.geometry.picture, bits, mask[order])
 
 
-def _at_picture(queries: Queries, chosen: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Masks as bits, their areas, and the mean probability within each, all at the picture's size."""
-    maps = Maps(queries.mask_logits[chosen], queries.geometry, via_input=True)
+def _at_picture(queries: Queries, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks as bits, their areas, and the mean probability within each, all computed at the picture's size."""
+    maps = UpsampledMasks(queries.mask_logits[chosen], queries.geometry, via_input=True)
     height, width = maps.size
     bits = np.zeros((len(chosen), height, -(-width // 8)), np.uint8)
     areas, sums = np.zeros(len(chosen), np.int64), np.zeros(len(chosen))
     for tile in maps.tiles():
         near = np.flatnonzero(maps.bounds(tile)[1] > 0)
         for index in near:
-            logits = maps.cut(tile, slice(index, index + 1))[0]
+            logits = maps.crop(tile, slice(index, index + 1))[0]
             mask = logits > 0
             bits[index, tile[0], tile[1].start // 8 : -(-tile[1].stop // 8)] = np.packbits(mask, axis=1)
             areas[index] += np.count_nonzero(mask)
@@ -77,21 +77,21 @@ def _at_picture(queries: Queries, chosen: np.ndarray, rule: Rule) -> tuple[np.nd
     return bits, areas, sums / (areas + 1e-6)
 
 
-def _on_grid(queries: Queries, chosen: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same with means on the grid, and masks that come from there by the nearest point, as transformers resizes."""
-    logits = queries.logits_on_grid(rule.grid, chosen)
+def _on_grid(queries: Queries, chosen: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same, with means computed on the grid and masks resized from there by nearest neighbour (transformers)."""
+    logits = queries.logits_on_grid(grid, chosen)
     masks = logits > 0
     sums = np.where(masks, sigmoid(logits), 0).sum(axis=(1, 2), dtype=np.float64)
     within = sums / (masks.sum(axis=(1, 2)) + 1e-6)
-    rows, columns = (_nearest(rule.grid, *sides) for sides in zip(*asdict(queries.geometry).values(), strict=True))
+    rows, columns = (_nearest(grid, *sides) for sides in zip(*asdict(queries.geometry).values(), strict=True))
     bits = np.stack([np.packbits(mask[:, columns], axis=1)[rows] for mask in masks])
-    # How often each row and each column of the grid is shown.
-    row_counts, column_counts = (np.bincount(lines, minlength=rule.grid) for lines in (rows, columns))
+    # How often each row and column of the grid is repeated.
+    row_counts, column_counts = (np.bincount(lines, minlength=grid) for lines in (rows, columns))
     return bits, masks @ column_counts @ row_counts, within
 
 
 def _nearest(grid: int, picture: int, resized: int, padded: int) -> np.ndarray:
-    """Which of the grid's rows or columns each of the picture's is; of a padded input, by way of the input."""
+    """The row or column of the grid for each of the picture; with a padded input, by way of the input."""
     if resized == padded:
         return _nearest_between(grid, picture)
     return _nearest_between(grid, padded)[:resized][_nearest_between(resized, picture)]

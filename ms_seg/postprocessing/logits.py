@@ -1,7 +1,7 @@
-"""From logits to a label for each pixel of the picture, resized as the reference resizes them.
+"""From logits to the class of each pixel of the picture, resized as the reference resizes them.
 
-A picture of 12 megapixels has 8 GB of logits in 172 classes, so they are made a few rows at a time: bilinear resizing
-is separable, and the label of a pixel needs the logits of that pixel only.
+The logits of 172 classes for 12 megapixels take 8 GB, so they are made a few rows at a time: bilinear resizing is
+separable, and the class of a pixel depends on the logits of that pixel alone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BAND_BYTES = 4 << 20  # of logits at a time: what stays in the processor's cach
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """What a network said of a picture, and how it comes back to the picture's size.
+    """The logits of a network for a picture, and how they are resized to the picture.
 
-    values: (C, h, w) float32 for the padded input of the network. geometry: as `network_input` returned it.
-    via_input: resize to the network's input first and then to the picture, as mmsegmentation does, instead of at once.
-    A padded input is always undone in two steps, since its padding is cut off in between.
+    values: (C, h, w) float32, of the network's padded input. geometry: as `network_input` returned it.
+    via_input: resize to the network's input first, then to the picture, as mmsegmentation does, instead of at once.
+    With a padded input there are always two steps, since the padding is cut off in between.
     """
 
     values: np.ndarray
@@ -32,7 +32,7 @@ class Logits:
     via_input: bool
 
     def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows of the picture and their logits (rows, W, C) float32, from top to bottom; they may be overwritten."""
+        """Rows of the picture and their logits (rows, W, C) float32, from top to bottom. They may be overwritten."""
         geometry = self.geometry
         if not self.via_input and geometry.padded == geometry.resized:
             geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
@@ -52,7 +52,7 @@ class Logits:
             yield rows, band if input_width == width else picture_columns.apply(band, 1)
 
     def probabilities(self) -> np.ndarray:
-        """The softmax over the classes at every pixel of the picture, (C, H, W) float32."""
+        """The softmax over the classes at each pixel of the picture, (C, H, W) float32."""
         probabilities = np.empty((len(self.values), *self.geometry.picture), np.float32)
         for rows, band in self.bands():
             softmax(band)
@@ -63,35 +63,35 @@ class Logits:
 def label_pixels(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of each pixel, and how probable each class is where it was chosen.
 
-    Returns: labels (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean softmax probability of
-        a class over the pixels it was chosen for, 0 for a class without pixels.
+    Returns: label_map (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean softmax probability
+        of a class over the pixels that it was chosen for, 0 for a class without pixels.
     """
     num_classes = len(logits.values)
-    labels = np.empty(logits.geometry.picture, np.int32)
+    label_map = np.empty(logits.geometry.picture, np.int32)
     probability_sums = np.zeros(num_classes)
     for rows, band in logits.bands():
         chosen = band.argmax(axis=2)
-        labels[rows] = chosen
+        label_map[rows] = chosen
         band -= np.take_along_axis(band, chosen[..., None], axis=2)
         probability = 1 / np.exp(band, out=band).sum(axis=2)
         probability_sums += np.bincount(chosen.ravel(), probability.ravel(), num_classes)
-    counts = np.bincount(labels.ravel(), minlength=num_classes)
-    return labels, probability_sums / np.maximum(counts, 1)
+    counts = np.bincount(label_map.ravel(), minlength=num_classes)
+    return label_map, probability_sums / np.maximum(counts, 1)
 
 
 def label_by_mask(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
     """The mask of the second of two classes, resized as a picture: ModelScope's TextDrivenSeg.postprocess.
 
-    Returns: as `label_pixels`; but the scores are means over the pixels of the logits, which are of the input's size.
+    Returns: as `label_pixels`, but the scores are means over the pixels of the logits, at the input's size.
     """
     (height, width), size = logits.geometry.resized, logits.geometry.picture
     margin = logits.values[1, :height, :width] - logits.values[0, :height, :width]
     chosen = margin > 0
     mask = Image.fromarray(np.where(chosen, 255, 0).astype(np.uint8))
-    labels = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128
+    label_map = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128
     probability = 1 / (1 + np.exp(-abs(margin.astype(np.float64))))
     sums, areas = np.bincount(chosen.ravel(), probability.ravel(), 2), np.bincount(chosen.ravel(), minlength=2)
-    return labels.astype(np.int32), sums / np.maximum(areas, 1)
+    return label_map.astype(np.int32), sums / np.maximum(areas, 1)
 
 
 def softmax(logits: np.ndarray) -> None:

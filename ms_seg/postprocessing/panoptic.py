@@ -1,4 +1,4 @@
-"""From queries to a panoptic map: every pixel to one segment of a thing or of stuff, or to none."""
+"""From queries to a panoptic map: each pixel belongs to one segment, a thing or a kind of stuff, or to none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ms_seg.postprocessing.queries import Maps, Queries
-from ms_seg.postprocessing.rules import LEAST_OVERLAP, SURE, Rule
+from ms_seg.postprocessing.queries import Queries, UpsampledMasks
+from ms_seg.postprocessing.rules import MASK_THRESHOLD, OVERLAP_THRESHOLD, Rule
 
 
 @dataclass(frozen=True)
-class Segment:
-    """label: the class, as the index of the model's output. score: 0..1. instance: the running number of a thing among
-    those of all classes, from 1 on, as mmdetection counts them; 0 for stuff."""
+class PanopticSegment:
+    """label: the class, as the index of the model's output. score: 0..1. instance: the number of a thing among the
+    things of all classes, from 1, as mmdetection counts them; 0 for stuff."""
 
     label: int
     score: float
@@ -23,88 +23,95 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Panoptic:
-    """segment_map: (H, W) int32, for each pixel the place of its segment in `segments`, from 1 on; 0 for none."""
+    """segment_map: (H, W) int32, for each pixel the place of its segment in `segments`, from 1; 0 for none."""
 
     segment_map: np.ndarray
-    segments: tuple[Segment, ...]
+    segments: tuple[PanopticSegment, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Claims:
-    """What queries hold of a picture: the winner of each pixel, whether its own mask is there, and areas in pixels."""
+class PixelAssignment:
+    """Which of K queries wins each pixel, and areas in pixels.
 
-    winner: np.ndarray  # (H, W) int16
-    sure: np.ndarray  # (H, W) bool
-    held: np.ndarray  # (K,) int64: where a query wins
-    held_surely: np.ndarray  # (K,) int64: of these, where its own mask is
-    own: np.ndarray  # (K,) int64: its own mask
+    winner: (H, W) int16. in_mask: (H, W) bool, whether the pixel is in the winner's own mask.
+    won, won_in_mask, mask_area: (K,) int64, the pixels that a query wins, those of them in its own mask, and its own
+    mask.
+    """
+
+    winner: np.ndarray
+    in_mask: np.ndarray
+    won: np.ndarray
+    won_in_mask: np.ndarray
+    mask_area: np.ndarray
 
 
-def merge(queries: Queries, things: Sequence[bool], rule: Rule) -> Panoptic:
+def panoptic_inference(queries: Queries, things: Sequence[bool], rule: Rule) -> Panoptic:
     """The panoptic answer of one of the published implementations.
 
-    A query claims the pixels where its score times its mask is the highest. It gets them if that leaves it most of its
-    own mask.
+    Each pixel goes to the query with the highest product of score and mask. A query becomes a segment if it wins most
+    of its own mask.
 
     Args:
-        things: for each class, whether it is counted one by one.
+        things: for each class, whether it is a thing, counted one by one.
 
-    The score of a segment is the probability of its class; of merged ones, the mean over the pixels.
+    The score of a segment is its class probability; of merged segments, the mean over their pixels.
     """
     probabilities = queries.class_probabilities()
     labels, scores = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    kept = np.flatnonzero((labels != probabilities.shape[1] - 1) & (scores > np.float32(rule.least_score)))
+    kept = np.flatnonzero((labels != probabilities.shape[1] - 1) & (scores > np.float32(rule.score_threshold)))
     if not kept.size:
         return Panoptic(np.zeros(queries.geometry.picture, np.int32), ())
     labels, scores = labels[kept], scores[kept]
-    claims = _claim(queries.masks(rule.grid, kept), scores, rule)
-    areas = claims.held_surely if rule.sure_only else claims.held
-    place = np.zeros(len(kept), np.int32)  # of each query, that of its segment
-    members: list[list[int]] = []  # of each segment, its queries
+    pixels = assign_pixels(queries.masks(rule.grid, kept), scores, rule)
+    areas = pixels.won_in_mask if rule.filter_low_score else pixels.won
+    place = np.zeros(len(kept), np.int32)  # of each query's segment
+    members: list[list[int]] = []  # the queries of each segment
     instances: list[int] = []
-    of_stuff: dict[int, int] = {}
+    place_of_stuff: dict[int, int] = {}
     counted = 0
     for query, label in enumerate(labels.tolist()):
-        held, own = claims.held[query], claims.own[query]
-        if not held or not own or held / own < LEAST_OVERLAP:
+        won, mask_area = pixels.won[query], pixels.mask_area[query]
+        if not won or not mask_area or won / mask_area < OVERLAP_THRESHOLD:
             continue
         if things[label] and (areas[query] or rule.number_empty):
             counted += 1
         if not areas[query]:
             continue
-        place[query] = of_stuff.get(label, 0)
+        place[query] = place_of_stuff.get(label, 0)
         if not place[query]:
             members.append([])
             instances.append(counted if things[label] else 0)
             place[query] = len(members)
             if rule.merge_stuff and not things[label]:
-                of_stuff[label] = len(members)
+                place_of_stuff[label] = len(members)
         members[place[query] - 1].append(query)
-    segment_map = place[claims.winner]
-    if rule.sure_only:
-        segment_map[~claims.sure] = 0
+    segment_map = place[pixels.winner]
+    if rule.filter_low_score:
+        segment_map[~pixels.in_mask] = 0
     segments = (
-        Segment(int(labels[queries[0]]), float(np.average(scores[queries], weights=areas[queries])), instance)
+        PanopticSegment(int(labels[queries[0]]), float(np.average(scores[queries], weights=areas[queries])), instance)
         for queries, instance in zip(members, instances, strict=True)
     )
     return Panoptic(segment_map, tuple(segments))
 
 
-def _claim(masks: Maps, scores: np.ndarray, rule: Rule) -> _Claims:
+def assign_pixels(masks: UpsampledMasks, scores: np.ndarray, rule: Rule) -> PixelAssignment:
+    """Who wins each pixel, by the highest product of score (K,) and mask."""
     count = len(scores)
-    winner, sure = np.empty(masks.size, np.int16), np.empty(masks.size, bool)
-    held, held_surely, own = (np.zeros(count, np.int64) for _ in range(3))
+    winner, in_mask = np.empty(masks.size, np.int16), np.empty(masks.size, bool)
+    won, won_in_mask, mask_area = (np.zeros(count, np.int64) for _ in range(3))
     for tile in masks.tiles():
         lowest, highest = masks.bounds(tile)
-        # Whoever can win here, and whoever's own mask can reach here; the rest changes nothing.
-        near = np.flatnonzero((highest * scores >= (lowest * scores).max()) | (highest >= SURE))
-        probabilities = masks.cut(tile, near)
+        # The queries that can win here and those whose own mask can reach here; the others change nothing.
+        near = np.flatnonzero((highest * scores >= (lowest * scores).max()) | (highest >= MASK_THRESHOLD))
+        probabilities = masks.crop(tile, near)
         weighted = probabilities * scores[near].reshape(-1, 1, 1)
         first = weighted.argmax(axis=0)
-        of_first = np.take_along_axis(probabilities, first[None], axis=0)[0] >= SURE
-        own[near] += np.count_nonzero((weighted if rule.weighted_areas else probabilities) >= SURE, axis=(1, 2))
+        first_in_mask = np.take_along_axis(probabilities, first[None], axis=0)[0] >= MASK_THRESHOLD
+        own = (weighted if rule.weighted_areas else probabilities) >= MASK_THRESHOLD
+        mask_area[near] += np.count_nonzero(own, axis=(1, 2))
         winner[tile] = near[first]
-        sure[tile] = of_first
-        held[near] += np.bincount(first.ravel(), minlength=near.size)
-        held_surely[near] += np.bincount(first[of_first], minlength=near.size)
-    return _Claims(winner, sure, held, held_surely, own)
+        in_mask[tile] = first_in_mask
+        won[near] += np.bincount(first.ravel(), minlength=near.size)
+        won_in_mask[near] += np.bincount(first[first_in_mask], minlength=near.size)
+    return PixelAssignment(winner, in_mask, won, won_in_mask, mask_area)

@@ -1,8 +1,8 @@
-"""What a network of queries said of a picture, and its masks at the picture's size, a tile at a time.
+"""The output of a network of queries, and its masks at the picture's size, one tile at a time.
 
-Two hundred masks of a picture of 12 megapixels take 10 GB, so none is ever made whole. Within a tile most queries are
-nothing but background, which the few logits that the tile is made of already tell: bilinear resizing leaves no value
-above the highest or below the lowest of those.
+Two hundred masks of a picture of 12 megapixels take 10 GB, so they are never made whole. In most tiles, most queries
+are background, and the few logits that a tile is interpolated from tell: bilinear resizing makes no value above the
+highest of them or below the lowest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ms_seg.postprocessing.logits import softmax
 from ms_seg.postprocessing.resizing import Taps
 
 _TILE = 192  # pixels, a multiple of 8: small enough to leave queries out, large enough for NumPy
-_CACHED = 1 << 18  # bytes of maps at a time: what stays in the processor's cache is fastest
+_CACHE_BYTES = 1 << 18  # of masks at a time: what stays in the processor's cache is fastest
 _MARGIN = 1e-3  # far more than the rounding of any logit
 
 Tile = tuple[slice, slice]
@@ -25,10 +25,10 @@ Tile = tuple[slice, slice]
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """What a network said of a picture.
+    """The output of a network of queries for a picture.
 
-    class_logits: (Q, C + 1) float32, the last one for "nothing". mask_logits: (Q, h, w) float32 of the network's padded
-    input. geometry: as `network_input` returned it.
+    class_logits: (Q, C + 1) float32, "no object" last. mask_logits: (Q, h, w) float32, of the network's padded input.
+    geometry: as `network_input` returned it.
     """
 
     class_logits: np.ndarray
@@ -37,33 +37,31 @@ class Queries:
 
     def class_probabilities(self) -> np.ndarray:
         """(Q, C + 1) float32."""
-        probabilities = self.class_logits.astype(np.float64)
-        softmax(probabilities)
-        return probabilities.astype(np.float32)
+        return class_probabilities(self.class_logits)
 
-    def masks(self, grid: int | None, chosen: np.ndarray | slice = slice(None)) -> Maps:
-        """The probabilities of some queries' masks at the picture's size: resized as logits, or, of a grid, as such."""
+    def masks(self, grid: int | None, chosen: np.ndarray | slice = slice(None)) -> UpsampledMasks:
+        """The mask probabilities of some queries at the picture's size: of logits resized, or resized from a grid."""
         if grid is None:
-            return Maps(self.mask_logits[chosen], self.geometry, via_input=True, finish=sigmoid)
-        return Maps(self.on_grid(grid, chosen), self.geometry)
+            return UpsampledMasks(self.mask_logits[chosen], self.geometry, via_input=True, activation=sigmoid)
+        return UpsampledMasks(self.on_grid(grid, chosen), self.geometry)
 
     def on_grid(self, side: int, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The probabilities of some queries' masks on a square, (K, side, side) float32."""
+        """The mask probabilities of some queries on a square grid, (K, side, side) float32."""
         return sigmoid(self.logits_on_grid(side, chosen))
 
     def logits_on_grid(self, side: int, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The logits of some queries' masks on a square, (K, side, side) float32."""
+        """The mask logits of some queries on a square grid, (K, side, side) float32."""
         values = self.mask_logits[chosen]
         rows, columns = (Taps.between(size, side) for size in values.shape[1:])
         return rows.blend(columns.blend(values, 2), 1)
 
 
-class Maps:
-    """Maps (K, h, w) float32 of the network's padded input on their way to the picture, bilinear, as PyTorch resizes.
+class UpsampledMasks:
+    """Maps (K, h, w) float32 of the network's padded input, resized to the picture as PyTorch does: bilinear.
 
-    via_input: by way of the input's size, instead of at once. A padded input is always undone in two steps, since its
-        padding is cut off in between.
-    finish: what becomes of each value at the end; a function that does not fall.
+    via_input: resize to the network's input first, then to the picture, instead of at once. With a padded input there
+        are always two steps, since the padding is cut off in between.
+    activation: a function that does not decrease, applied to the resized values.
     """
 
     def __init__(
@@ -71,29 +69,29 @@ class Maps:
         values: np.ndarray,
         geometry: Geometry,
         via_input: bool = False,
-        finish: Callable[[np.ndarray], np.ndarray] | None = None,
+        activation: Callable[[np.ndarray], np.ndarray] | None = None,
     ):
-        self.values, self.size, self._finish = values, geometry.picture, finish
+        self.values, self.size, self._activation = values, geometry.picture, activation
         if via_input or geometry.padded != geometry.resized:
             self._steps = [_taps(values.shape[1:], geometry.padded), _taps(geometry.resized, geometry.picture)]
         else:
             self._steps = [_taps(values.shape[1:], geometry.picture)]
 
     def tiles(self) -> Iterator[Tile]:
-        """Rows and columns of the picture, tile by tile; a tile begins at a multiple of eight."""
+        """Rows and columns of the picture, tile by tile; each tile begins at a multiple of eight."""
         height, width = self.size
         for top in range(0, height, _TILE):
             for left in range(0, width, _TILE):
                 yield slice(top, min(top + _TILE, height)), slice(left, min(left + _TILE, width))
 
     def bounds(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-        """Below and above what every map has in a tile: two arrays (K,)."""
+        """A lower and an upper bound of each map's values in a tile: two arrays (K,)."""
         rows, columns = self._windows(tile)[0]
         part = self.values[:, rows, columns]
         bounds = part.min(axis=(1, 2)) - _MARGIN, part.max(axis=(1, 2)) + _MARGIN
-        return tuple(map(self._finish, bounds)) if self._finish else bounds
+        return (self._activation(bounds[0]), self._activation(bounds[1])) if self._activation else bounds
 
-    def cut(self, tile: Tile, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def crop(self, tile: Tile, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Some of the maps in a tile, (k, rows, columns) float32."""
         windows = self._windows(tile)
         rows, columns = windows[0]
@@ -103,29 +101,37 @@ class Maps:
         ]
         part = self.values[chosen, rows, columns]
         result = np.empty((len(part), *(side.stop - side.start for side in tile)), np.float32)
-        step = max(1, _CACHED // max(result[0].nbytes, 1)) if len(part) else 1
+        step = max(1, _CACHE_BYTES // max(result[0].nbytes, 1)) if len(part) else 1
         for start in range(0, len(part), step):
             few = part[start : start + step]
             for by_column, by_row in steps:
                 few = by_row.blend(by_column.blend(few, 2), 1)
-            result[start : start + step] = self._finish(few) if self._finish else few
+            result[start : start + step] = self._activation(few) if self._activation else few
         return result
 
     def _windows(self, tile: Tile) -> list[Tile]:
-        """The rows and columns that a tile is made of, from the values to the picture."""
+        """The rows and columns that a tile is interpolated from, from the values to the picture."""
         windows = [tile]
         for taps in reversed(self._steps):
-            windows.insert(0, tuple(axis.sources(part) for axis, part in zip(taps, windows[0], strict=True)))
+            (by_row, by_column), (rows, columns) = taps, windows[0]
+            windows.insert(0, (by_row.sources(rows), by_column.sources(columns)))
         return windows
 
 
+def class_probabilities(class_logits: np.ndarray) -> np.ndarray:
+    """The softmax of (Q, C + 1) float32 over the classes, computed in float64: float32 of the same shape."""
+    probabilities = class_logits.astype(np.float64)
+    softmax(probabilities)
+    return probabilities.astype(np.float32)
+
+
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """In float32, from an exponential that is rounded once, which is nearest to PyTorch's."""
+    """float32, with an exponential that is rounded once, which comes nearest to PyTorch's."""
     with np.errstate(over="ignore"):
         exponential = np.exp(-logits.astype(np.float64)).astype(np.float32)
     exponential += 1
     return np.divide(1, exponential, out=exponential)
 
 
-def _taps(source: tuple[int, int], target: tuple[int, int]) -> tuple[Taps, Taps]:
+def _taps(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Taps, Taps]:
     return Taps.between(source[0], target[0]), Taps.between(source[1], target[1])

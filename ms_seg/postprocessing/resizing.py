@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Taps:
-    """Bilinear resizing along one axis: the two source positions beside each target position, the second's weight."""
+    """Bilinear resizing along one axis: for each target position the two source positions beside it, and the weight of
+    the upper one."""
 
     lower: np.ndarray
     upper: np.ndarray
@@ -17,9 +18,9 @@ class Taps:
 
     @classmethod
     def between(cls, source: int, target: int, align_corners: bool = False) -> Taps:
-        """Positions are those of PyTorch's CPU kernel to the last bit, since their rounding moves labels.
+        """With the positions of PyTorch's CPU kernel to the last bit, since their rounding changes labels.
 
-        Without align_corners: a float32 scale, and one fused multiply and subtract, which float64 stands in for.
+        Without align_corners: a float32 scale and one fused multiply-subtract, for which float64 stands in.
         """
         if align_corners:
             scale = np.float32(source - 1) / np.float32(max(target - 1, 1))
@@ -35,14 +36,14 @@ class Taps:
         return Taps(self.lower[targets] - first_source, self.upper[targets] - first_source, self.weight[targets])
 
     def sources(self, targets: slice) -> slice:
-        """The source positions that some targets are made of."""
+        """The source positions that some targets are interpolated from."""
         return slice(int(self.lower[targets][0]), int(self.upper[targets][-1]) + 1)
 
     def blend(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """Resize along an axis with PyTorch's arithmetic too, to the last bit: a product and a fused multiply and add.
+        """Resize along an axis, with PyTorch's arithmetic too, to the last bit: a product and a fused multiply-add.
 
-        Of two axes PyTorch resizes the last one first. float64 stands in for the fused operation, at twice the time of
-        `apply`.
+        Of two axes PyTorch resizes the last one first. float64 stands in for the fused operation and takes twice the
+        time of `apply`.
         """
         weight = self.weight.reshape(-1, *[1] * (values.ndim - 1 - axis))
         upper = values.take(self.upper, axis)

@@ -1,46 +1,55 @@
-"""From queries to the class of each pixel: the sum over queries of its probability times the mask decides."""
+"""From queries to the class of each pixel: the sum over queries of class probability times mask probability."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ms_seg.postprocessing.queries import Maps, Queries
+from ms_seg.postprocessing.queries import Queries, UpsampledMasks, class_probabilities, sigmoid
 from ms_seg.postprocessing.rules import Rule
 
 
-def label_queries(queries: Queries, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+def semantic_inference(queries: Queries, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """The semantic answer of one of the published implementations: the class of the highest score at each pixel.
 
-    Returns: labels (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean over the pixels of a
-        class of its share of all classes' scores there, 0 for a class without pixels.
+    Returns: label_map (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean over the pixels of
+        a class of its share in the scores of all classes there, 0 for a class without pixels.
     """
-    classes = np.ascontiguousarray(queries.class_probabilities()[:, :-1].T)  # (C, Q)
+    classes = _transposed(queries.class_probabilities())  # (C, Q)
     if rule.grid:
-        on_grid = queries.on_grid(rule.grid)
-        summed = (classes @ on_grid.reshape(len(on_grid), -1)).reshape(-1, *on_grid.shape[1:])
-        maps = Maps(summed, queries.geometry)
+        maps = UpsampledMasks(_summed(classes, queries.on_grid(rule.grid)), queries.geometry)
     else:
         maps = queries.masks(None)
-    labels, share_sums = np.empty(maps.size, np.int32), np.zeros(len(classes))
+    label_map, share_sums = np.empty(maps.size, np.int32), np.zeros(len(classes))
     for tile in maps.tiles():
-        scores = maps.cut(tile)
+        scores = maps.crop(tile)
         if not rule.grid:
-            scores = (classes @ scores.reshape(len(scores), -1)).reshape(len(classes), *scores.shape[1:])
+            scores = _summed(classes, scores)
         chosen = scores.argmax(axis=0)
-        labels[tile] = chosen
+        label_map[tile] = chosen
         highest = np.take_along_axis(scores, chosen[None], axis=0)[0]
         shares = highest / np.maximum(scores.sum(axis=0), np.finfo(np.float32).tiny)
         share_sums += np.bincount(chosen.ravel(), shares.ravel(), len(classes))
-    areas = np.bincount(labels.ravel(), minlength=len(classes))
-    return labels, share_sums / np.maximum(areas, 1)
+    areas = np.bincount(label_map.ravel(), minlength=len(classes))
+    return label_map, share_sums / np.maximum(areas, 1)
 
 
 def semantic_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
-    from ms_seg.postprocessing.logits import softmax
-    from ms_seg.postprocessing.queries import sigmoid
+    """The score of each class at each pixel of the masks, at their own size: Mask2Former's semantic_inference.
 
-    p = class_logits.astype(np.float64)
-    softmax(p)
-    return (p[:, :-1].T.astype(np.float32) @ sigmoid(mask_logits).reshape(len(mask_logits), -1)).reshape(
-        -1, *mask_logits.shape[1:]
-    )
+    Args:
+        class_logits: (Q, C + 1) float32, "no object" last, which takes part in the softmax and is then left out.
+        mask_logits: (Q, h, w) float32.
+
+    Returns: (C, h, w) float32, from 0 to at most Q.
+    """
+    return _summed(_transposed(class_probabilities(class_logits)), sigmoid(mask_logits))
+
+
+def _transposed(probabilities: np.ndarray) -> np.ndarray:
+    """(Q, C + 1) -> (C, Q), without "no object"."""
+    return np.ascontiguousarray(probabilities[:, :-1].T)
+
+
+def _summed(classes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """(C, Q) and (Q, h, w) -> (C, h, w)."""
+    return (classes @ masks.reshape(len(masks), -1)).reshape(len(classes), *masks.shape[1:])

@@ -51,26 +51,32 @@ _LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
 
 
 def preset_for(
-    system: str, backbone: tuple[str, Mapping[str, Any]] | None, arguments: Mapping[str, Any], name: str = ""
+    system: str,
+    backbone: tuple[str, Mapping[str, Any]] | None,
+    arguments: Mapping[str, Any],
+    name: str = "",
+    part: bool = False,
 ) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
     Args:
-        system, backbone, arguments: as a checkpoint's shapes tell them; what they cannot tell is left out.
+        system, backbone, arguments: as a checkpoint's shapes tell them; what they cannot tell is left out. "" for any
+            system, of a part that several share.
         name: what the file calls itself, if it does, which decides between several.
+        part: the checkpoint is a part alone, such as a backbone, in which models of one structure are alike.
 
     Of several the one with as many classes is meant. Raises ValueError when none has this structure, and where several
     are left that would not give the same answers, naming them.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
-    rows = [row for row in PRESETS.values() if row.system == system and _fits(row, backbone, structure)]
+    rows = [row for row in PRESETS.values() if system in ("", row.system) and _fits(row, backbone, structure)]
     if not rows:
         kind, sizes = backbone or ("an unknown backbone", {})
         has = ", ".join([kind, *(f"{key}={value}" for key, value in {**sizes, **arguments}.items())])
-        raise ValueError(f"no published {system} has {has}")
+        raise ValueError(f"no published {system or 'model'} has {has}")
     classes = arguments.get("num_classes", 0)
     rows = [row for row in rows if row.name == name] or [row for row in rows if row.num_classes == classes] or rows
-    if len({_answering(row) for row in rows}) > 1:
+    if not part and len({_answering(row) for row in rows}) > 1:
         names = ", ".join(row.name for row in rows)
         raise ValueError(f"the file can be any of {names}, which its shapes cannot tell apart: name the one that it is")
     closest = min(rows, key=lambda row: abs((row.num_classes or 0) - classes))

@@ -7,11 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from ms_seg.answers.drawing import joined
+from ms_seg.answers.drawing.panels import joined
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.semantic.predictions import Remembered
-from ms_seg.evaluation.tasks import KINDS
+from ms_seg.evaluation.predictions import CachedPredictions
+from ms_seg.evaluation.tasks import TASKS
 from ms_seg.training.trainer import Scores, Validate
 
 SHOWN = 4  # pictures of the validation split that a run draws
@@ -34,11 +34,11 @@ def make_validation(
         metrics: the tally of all pictures -> metrics by name. monitor: see `Scores`.
         draw: (dataset, predictions, index) -> a picture with its truth and its prediction beside it.
     """
-    row = KINDS[task]
-    predictions = row.made(segment, dataset, None)
+    row = TASKS[task]
+    predictions = row.from_model(segment, dataset, None)
 
     def validate() -> Scores:
-        tally = evaluate(dataset, Remembered(predictions), world, tally=row.tally(dataset))
+        tally = evaluate(dataset, CachedPredictions(predictions), row.tally(dataset), world)
         shown = [] if world.rank else [draw(dataset, predictions, index) for index in range(min(SHOWN, len(dataset)))]
         return Scores(metrics(tally), monitor, joined(shown, axis=0) if shown else None)
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from ms_seg.__main__ import main
-from ms_seg.data import semantic
+from ms_seg.data.drawn import world
 from ms_seg.data.drawn.world import DrawnPanoptic
 from tests.data.panoptic_files import encode, in_quarters, segment, write_coco_panoptic, write_panoptic
 
@@ -121,15 +121,15 @@ def test_pictures_need_not_be_there(data, predicted, tmp_path):
 
 
 def test_the_drawn_world_is_scored_too(tmp_path, monkeypatch):
-    monkeypatch.setitem(semantic._SCENES, "validation", 12)
-    world = DrawnPanoptic("validation")
+    monkeypatch.setitem(world._SCENES, "validation", 12)
+    scenes = DrawnPanoptic("validation")
     rows = []
     (tmp_path / "p").mkdir()
-    for index in range(len(world)):
-        panoptic, name = world.panoptic(index % 3), f"{index}.png"
+    for index in range(len(scenes)):
+        panoptic, name = scenes.panoptic(index % 3), f"{index}.png"
         Image.fromarray(encode(panoptic.ids)).save(tmp_path / "p" / name, compress_level=0)
         segments = [segment(found.id, found.label) for found in panoptic.segments]
-        rows.append({"image_id": world.image_id(index), "file_name": name, "segments_info": segments})
+        rows.append({"image_id": scenes.image_id(index), "file_name": name, "segments_info": segments})
     (tmp_path / "p.json").write_text(json.dumps({"annotations": rows}))
     options = ["--dataset", "shapes_panoptic", "--predictions", str(tmp_path / "p.json")]
     assert main(["evaluate", *options, "--output", str(tmp_path / "out")]) == 0

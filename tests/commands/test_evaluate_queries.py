@@ -92,7 +92,7 @@ def test_a_models_instances_are_scored_and_written(data, tmp_path):
 
 @pytest.mark.parametrize("dataset", ["coco_panoptic", "coco_instance"])
 def test_an_evaluation_that_stopped_goes_on(data, tmp_path, monkeypatch, dataset):
-    monkeypatch.setattr(tally_module, "_LARGEST_SHARE", float("inf"))
+    monkeypatch.setattr(tally_module, "_MAX_SHARE", float("inf"))
     asked, segment_one = [], ms_seg.Segmenter.__call__
 
     def stopping(self, picture):

@@ -15,19 +15,18 @@ from convert import open_checkpoint
 from convert.__main__ import main
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
+from tests.convert.layouts.published import manifests, read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = Path(__file__).parent / "layouts" / "manifests"
 BLOCK = {"weight": (1, 1, 3, 3), "bias": (1,)}  # of lang-seg's spatial regularisation
 HF, MMSEG, MIT = "segformer_b0_hf_ade150", "segformer_b0_easycv_cocostuff172", "mit_b0_nvlabs_imagenet"
 
 
 def checkpoint_of(manifest: str, path: Path) -> Path:
     """A PyTorch file with these keys and drawn numbers."""
-    rows = [line.split("\t") for line in (MANIFESTS / f"{manifest}.tsv").read_text().splitlines()]
-    shapes = {key: tuple(int(n) for n in shape.strip("[]").split(",") if n) for key, shape, _ in rows}
-    tensors = drawn.weights(shapes, seed=1)
-    tensors.update({key: np.zeros((), np.int64) for key, _, dtype in rows if dtype == "int64"})
+    declared = read_manifest(manifests(manifest)[manifest])
+    tensors = drawn.weights({key: entry.shape for key, entry in declared.items()}, seed=1)
+    tensors.update({key: np.zeros((), np.int64) for key, entry in declared.items() if entry.dtype == "int64"})
     write_checkpoint(path, {key: ArrayEntry(array) for key, array in tensors.items()})
     return path
 
@@ -63,7 +62,7 @@ def test_what_was_inferred_and_dropped_is_said(hf: Path, tmp_path: Path, capsys:
     assert "num_batches_tracked" in said and "count of batches" in said
 
 
-def test_a_field_that_the_file_does_not_tell_is_told_and_noted(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_field_that_the_file_does_not_tell_is_told_and_written_down(tmp_path: Path, capsys: pytest.CaptureFixture):
     source, target = checkpoint_of("lseg_lang-seg_clip_vitb32_384", tmp_path / "lseg.pth"), tmp_path / "lseg.ckpt"
     with open_checkpoint(source) as tensors:
         block = {f"net.scratch.head_block.depthwise.depthwise.{name}": shape for name, shape in BLOCK.items()}
@@ -109,12 +108,23 @@ def test_a_backbone_becomes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFix
         assert tensors.metadata.keys() == {"model", "arithmetic"}  # it knows no classes and no pictures
 
 
+@pytest.mark.parametrize(("layout", "prefix"), [("original-backbone", ""), ("original", "backbone.")])
+def test_a_backbone_goes_back_alone_or_with_the_names_of_a_whole_model(layout: str, prefix: str, tmp_path: Path):
+    source = checkpoint_of(MIT, tmp_path / "mit.pth")
+    assert main([str(source), str(tmp_path / "mit.ckpt")]) == 0
+    assert main([str(tmp_path / "mit.ckpt"), str(tmp_path / "back.pth"), "--to", layout]) == 0
+    before, after = arrays(source), arrays(tmp_path / "back.pth")
+    assert set(after) == {prefix + name for name in before if not name.startswith("head.")}
+    for name, array in after.items():
+        np.testing.assert_array_equal(array, before[name.removeprefix(prefix)], err_msg=name)
+
+
 def test_a_converted_file_knows_its_arithmetic(tmp_path: Path):
     import ms_seg
 
     source = checkpoint_of("segformer_b0_nvlabs_ade150", tmp_path / "original.pth")
     assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
-    arguments = ms_seg.create_model("auto", tmp_path / "out.ckpt").preset.arguments
+    arguments = ms_seg.create_model("auto", tmp_path / "out.ckpt").preset.sizes
     assert (arguments["norm_eps"], arguments["conv_norm_eps"]) == (1e-6, 1e-5)
 
 
@@ -122,12 +132,12 @@ def test_a_converted_file_knows_its_classes_and_preprocessing(tmp_path: Path):
     source = checkpoint_of(MMSEG, tmp_path / "easycv.pth")
     assert main([str(source), str(tmp_path / "out.ckpt")]) == 0
     with open_checkpoint(tmp_path / "out.ckpt") as tensors:
-        notes = tensors.metadata
-    assert json.loads(notes["labels"]) == "cocostuff164k"
-    assert json.loads(notes["preprocessing"])["resize"] == "keep_ratio"
+        metadata = tensors.metadata
+    assert json.loads(metadata["labels"]) == "cocostuff164k"
+    assert json.loads(metadata["preprocessing"])["resize"] == "keep_ratio"
 
 
-def test_a_note_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_metadata_that_cannot_be_used_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main([str(checkpoint_of(MMSEG, tmp_path / "easycv.pth")), str(tmp_path / "good.ckpt")]) == 0
     tensors = {name: ArrayEntry(array) for name, array in arrays(tmp_path / "good.ckpt").items()}
     write_checkpoint(tmp_path / "bad.ckpt", tensors, metadata={"labels": '[["\x1b[2J", "red"]]'})
@@ -142,13 +152,13 @@ def test_a_note_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: pyte
     ("arguments", "sentence"),
     [
         (["missing.pth", "out.ckpt"], "missing.pth"),
-        (["hf.pth", "out.onnx"], "out.onnx cannot be written: its ending would have to be .ckpt or .safetensors"),
+        (["hf.pth", "out.onnx"], "TARGET must end in .ckpt or .safetensors: out.onnx does not"),
         (
             ["hf.pth", "out.ckpt", "--model", "segformer_b9_ade20k"],
             "there is no model 'segformer_b9_ade20k'; the nearest",
         ),
-        (["hf.pth", "nowhere/out.ckpt"], "there is no folder nowhere"),
-        (["hf.safetensors", "hf.safetensors"], "hf.safetensors is the source itself"),
+        (["hf.pth", "nowhere/out.ckpt"], "TARGET must be in a folder that exists: there is no nowhere"),
+        (["hf.safetensors", "hf.safetensors"], "TARGET must be another file than SOURCE: hf.safetensors is the same"),
         (["hf.pth", "out.pth", "--to", "keras"], "segformer has no layout 'keras'; it has hf, mmseg"),
         (["text.pth", "out.ckpt"], "text.pth"),
     ],

@@ -131,3 +131,45 @@ def test_a_layout_of_another_structure_cannot_be_written():
 def test_an_unknown_layout_lists_those_that_exist():
     with pytest.raises(ValueError, match="segformer has no layout 'keras'; it has hf, mmseg, original"):
         find_layout("keras", "segformer")
+
+
+@dataclass(frozen=True)
+class Sized:
+    """An entry of which only the shape is known."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def numpy(self) -> np.ndarray:
+        raise AssertionError("nothing is read to make a plan")
+
+
+MIT_STEM = {"backbone.stages.0.patch_embed.proj.weight": Sized((32, 3, 7, 7))}
+SWIN_STEM = {"backbone.patch_embed.proj.weight": Sized((96, 3, 4, 4))}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "name", "system"),
+    [
+        (MIT_STEM, "hf", "segformer"),
+        (SWIN_STEM, "hf", "mask2former"),
+        (SWIN_STEM, "mmdet", "mask2former"),
+        (MIT_STEM, "mmseg-backbone", ""),
+    ],
+)
+def test_a_backbone_is_written_in_the_layout_that_knows_it(tensors: dict[str, Sized], name: str, system: str):
+    layout = recognise(tensors).find_target(name)
+    assert (layout.name, layout.system) == (name, system)
+    assert recognise(tensors).plan_back(layout).complete
+
+
+def test_a_layout_that_no_backbone_has_is_refused():
+    with pytest.raises(ValueError, match="a backbone has no layout 'keras'; it has hf-backbone, mmseg-backbone"):
+        recognise(MIT_STEM).find_target("keras")
+
+
+def test_a_whole_model_is_written_in_a_layout_of_its_own_system():
+    source = recognise({"decoder.classify.weight": Sized((3, 4, 1, 1))})
+    assert (source.layout.system, source.find_target("hf").system) == ("segformer", "segformer")
+    with pytest.raises(ValueError, match="segformer has no layout 'mmdet'"):
+        source.find_target("mmdet")

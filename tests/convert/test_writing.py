@@ -6,6 +6,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import mindspore
 import numpy as np
 import pytest
 
@@ -176,7 +177,6 @@ def test_what_can_not_be_written_is_said_in_a_sentence(name, tensors, more, sent
 
 
 def test_mindspore_loads_its_checkpoint(tmp_path):
-    mindspore = pytest.importorskip("mindspore")
     expected = {name: entry for name, entry in fit_for(".ckpt").items() if entry.dtype != "bfloat16"}
     write_checkpoint(tmp_path / "x.ckpt", expected, metadata={"note": "héllo", "nothing": ""})
     loaded = mindspore.load_checkpoint(str(tmp_path / "x.ckpt"))
@@ -189,7 +189,6 @@ def test_mindspore_loads_its_checkpoint(tmp_path):
 
 
 def test_mindspore_loads_its_safetensors(tmp_path):
-    mindspore = pytest.importorskip("mindspore")
     names = [name for name, entry in TENSORS.items() if entry.dtype in ("float32", "float16", "int64", "uint8")]
     expected = {name: TENSORS[name] for name in names if 0 not in TENSORS[name].shape}
     write_checkpoint(tmp_path / "x.safetensors", expected)

@@ -10,6 +10,13 @@ from PIL import Image
 
 from tests.data.small_datasets import write_labels, write_picture
 
+# How many pictures the published lists of each fold of COCO-20i name for each of its twenty classes.
+COCO_PICTURES = (
+    (19217, 727, 816, 172, 1203, 699, 805, 709, 142, 655, 516, 312, 577, 331, 3648, 3722, 200, 389, 773, 170),
+    (748, 1213, 572, 1379, 925, 335, 1135, 270, 404, 804, 1733, 1577, 380, 916, 1375, 1116, 302, 925, 1159, 644),
+    (2754, 1257, 411, 713, 456, 655, 998, 434, 173, 687, 419, 551, 521, 423, 1198, 1416, 619, 38, 803, 37),
+    (1073, 1565, 385, 1291, 616, 839, 154, 272, 159, 1351, 470, 298, 397, 790, 1272, 1070, 446, 1097, 676, 94),
+)
 FSS_NAMES = ("wheel", "ab_wheel", "burj_al")  # as they stand in the list: not in order
 
 
@@ -39,6 +46,13 @@ def write_coco(root: Path, fold: int = 0, pictures: int = 3) -> Path:
     path.parent.mkdir(parents=True)
     path.write_bytes(pickle.dumps(lists, 3))
     return root
+
+
+def coco_lists(fold: int) -> dict[int, list[str]]:
+    """Lists of a fold of COCO-20i, as long as the published ones; a picture of several classes is in several lists."""
+    names = [f"val2014/COCO_val2014_{number:012}.jpg" for number in range(max(COCO_PICTURES[fold]))]
+    lengths = dict(zip(range(fold, 80, 4), COCO_PICTURES[fold], strict=True))
+    return {number: names[: lengths.get(number, 0)] for number in range(80)}
 
 
 def write_fss(root: Path, pictures: int = 11, size: tuple[int, int] = (24, 24)) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import pytest
 from PIL import Image
 
 from ms_seg.data.few_shot import COCO_NAMES, PASCAL_NAMES, find_splits, open_few_shot
-from tests.data.few_shot_folders import FSS_NAMES, write_coco, write_fss, write_list, write_pascal
+from tests.data.few_shot_folders import FSS_NAMES, coco_lists, write_coco, write_fss, write_list, write_pascal
 from tests.data.small_datasets import write_labels, write_picture
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+FSS_TEST_CLASSES = Path(__file__).with_name("fss_test_classes.txt")  # the published list, in its order
 WRITE = {"pascal": write_pascal, "coco": write_coco, "fss": write_fss}
 
 
@@ -144,48 +145,71 @@ def test_files_beside_the_pictures_are_left_alone(tmp_path):
 # ---------------------------------------------------------------------------------------------------- published files
 
 
-def test_real_fss_pictures(tmp_path):
-    if not (SHARED / "fss1000").is_dir():
-        pytest.skip("the five real pictures are not here")
+def test_fss_pictures_whose_coloured_masks_hold_0_and_1_as_those_of_its_repository(tmp_path):
     folder = tmp_path / "FSS-1000" / "thing"
-    folder.mkdir(parents=True)
     for number in range(1, 6):
-        for kind, ending in (("image", "jpg"), ("label", "png")):
-            source = SHARED / "fss1000/support" / kind / f"{number}.{ending}"
-            (folder / source.name).write_bytes(source.read_bytes())
+        write_picture(folder / f"{number}.jpg", (224, 224), seed=number)
+        mask = np.zeros((224, 224, 3), np.uint8)
+        mask[20 * number : 20 * number + 60, 50:110] = 1
+        Image.fromarray(mask).save(folder / f"{number}.png")
     write_list(tmp_path / "splits/fss/test.txt", ["thing"])
     opened = open_few_shot("fss", tmp_path)
-    for index in range(5):
-        picture, truth = opened[index]
+    assert len(opened) == 5
+    for number, (picture, truth) in enumerate(opened, start=1):
         assert (picture.shape, truth.shape) == ((224, 224, 3), (224, 224))
-        assert np.unique(truth).tolist() == [0, 1]
-        assert 0.005 < truth.mean() < 0.5
+        assert truth.sum() == 60 * 60 and truth[20 * number : 20 * number + 60, 50:110].all()
 
 
-def test_names_are_those_that_the_published_models_learned():
-    folder = SHARED / "lang_seg/label_files"
-    if not folder.is_dir():
-        pytest.skip("the published label files are not here")
-    read = {name: tuple((folder / f"fewshot_{name}.txt").read_text().split()) for name in ("pascal", "coco", "fss")}
-    assert (read["pascal"], read["coco"]) == (PASCAL_NAMES, COCO_NAMES)
-    assert read["fss"][760:] == tuple(sorted((SHARED / "lang_seg/splits/fss/test.txt").read_text().split()))
+@pytest.mark.parametrize(
+    ("names", "published"),
+    [
+        (PASCAL_NAMES, "7d877f185c807bc51b4cfb4f4202fc0b4e1c6724b782ba245fe36f8d254f0ad7"),
+        (COCO_NAMES, "3ccf800c20ccafc41fb0954368d338bd2cd11f9191978763fda565129ba1657a"),
+    ],
+    ids=["pascal", "coco"],
+)
+def test_names_are_those_that_the_published_models_learned(names, published):
+    """By the SHA-256 of the lines of lang-seg's label_files/fewshot_pascal.txt and fewshot_coco.txt."""
+    assert checksum(names) == published
 
 
-@pytest.mark.parametrize(("benchmark", "fold", "pictures"), [
-    ("pascal", 0, 346), ("pascal", 1, 451), ("pascal", 2, 725), ("pascal", 3, 346), ("coco", 0, 954),
-    ("coco", 3, 948), ("fss", 0, 240),
-])  # fmt: skip
-def test_published_split_lists(tmp_path, benchmark, fold, pictures, monkeypatch):
-    splits = SHARED / "lang_seg/splits"
-    if not splits.is_dir():
-        pytest.skip("the published split lists are not here")
-    monkeypatch.setattr(Path, "is_file", lambda _: True)  # of the pictures, only the names are looked at
-    for name in (splits / "fss/test.txt").read_text().split() if benchmark == "fss" else ():
+def test_fss_classes_come_in_the_order_that_the_published_models_learned(tmp_path, monkeypatch):
+    """By the SHA-256 of lines 761 to 1000 of lang-seg's label_files/fewshot_fss.txt, its test classes."""
+    names = FSS_TEST_CLASSES.read_text().split()
+    assert (len(names), names[0], names[-1]) == (240, "bus", "tower_pisa")
+    write_list(tmp_path / "splits/fss/test.txt", names)
+    for name in names:
         (tmp_path / "FSS-1000" / name).mkdir(parents=True)
         (tmp_path / "FSS-1000" / name / "1.jpg").touch()
-    opened = open_few_shot(benchmark, tmp_path, fold, splits)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # of the pictures, only the names are looked at
+    opened = open_few_shot("fss", tmp_path)
+    assert checksum(opened.names) == "72d6a86067fed8dac503db7f556832f7d4d28aee82b12a4e35d310c7ca5c9f94"
+    assert [query.label for query in opened.queries] == list(range(240))
+
+
+@pytest.mark.parametrize(("fold", "pictures"), enumerate((346, 451, 725, 346)))
+def test_pascal_tests_every_picture_of_lists_as_long_as_the_published_ones(tmp_path, fold, pictures, monkeypatch):
+    names = [f"2007_{number:06}__{5 * fold + 1 + number % 5:02}" for number in range(pictures)]
+    write_list(tmp_path / f"splits/pascal/val/fold{fold}.txt", names)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    opened = open_few_shot("pascal", tmp_path, fold)
     assert len(set(opened.queries)) == pictures
-    assert set(range(len(opened.names))) == {query.label for query in opened.queries}
+    assert {query.label for query in opened.queries} == set(range(5))
+
+
+@pytest.mark.parametrize(("fold", "pictures"), [(0, 954), (3, 948)])
+def test_coco_tests_as_many_pictures_as_of_the_published_lists(tmp_path, fold, pictures, monkeypatch):
+    """Numbers counted with the published lists: which pictures are drawn follows from how many each class has."""
+    (tmp_path / "splits/coco/val").mkdir(parents=True)
+    (tmp_path / f"splits/coco/val/fold{fold}.pkl").write_bytes(pickle.dumps(coco_lists(fold), 3))
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    opened = open_few_shot("coco", tmp_path, fold)
+    assert len(set(opened.queries)) == pictures
+    assert {query.label for query in opened.queries} == set(range(20))
+
+
+def checksum(lines) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def test_split_lists_are_found_where_lang_seg_has_them(tmp_path, monkeypatch):

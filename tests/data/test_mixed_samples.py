@@ -39,7 +39,7 @@ class Plain:
     def picture(self, index: int) -> np.ndarray:
         return np.full((8, 8, 3), (self.number, index, 0), np.uint8)
 
-    def labels(self, index: int) -> np.ndarray:
+    def label_map(self, index: int) -> np.ndarray:
         return np.zeros((8, 8), np.uint8)
 
 

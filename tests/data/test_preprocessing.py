@@ -37,7 +37,7 @@ def test_squash_is_transformers_processor():
     assert images.astype(np.float64).sum() == pytest.approx(2371.537331927102, abs=1e-3)
 
 
-def test_none_keeps_the_pictures_size():
+def test_shrink_leaves_a_small_picture_as_it_is():
     rule = Preprocessing("shrink", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     images, geometry = network_input(drawn(45, 70), rule)
     assert geometry == Geometry((45, 70), (45, 70), (45, 70))
@@ -70,5 +70,5 @@ def test_shrinking_leaves_small_pictures_as_they_are():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="unknown resize rule 'crop'"):
+    with pytest.raises(ValueError, match="resize is 'crop': it must be one of"):
         network_input(drawn(45, 70), Preprocessing("crop"))

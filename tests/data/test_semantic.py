@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from multiprocessing import get_context
@@ -18,9 +19,6 @@ from ms_seg.data.semantic import DATASETS, first_pictures, open_dataset
 from ms_seg.label_sets import read_labels
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
 # ------------------------------------------------------------------------------------------------- published layouts
 
 
@@ -29,8 +27,8 @@ def test_ade20k_turns_zero_into_ignored_and_moves_the_others_down(tmp_path):
     assert len(dataset) == 3
     assert dataset.name(2) == "ADE_00000002"
     assert len(dataset.label_set) == 150
-    assert dataset.labels(0)[0, :4].tolist() == [255, 0, 149, 255]
-    assert dataset.labels(0).dtype == np.uint8
+    assert dataset.label_map(0)[0, :4].tolist() == [255, 0, 149, 255]
+    assert dataset.label_map(0).dtype == np.uint8
     assert (dataset.picture(0).shape, dataset.picture(0).dtype) == ((20, 30, 3), np.uint8)
 
 
@@ -39,12 +37,16 @@ def test_ade20k_is_found_from_the_folder_above(tmp_path):
     assert len(open_dataset("ade20k", tmp_path, "validation")) == 2
 
 
-def test_real_ade20k_pictures():
-    if not (SHARED / "ade20k").is_dir():
-        pytest.skip("the three real pictures are not here")
-    dataset = open_dataset("ade20k", SHARED / "ade20k", "validation")
-    assert [dataset.picture(index).shape for index in range(3)] == [(512, 683, 3), (364, 500, 3), (300, 400, 3)]
-    assert np.unique(dataset.labels(0)).tolist() == [0, 1, 2, 4, 6, 9, 17, 255]
+def test_ade20k_pictures_have_the_published_names_and_each_its_own_size(tmp_path):
+    sizes = [(512, 683), (364, 500), (300, 400)]  # of the first three of its validation
+    for number, size in enumerate(sizes, start=1):
+        write_picture(tmp_path / f"images/validation/ADE_val_{number:08}.jpg", size)
+        write_labels(tmp_path / f"annotations/validation/ADE_val_{number:08}.png", [0, 1, 2, 3, 5, 7, 10, 18], size)
+    dataset = open_dataset("ade20k", tmp_path, "validation")
+    assert [dataset.name(index) for index in range(3)] == [f"ADE_val_{number:08}" for number in (1, 2, 3)]
+    assert [dataset.picture(index).shape for index in range(3)] == [(*size, 3) for size in sizes]
+    assert [dataset.label_map(index).shape for index in range(3)] == sizes
+    assert np.unique(dataset.label_map(0)).tolist() == [0, 1, 2, 4, 6, 9, 17, 255]
 
 
 @pytest.mark.parametrize("pictures", ["images/train2017", "train2017"])
@@ -53,19 +55,23 @@ def test_coco_stuff_as_published_skips_the_numbers_that_coco_never_used(tmp_path
     write_picture(tmp_path / pictures / "000000000009.jpg")
     write_labels(tmp_path / labels / "000000000009.png", [0, 10, 12, 91, 92, 181, 255])
     dataset = open_dataset("cocostuff164k", tmp_path, "training")
-    assert dataset.labels(0)[0, :7].tolist() == [0, 10, 11, 80, 81, 170, 255]
+    assert dataset.label_map(0)[0, :7].tolist() == [0, 10, 11, 80, 81, 170, 255]
     assert (dataset.name(0), len(dataset.label_set)) == ("000000000009", 171)
 
 
 def test_coco_stuff_numbers_lead_to_the_published_names():
-    if not (SHARED / "cocostuff_labels.txt").is_file():
-        pytest.skip("the published list is not here")
-    rows = [line.split(": ") for line in (SHARED / "cocostuff_labels.txt").read_text().splitlines()]
+    """Numbers and names of labels.txt of nightrome/cocostuff, less one, as the label maps count from 0."""
     names, table = read_labels("cocostuff164k").names, coco_stuff().table
-    published = {int(number) - 1: name for number, name in rows[1:]}  # the label maps count from 0
-    learned = {number: name for number, name in published.items() if table[number] < len(names)}
-    assert len(learned) == 171
-    assert all(names[table[number]].replace("-", " ") == name.replace("-", " ") for number, name in learned.items())
+    learned = {number: names[table[number]].replace("-", " ") for number in range(182) if table[number] < len(names)}
+    beside_the_unused = {
+        0: "person", 10: "fire hydrant", 12: "stop sign", 24: "giraffe", 26: "backpack", 27: "umbrella", 30: "handbag",
+        43: "bottle", 45: "wine glass", 64: "bed", 66: "dining table", 69: "toilet", 71: "tv", 81: "refrigerator",
+        83: "book", 89: "toothbrush", 91: "banner", 181: "wood",
+    }  # fmt: skip
+    assert {number: learned.get(number) for number in beside_the_unused} == beside_the_unused
+    lines = "\n".join(f"{number} {name}" for number, name in learned.items())
+    checksum = hashlib.sha256(lines.encode()).hexdigest()  # of all 171, with spaces for the hyphens
+    assert checksum == "706872755f2d9eb063e17b5d5013441b14923ac7a26d3c88b37290d6c8eb7a0a"
 
 
 def test_coco_stuff_is_found_from_the_folder_above(tmp_path):
@@ -80,14 +86,14 @@ def test_coco_stuff_prefers_mmsegmentations_label_maps(tmp_path):
     write_labels(tmp_path / "annotations/val2017/a_labelTrainIds.png", [170])
     dataset = open_dataset("cocostuff164k", tmp_path, "validation")
     assert len(dataset) == 1
-    assert dataset.labels(0).max() == 170
+    assert dataset.label_map(0).max() == 170
 
 
 def test_a_number_that_coco_never_used_is_refused(tmp_path):
     write_picture(tmp_path / "images/val2017/a.jpg")
     write_labels(tmp_path / "annotations/val2017/a.png", [0, 11])
     with pytest.raises(ValueError, match=r"a\.png holds the value 11"):
-        open_dataset("cocostuff164k", tmp_path, "validation").labels(0)
+        open_dataset("cocostuff164k", tmp_path, "validation").label_map(0)
 
 
 # -------------------------------------------------------------------------------------------------- a person's own
@@ -98,17 +104,17 @@ def test_a_folder_numbered_from_zero(tmp_path):
     dataset = open_dataset("folder", tmp_path, "training")
     assert dataset.label_set.names == ("cat", "dog")
     assert dataset.label_set.palette.shape == (2, 3)
-    assert dataset.labels(0)[0, :3].tolist() == [0, 1, 255]
+    assert dataset.label_map(0)[0, :3].tolist() == [0, 1, 255]
 
 
 def test_a_folder_numbered_from_one(tmp_path):
     write_folder(tmp_path, ["cat", "dog"], {"training/a": [0, 1, 2]})
-    assert open_dataset("folder", tmp_path, "training").labels(0)[0, :3].tolist() == [255, 0, 1]
+    assert open_dataset("folder", tmp_path, "training").label_map(0)[0, :3].tolist() == [255, 0, 1]
 
 
 def test_both_splits_of_a_folder_are_numbered_alike(tmp_path):
     write_folder(tmp_path, ["cat", "dog"], {"training/a": [1, 2], "validation/b": [1]})
-    assert open_dataset("folder", tmp_path, "validation").labels(0).max() == 0
+    assert open_dataset("folder", tmp_path, "validation").label_map(0).max() == 0
 
 
 def test_a_folder_with_more_numbers_than_names_is_refused(tmp_path):
@@ -155,8 +161,8 @@ def test_palette_and_black_and_white_label_files_are_read_as_numbers(tmp_path):
     indices.save(tmp_path / "labels/training/a.png")
     Image.fromarray(np.ones((20, 30), bool)).save(tmp_path / "labels/training/b.png")
     dataset = open_dataset("folder", tmp_path, "training")
-    assert dataset.labels(0)[0, :2].tolist() == [0, 1]
-    assert dataset.labels(1).min() == 1
+    assert dataset.label_map(0)[0, :2].tolist() == [0, 1]
+    assert dataset.label_map(1).min() == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- broken
@@ -167,7 +173,7 @@ def broken_ade20k(tmp_path: Path, change) -> None:
     change(write_ade20k(tmp_path))
     dataset = open_dataset("ade20k", tmp_path, "training")
     for index in range(len(dataset)):
-        dataset.picture(index), dataset.labels(index)
+        dataset.picture(index), dataset.label_map(index)
 
 
 def cut(file: Path) -> None:
@@ -239,7 +245,7 @@ def test_labels_belong_to_the_picture_as_its_exif_tag_turns_it(tmp_path):
     exif[0x0112] = 6  # a quarter turn
     Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(tmp_path / "images/training/a.jpg", exif=exif)
     dataset = open_dataset("folder", tmp_path, "training")
-    assert dataset.picture(0).shape[:2] == dataset.labels(0).shape == (20, 30)
+    assert dataset.picture(0).shape[:2] == dataset.label_map(0).shape == (20, 30)
 
 
 # ------------------------------------------------------------------------------------------------------ drawn world
@@ -250,7 +256,7 @@ def test_the_drawn_world_is_the_scene_of_each_seed():
     scene = draw_scene(5)
     for _ in range(2):  # drawn, and remembered
         assert np.array_equal(dataset.picture(5), scene.picture)
-        assert np.array_equal(dataset.labels(5), scene.label_map)
+        assert np.array_equal(dataset.label_map(5), scene.label_map)
     assert dataset.scene(5).instances == scene.instances
 
 
@@ -264,7 +270,7 @@ def test_training_and_held_out_scenes_have_no_seed_in_common():
 def test_the_drawn_world_has_the_size_asked_for():
     dataset = DrawnWorld("validation", (64, 96))
     assert dataset.picture(0).shape == (64, 96, 3)
-    assert dataset.labels(0).shape == (64, 96)
+    assert dataset.label_map(0).shape == (64, 96)
 
 
 def test_what_a_forked_process_drew_needs_no_drawing_here(monkeypatch):
@@ -275,7 +281,7 @@ def test_what_a_forked_process_drew_needs_no_drawing_here(monkeypatch):
     truth = draw_scene(3, (64, 64))
     monkeypatch.setattr("ms_seg.data.drawn.world.draw_scene", None)
     assert np.array_equal(dataset.picture(3), truth.picture)
-    assert np.array_equal(dataset.labels(3), truth.label_map)
+    assert np.array_equal(dataset.label_map(3), truth.label_map)
 
 
 def test_what_is_read_may_be_written_to_without_harm_to_the_next_reader():
@@ -292,23 +298,38 @@ def test_the_room_imports_no_mindspore():
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 
 
+def test_ade20k_in_words_has_the_same_labels_under_lang_segs_names(tmp_path):
+    dataset = open_dataset("ade20k", write_ade20k(tmp_path), "training")
+    in_words = dataset.in_words()
+    assert dataset.label_set.names == read_labels("ade20k").names
+    assert in_words.label_set.names == read_labels("ade20k_lang_seg").names
+    assert np.array_equal(in_words.label_map(1), dataset.label_map(1)) and len(in_words) == len(dataset)
+
+
+def test_other_classes_have_the_same_names_in_words(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"], {"training/a": [0, 1]})
+    assert open_dataset("folder", tmp_path, "training").in_words().label_set.names == ("cat", "dog")
+    shapes = open_dataset("shapes", None, "training")
+    assert shapes.in_words().label_set is shapes.label_set
+
+
 @pytest.mark.parametrize(("name", "every", "seen"), [("shapes_coloured", 57, 46), ("shapes_patterned", 27, 21)])
 def test_the_drawn_world_by_phrases_keeps_some_of_them_from_models_that_take_words(name, every, seen):
     scene = open_dataset("shapes", None, "training").scene(3)
-    for words, count in ((False, every), (True, seen)):
-        dataset = open_dataset(name, None, "training", words)
-        labels = dataset.labels(3)
+    training = open_dataset(name, None, "training")
+    for dataset, count in ((training, every), (training.in_words(), seen)):
+        labels = dataset.label_map(3)
         assert len(dataset.label_set) == count == len(set(dataset.label_set.names))
         assert np.array_equal(dataset.picture(3), scene.picture)
-        assert np.array_equal(labels, dataset.phrases.label_map(scene)) and np.array_equal(labels, dataset.labels(3))
-    assert len(open_dataset(name, None, "validation", words=True).label_set) == every
+        assert np.array_equal(labels, dataset.phrases.label_map(scene)) and np.array_equal(labels, dataset.label_map(3))
+    assert len(open_dataset(name, None, "validation").in_words().label_set) == every
 
 
 def test_the_first_pictures_of_a_dataset_are_a_dataset():
-    world = first_pictures(open_dataset("shapes_coloured", None, "training", words=True), 5)
-    whole = open_dataset("shapes_coloured", None, "training", words=True)
+    whole = open_dataset("shapes_coloured", None, "training").in_words()
+    world = first_pictures(whole, 5)
     assert len(world) == 5 and world.name(4) == whole.name(4)
-    assert np.array_equal(world.labels(4), whole.labels(4)) and world.label_set.names == whole.label_set.names
+    assert np.array_equal(world.label_map(4), whole.label_map(4)) and world.label_set.names == whole.label_set.names
     assert len(first_pictures(open_dataset("shapes", None, "validation"), 10_000)) == 200
     with pytest.raises(ValueError, match="the first 0 pictures are no dataset"):
         first_pictures(world, 0)

@@ -26,7 +26,7 @@ class InMemory:
     def picture(self, index: int) -> np.ndarray:
         return self.pictures[index]
 
-    def labels(self, index: int) -> np.ndarray:
+    def label_map(self, index: int) -> np.ndarray:
         return self.truths[index]
 
 
@@ -36,7 +36,7 @@ class Guesses:
     def __init__(self, dataset: InMemory):
         self.dataset, self.asked = dataset, []
 
-    def label_map(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> np.ndarray:
         self.asked.append(index)
         rng = np.random.default_rng(index)
         truth = self.dataset.truths[index]

@@ -1,17 +1,16 @@
 """The loop over a dataset: every picture once, whatever happens in between."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from ms_seg.distributed import World
 from ms_seg.evaluation import tally as tally_module
-from ms_seg.evaluation.evaluator import WORST, check_labels, evaluate, most_outputs, worst_pictures
-from ms_seg.evaluation.semantic.predictions import Remembered
+from ms_seg.evaluation.evaluator import check_task, evaluate, max_outputs
+from ms_seg.evaluation.predictions import CachedPredictions
+from ms_seg.evaluation.results import WORST
+from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.evaluation.tally import TallyFiles, file_stamp
-from ms_seg.label_sets import LabelSet, read_labels
-from ms_seg.presets import find_preset
+from ms_seg.label_sets import numbered_labels, read_labels
 from tests.evaluation.stand_in import Guesses, InMemory
 
 ALONE = World(0, 1, [])
@@ -26,15 +25,15 @@ class StopsAt(Guesses):
         super().__init__(dataset)
         self.stop = stop
 
-    def label_map(self, index):
+    def __getitem__(self, index):
         if index == self.stop:
             raise Killed
-        return super().label_map(index)
+        return super().__getitem__(index)
 
 
 @pytest.fixture(autouse=True)
 def kept_after_every_picture(monkeypatch):
-    monkeypatch.setattr(tally_module, "_LARGEST_SHARE", float("inf"))
+    monkeypatch.setattr(tally_module, "_MAX_SHARE", float("inf"))
 
 
 @pytest.fixture
@@ -47,20 +46,24 @@ def stamps(dataset):
     return np.arange(len(dataset), dtype=np.uint64)
 
 
+def counted(dataset, predictions, kept=None):
+    return evaluate(dataset, CachedPredictions(predictions), SemanticTally.of(dataset), ALONE, kept)
+
+
 def interrupted(dataset, folder, stamps, evaluation="one", stop=7) -> None:
     with pytest.raises(Killed):
-        evaluate(dataset, Remembered(StopsAt(dataset, stop)), ALONE, TallyFiles(folder, {"of": evaluation}, stamps))
+        counted(dataset, StopsAt(dataset, stop), TallyFiles(folder, {"of": evaluation}, stamps))
 
 
 def continued(dataset, folder, stamps, evaluation="one"):
     """What the evaluation comes to, and which pictures it still asked for."""
     guesses = Guesses(dataset)
     files = TallyFiles(folder, {"of": evaluation}, stamps)
-    return evaluate(dataset, Remembered(guesses), ALONE, files), guesses.asked, files
+    return counted(dataset, guesses, files), guesses.asked, files
 
 
 def assert_whole(tally, dataset):
-    whole = evaluate(dataset, Remembered(Guesses(dataset)), ALONE)
+    whole = counted(dataset, Guesses(dataset))
     assert np.array_equal(tally.matrix.counts, whole.matrix.counts)
     assert np.array_equal(tally.ious, whole.ious)
     assert np.array_equal(tally.pixels, whole.pixels)
@@ -123,72 +126,51 @@ def test_states_of_several_ranks_are_merged_once(dataset, tmp_path, stamps):
     assert_whole(continued(dataset, tmp_path, stamps)[0], dataset)
 
 
-def test_the_worst_pictures_are_remembered_and_the_others_forgotten(dataset):
+def test_the_predictions_of_the_worst_pictures_are_kept_and_no_others(dataset):
     guesses = Guesses(dataset)
-    remembered = Remembered(guesses)
-    tally = evaluate(dataset, remembered, ALONE)
-    worst = worst_pictures(tally, WORST)
+    cached = CachedPredictions(guesses)
+    tally = evaluate(dataset, cached, SemanticTally.of(dataset), ALONE)
+    worst = tally.worst(WORST)
     assert sorted(tally.ious)[:WORST] == tally.ious[worst].tolist()
     for index in range(11):
-        remembered.label_map(index)
+        cached[index]
     assert guesses.asked[:11] == list(range(11))
     assert sorted(guesses.asked[11:]) == sorted(set(range(11)) - set(worst))
 
 
 def test_a_picture_with_nothing_to_count_is_not_among_the_worst(dataset):
     dataset.truths[3] = 255
-    tally = evaluate(dataset, Remembered(Guesses(dataset)), ALONE)
+    tally = counted(dataset, Guesses(dataset))
     assert np.isnan(tally.ious[3])
-    assert 3 not in worst_pictures(tally, 11)
+    assert 3 not in tally.worst(11)
     assert tally.done.all()
 
 
 def test_the_bar_shows_the_miou_so_far(dataset, capsys):
-    tally = evaluate(dataset, Remembered(Guesses(dataset)), ALONE)
+    tally = counted(dataset, Guesses(dataset))
     assert f"evaluating: 100%, 0:00  mIoU {tally.matrix.miou:.4f}" in capsys.readouterr().err
 
 
 def test_a_prediction_of_another_size_is_named(dataset):
     class Wrong(Guesses):
-        def label_map(self, index):
+        def __getitem__(self, index):
             return np.zeros((3, 4) if index == 2 else (12, 16), np.uint8)
 
     with pytest.raises(ValueError, match="guess 2 is 4x3, but the label map of the picture is 16x12"):
-        evaluate(dataset, Remembered(Wrong(dataset)), ALONE)
+        counted(dataset, Wrong(dataset))
+
+
+def test_a_task_that_is_not_the_models_is_refused():
+    check_task(("panoptic", "instance"), "instance", "a_model")
+    with pytest.raises(ValueError, match="a_model cannot be asked for panoptic segmentation, which the dataset is for"):
+        check_task(("semantic",), "panoptic", "a_model")
 
 
 class TestLabels:
-    def of(self, labels: LabelSet) -> InMemory:
-        dataset = InMemory(1, num_classes=len(labels))
-        dataset.label_set = labels
-        return dataset
-
-    def test_a_model_of_these_classes_fits_and_may_have_an_output_more(self):
-        check_labels(find_preset("segformer_b0_ade20k"), self.of(read_labels("ade20k")))
-        check_labels(find_preset("segformer_b0_cocostuff164k"), self.of(read_labels("cocostuff164k")))
-
-    def test_a_model_of_other_classes_is_refused(self):
-        with pytest.raises(ValueError, match=r"ade20k's 150 classes apart \(wall.*the dataset has 171 others \(person"):
-            check_labels(find_preset("segformer_b0_ade20k"), self.of(read_labels("cocostuff164k")))
-
-    def test_a_model_without_names_needs_as_many_outputs_as_there_are_classes(self):
-        preset = find_preset("segformer_b0_ade20k").override(num_classes=4)
-        check_labels(preset, InMemory(1, num_classes=4))
-        with pytest.raises(ValueError, match="segformer_b0_ade20k has 4 classes, and the dataset has 5"):
-            check_labels(preset, InMemory(1, num_classes=5))
-        check_labels(replace(preset, label_set=None), InMemory(1, num_classes=4))
-
-    def test_a_model_of_a_persons_own_classes_fits_them_alone(self):
-        own = LabelSet(("cat", "dog"), np.zeros((2, 3), np.uint8))
-        preset = find_preset("segformer_b0_ade20k").override(num_classes=2, label_set=own)
-        check_labels(preset, self.of(LabelSet(("cat", "dog"), own.palette)))
-        with pytest.raises(ValueError, match=r"tells 2 classes apart \(cat, dog\), and the dataset has 2 others"):
-            check_labels(preset, self.of(LabelSet(("dog", "cat"), own.palette)))
-
     def test_published_outputs_are_known(self):
-        assert most_outputs("cocostuff164k", read_labels("cocostuff164k")) == 172
-        assert most_outputs("ade20k", read_labels("ade20k")) == 150
-        assert most_outputs("folder", InMemory(1, num_classes=4).label_set) == 4
+        assert max_outputs("cocostuff164k", read_labels("cocostuff164k")) == 172
+        assert max_outputs("ade20k", read_labels("ade20k")) == 150
+        assert max_outputs("folder", numbered_labels(4)) == 4
 
 
 def test_a_stamp_changes_with_the_file(tmp_path):

@@ -74,12 +74,12 @@ def test_more_pixels_than_float32_can_count_are_counted():
 @pytest.mark.parametrize(
     ("prediction", "truth", "label", "message"),
     [
-        (np.zeros((2, 3), int), np.zeros((3, 2), np.uint8), 0, "differ in shape"),
-        (np.full(3, 2), np.zeros(3, np.uint8), 0, "the prediction has values other than 0, 1"),
-        (np.full(3, 255), np.full(3, 255, np.uint8), 0, "the prediction has values other than 0, 1"),
-        (np.zeros(3, int), np.full(3, 7, np.uint8), 0, "the truth has values other than 0, 1, 255"),
-        (np.zeros(3, int), np.zeros(3, np.uint8), 2, "there is no class 2, of 2 from 0"),
-        (np.zeros(3, int), np.zeros(3, np.uint8), -1, "there is no class -1"),
+        (np.zeros((2, 3), int), np.zeros((3, 2), np.uint8), 0, "prediction and truth must have one shape: .* differ"),
+        (np.full(3, 2), np.zeros(3, np.uint8), 0, "the prediction must hold 0, 1 alone"),
+        (np.full(3, 255), np.full(3, 255, np.uint8), 0, "the prediction must hold 0, 1 alone"),
+        (np.zeros(3, int), np.full(3, 7, np.uint8), 0, "the truth must hold 0, 1, 255 alone"),
+        (np.zeros(3, int), np.zeros(3, np.uint8), 2, "the class must be 0 to 1: it is 2"),
+        (np.zeros(3, int), np.zeros(3, np.uint8), -1, "the class must be 0 to 1: it is -1"),
     ],
 )
 def test_maps_that_cannot_be_counted_are_refused(prediction, truth, label, message):
@@ -90,7 +90,7 @@ def test_maps_that_cannot_be_counted_are_refused(prediction, truth, label, messa
 
 
 def test_no_class_is_refused():
-    with pytest.raises(ValueError, match="0 classes cannot be counted"):
+    with pytest.raises(ValueError, match="there must be at least one class to count: num_classes is 0"):
         FewShotIoU(0)
 
 

@@ -10,11 +10,12 @@ from PIL import Image
 
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
+from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.evaluation.semantic.figure import draw_confusion
-from ms_seg.evaluation.semantic.predictions import Remembered
-from ms_seg.evaluation.semantic.report import table
+from ms_seg.evaluation.semantic.results import semantic_results, table
+from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.label_sets import read_labels
 from tests.evaluation.stand_in import Guesses, InMemory
 
@@ -29,13 +30,21 @@ def dataset():
 
 @pytest.fixture
 def tally(dataset):
-    return evaluate(dataset, Remembered(Guesses(dataset)), World(0, 1, []))
+    return counted(dataset)
 
 
 @pytest.fixture
 def report(dataset, tally, tmp_path):
-    write_report(tmp_path / "out", tally, dataset, Guesses(dataset), {"dataset": "in memory"})
+    write_report(tmp_path / "out", results(dataset, tally), dataset, {"dataset": "in memory"})
     return tmp_path / "out"
+
+
+def counted(dataset):
+    return evaluate(dataset, CachedPredictions(Guesses(dataset)), SemanticTally.of(dataset), World(0, 1, []))
+
+
+def results(dataset, tally):
+    return semantic_results(tally, dataset, Guesses(dataset))
 
 
 def rows(file):
@@ -63,8 +72,7 @@ def test_nothing_to_count_is_null(dataset, tmp_path):
     dataset.truths[:] = 255
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tally = evaluate(dataset, Remembered(Guesses(dataset)), World(0, 1, []))
-        write_report(tmp_path, tally, dataset, Guesses(dataset), {})
+        write_report(tmp_path, results(dataset, counted(dataset)), dataset, {})
     assert json.loads((tmp_path / "metrics.json").read_text())["mIoU"] is None
 
 
@@ -90,7 +98,7 @@ def test_the_worst_pictures_stand_beside_their_truth(report):
 def test_a_report_replaces_the_worst_pictures_of_the_one_before(report, dataset, tally):
     old = report / "worst" / "03_of_another_dataset.png"
     old.write_bytes(b"")
-    write_report(report, tally, dataset, Guesses(dataset), {})
+    write_report(report, results(dataset, tally), dataset, {})
     assert not old.exists()
 
 

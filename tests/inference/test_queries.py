@@ -33,7 +33,7 @@ def test_the_default_is_a_panoptic_answer_of_the_pictures_size(mode):
 def test_the_other_tasks_are_asked_for_by_name():
     instance = Segmenter(ColourQueries(), "pynative", task="instance")(flag())
     assert isinstance(instance, InstanceAnswer)
-    assert instance.labels_in_sight == ["red"]
+    assert instance.shown_labels == ["red"]
     semantic = Segmenter(ColourQueries(), "pynative", task="semantic")(flag())
     assert isinstance(semantic, Answer)
     assert np.all(semantic.label_map[:, :45] == RED)

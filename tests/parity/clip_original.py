@@ -11,13 +11,11 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGE = ("clip-anytorch", "2.6.0")
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def vocabulary_file() -> Path:
-    """bpe_simple_vocab_16e6.txt.gz, which the project does not hold."""
-    shared = SHARED / "bpe_simple_vocab_16e6.txt.gz"
-    return shared if shared.is_file() else wheels.unpacked(*PACKAGE) / "clip" / shared.name
+    """CLIP's merges, which the project does not hold."""
+    return wheels.unpacked(*PACKAGE) / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 
 
 def tokenizer(vocabulary: Path) -> Any:

@@ -125,7 +125,7 @@ def test_ade20k_is_loaded_as_mmsegmentation_loads_it(tmp_path):
         labels = {"seg_prefix": None, "ann_info": {"seg_map": str(dataset.label_file(index))}, "seg_fields": []}
         load = Compose([{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations", "reduce_zero_label": True}])
         theirs = load({**picture, **labels})
-        ours = dataset.picture(index), dataset.labels(index)
+        ours = dataset.picture(index), dataset.label_map(index)
         assert_equal(ours, (theirs["img"][..., ::-1], theirs["gt_semantic_seg"]))
 
 

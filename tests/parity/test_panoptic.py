@@ -15,7 +15,7 @@ import wheels
 from PIL import Image
 
 from ms_seg.data.coco.panoptic import open_coco_panoptic
-from ms_seg.evaluation.panoptic.predictions import SavedPanoptic
+from ms_seg.evaluation.panoptic.predictions import SavedPanopticMaps
 from ms_seg.evaluation.panoptic.quality import PanopticQuality
 from tests.data.panoptic_files import CATEGORIES, encode, write_panoptic
 
@@ -84,13 +84,13 @@ def test_figures_equal_panopticapis_to_the_last_bit(original, tmp_path, seed):
     truth = write_panoptic(tmp_path / "data" / "annotations" / "panoptic_val2017.json", truths)
     predicted = write_panoptic(tmp_path / "predictions.json", predictions)
     dataset = open_coco_panoptic(tmp_path / "data", "validation", with_pictures=False)
-    guesses = SavedPanoptic(predicted, dataset)
+    guesses = SavedPanopticMaps(predicted, dataset)
     quality = PanopticQuality(dataset.label_set)
     for index in range(len(dataset)):
-        quality.update(guesses.panoptic(index), dataset.panoptic(index))
+        quality.update(guesses[index], dataset.panoptic(index))
     averages, per_class, counts = theirs(original, truth, predicted)
     for things, expected in zip((None, True, False), averages, strict=True):
-        ours = quality.over(things)
+        ours = quality.average(things)
         assert (ours.pq, ours.sq, ours.rq, ours.classes) == tuple(expected[key] for key in ("pq", "sq", "rq", "n"))
     for index, number in enumerate(dataset.label_set.ids):
         assert np.nan_to_num(quality.per_class[index]).tolist() == [per_class[number][k] for k in ("pq", "sq", "rq")]

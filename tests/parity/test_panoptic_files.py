@@ -13,7 +13,7 @@ import wheels
 
 from ms_seg.answers.segments import PanopticAnswer
 from ms_seg.label_sets import read_labels
-from ms_seg.postprocessing.panoptic import Panoptic, Segment
+from ms_seg.postprocessing.panoptic import Panoptic, PanopticSegment
 
 PANOPTICAPI = ("panopticapi-lite", "0.2.0")  # panopticapi itself is not on PyPI; but for white space this is its code
 
@@ -34,7 +34,7 @@ def squares(number: int) -> PanopticAnswer:
     rng = np.random.default_rng(number)
     segment_map = (np.arange(48).reshape(6, 8) % 41).repeat(11, axis=0).repeat(11, axis=1).astype(np.int32)
     things, stuff = rng.choice(80, 3)[rng.integers(0, 3, 30)], 80 + rng.choice(53, 10, replace=False)
-    found = tuple(Segment(int(label), 0.9) for label in (*things, *stuff))
+    found = tuple(PanopticSegment(int(label), 0.9) for label in (*things, *stuff))
     picture = np.zeros((*segment_map.shape, 3), np.uint8)
     source = f"{number:012}.jpg"
     return PanopticAnswer(

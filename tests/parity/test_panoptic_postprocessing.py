@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from ms_seg.data.preprocessing import Geometry
-from ms_seg.postprocessing.instance import Instances, find_instances
-from ms_seg.postprocessing.panoptic import Panoptic, merge
+from ms_seg.postprocessing.instance import Instances, instance_inference
+from ms_seg.postprocessing.panoptic import Panoptic, panoptic_inference
 from ms_seg.postprocessing.queries import Queries
 from ms_seg.postprocessing.rules import RULES
-from ms_seg.postprocessing.semantic import label_queries
+from ms_seg.postprocessing.semantic import semantic_inference
 
 THINGS = [True] * 8 + [False] * 5
 QUERIES = 40
@@ -113,7 +113,7 @@ def in_mmdets_ids(answer: Panoptic) -> np.ndarray:
 @pytest.mark.parametrize("queries", cases(GEOMETRIES))
 def test_panoptic_maps_equal_mmdetections(queries, mmdet):
     theirs = mmdet(queries)["pan_results"].numpy()
-    ours = merge(queries, THINGS, RULES["mmdet"])
+    ours = panoptic_inference(queries, THINGS, RULES["mmdet"])
     assert len(ours.segments) >= 2
     assert np.array_equal(in_mmdets_ids(ours), theirs)
 
@@ -121,7 +121,7 @@ def test_panoptic_maps_equal_mmdetections(queries, mmdet):
 @pytest.mark.parametrize("queries", cases(GEOMETRIES))
 def test_panoptic_maps_and_segments_equal_detectron2s(queries):
     ids, segments = detectron2_rule.panoptic(*at_picture(queries), THINGS)
-    ours = merge(queries, THINGS, RULES["detectron2"])
+    ours = panoptic_inference(queries, THINGS, RULES["detectron2"])
     assert np.array_equal(ours.segment_map, ids.numpy())
     assert [segment.label for segment in ours.segments] == [segment["category_id"] for segment in segments]
 
@@ -129,7 +129,7 @@ def test_panoptic_maps_and_segments_equal_detectron2s(queries):
 @pytest.mark.parametrize("queries", cases(UNPADDED))
 def test_panoptic_maps_and_scores_equal_transformers(queries, transformers):
     theirs = transformers(queries, "panoptic")
-    ours = merge(queries, THINGS, RULES["transformers"])
+    ours = panoptic_inference(queries, THINGS, RULES["transformers"])
     assert np.array_equal(ours.segment_map, theirs["segmentation"].numpy())
     assert [segment.label for segment in ours.segments] == [info["label_id"] for info in theirs["segments_info"]]
     scores = [info["score"] for info in theirs["segments_info"]]
@@ -142,7 +142,7 @@ def test_a_picture_in_which_nothing_is_sure_is_void_to_all(mmdet, transformers):
     assert np.all(mmdet(queries)["pan_results"].numpy() == len(THINGS))
     assert np.all(transformers(queries, "panoptic")["segmentation"].numpy() == -1)
     for rule in RULES.values():
-        answer = merge(queries, THINGS, rule)
+        answer = panoptic_inference(queries, THINGS, rule)
         assert answer.segments == ()
         assert not answer.segment_map.any()
 
@@ -162,10 +162,10 @@ def test_a_thing_without_a_pixel_takes_a_number_in_mmdetection_alone(mmdet_head)
     queries.mask_logits[:2, 0, 0] = -0.1, -9  # which query 0 wins, but its own mask is not there
     queries.mask_logits[:2, 9, 4] = 0.1, 2  # where its own mask is, query 1 wins
     classes, masks = tensors(queries)
-    ours = merge(queries, THINGS, RULES["mmdet"])
+    ours = panoptic_inference(queries, THINGS, RULES["mmdet"])
     assert np.array_equal(in_mmdets_ids(ours), mmdet_head.panoptic_postprocess(classes, masks).numpy())
     assert [segment.instance for segment in ours.segments] == [2, 3]
-    ours = merge(queries, THINGS, RULES["detectron2"])
+    ours = panoptic_inference(queries, THINGS, RULES["detectron2"])
     assert np.array_equal(ours.segment_map, detectron2_rule.panoptic(classes, masks, THINGS)[0].numpy())
     assert [segment.instance for segment in ours.segments] == [1, 2]
 
@@ -176,7 +176,7 @@ def test_four_fifths_of_a_mask_are_enough(mmdet_head):
     queries.mask_logits[1, 5, 6:10] = -9  # one pixel in five
     for segments in (3, 2):
         classes, masks = tensors(queries)
-        ours = merge(queries, THINGS, RULES["mmdet"])
+        ours = panoptic_inference(queries, THINGS, RULES["mmdet"])
         assert len(ours.segments) == segments
         assert np.array_equal(in_mmdets_ids(ours), mmdet_head.panoptic_postprocess(classes, masks).numpy())
         queries.mask_logits[1, 5, 6] = 5  # and now two
@@ -199,9 +199,9 @@ def assert_same_instances(ours: Instances, theirs: dict[tuple[int, bytes], float
 def test_instances_equal_mmdetections_and_detectron2s(queries, mmdet):
     labels, boxes, masks = mmdet(queries)["ins_results"]
     theirs = as_set(zip(labels, boxes[:, 4], masks.numpy(), strict=True))
-    assert_same_instances(find_instances(queries, THINGS, RULES["mmdet"]), theirs)
+    assert_same_instances(instance_inference(queries, THINGS, RULES["mmdet"]), theirs)
     theirs = as_set(detectron2_rule.instances(*at_picture(queries), THINGS))
-    assert_same_instances(find_instances(queries, THINGS, RULES["detectron2"]), theirs)
+    assert_same_instances(instance_inference(queries, THINGS, RULES["detectron2"]), theirs)
 
 
 @pytest.mark.parametrize("queries", cases(UNPADDED, 1))
@@ -210,19 +210,19 @@ def test_instances_equal_transformers(queries, transformers):
     infos = theirs["segments_info"]
     masks = theirs["segmentation"].numpy().astype(bool)
     found = ((info["label_id"], info["score"], mask) for info, mask in zip(infos, masks, strict=True))
-    assert_same_instances(find_instances(queries, THINGS, RULES["transformers"]), as_set(found))
+    assert_same_instances(instance_inference(queries, THINGS, RULES["transformers"]), as_set(found))
 
 
 @pytest.mark.parametrize("queries", cases(GEOMETRIES, 1))
 def test_classes_of_pixels_equal_pytorchs(queries):
     theirs = detectron2_rule.semantic(*at_picture(queries)).numpy()
     for rule in ("mmdet", "detectron2"):
-        labels, _ = label_queries(queries, RULES[rule])
+        labels, _ = semantic_inference(queries, RULES[rule])
         assert np.mean(labels != theirs) <= 1e-5
 
 
 @pytest.mark.parametrize("queries", cases(UNPADDED, 1))
 def test_classes_of_pixels_equal_transformers(queries, transformers):
     theirs = transformers(queries, "semantic").numpy()
-    labels, _ = label_queries(queries, RULES["transformers"])
+    labels, _ = semantic_inference(queries, RULES["transformers"])
     assert np.mean(labels != theirs) <= 1e-5

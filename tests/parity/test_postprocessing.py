@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco
 
-from ms_seg.data.coco.rle import decode_mask, encode_mask
+from ms_seg.data.coco.codecs import decode_mask, encode_mask
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 from ms_seg.postprocessing.logits import Logits, label_pixels

@@ -83,7 +83,7 @@ def test_ade20k_is_unpacked_and_can_be_opened(ade20k, monkeypatch, downloaded, t
     assert run(ade20k, monkeypatch, downloaded, "--output", tmp_path / "datasets") == 0
     dataset = open_dataset("ade20k", tmp_path / "datasets", "training")
     assert (len(dataset), len(open_dataset("ade20k", tmp_path / "datasets", "validation"))) == (3, 2)
-    assert dataset.labels(0).shape == dataset.picture(0).shape[:2]
+    assert dataset.label_map(0).shape == dataset.picture(0).shape[:2]
     assert os.listdir(tmp_path / "datasets") == ["ADEChallengeData2016"]
     printed = capsys.readouterr()
     assert "3 pictures in images/training" in printed.out
@@ -102,7 +102,7 @@ def test_coco_stuff_is_unpacked_from_its_three_archives(monkeypatch, tmp_path):
     assert run(module, monkeypatch, tmp_path, "--output", tmp_path) == 0
     dataset = open_dataset("cocostuff164k", tmp_path / "coco_stuff164k", "training")
     assert len(dataset) == 3
-    assert dataset.labels(2).max() == 0
+    assert dataset.label_map(2).max() == 0
 
 
 def test_a_missing_archive_is_named(monkeypatch, tmp_path, capsys):

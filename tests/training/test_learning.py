@@ -38,7 +38,7 @@ def test_in_sixty_steps_a_model_of_queries_knows_two_pictures_by_heart(tmp_path:
         learning_rate=2e-3, warmup_steps=5, points=512, validate_every=60, keep_every=60,
     )  # fmt: skip
     ms.set_seed(0)
-    pictures = DrawnPanoptic("training", (64, 64), most=2)
+    pictures = DrawnPanoptic("training", (64, 64), max_pictures=2)
     train(build(preset), [pictures], pictures, recipe, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["PQ"] > 0.6

@@ -71,7 +71,7 @@ class Flags:
     def name(self, index: int) -> str:
         return f"flag_{index}"
 
-    def labels(self, index: int) -> np.ndarray:
+    def label_map(self, index: int) -> np.ndarray:
         stripes = self._random(index).integers(0, len(self.classes), 6)
         labels = np.repeat(stripes, 8)[None].repeat(32, axis=0).astype(np.uint8)
         labels[:3] = 255

@@ -1,1 +1,1 @@
-"""Training pictures, as each of the references makes them."""
+"""How each of the references makes training samples of pictures."""

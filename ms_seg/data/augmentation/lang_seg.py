@@ -1,7 +1,7 @@
 """LSeg's training pictures: mirrored, resized by their long side, padded with black, cropped and normalised.
 
-As lang-seg trains, through PyTorch-Encoding (torch-encoding 1.2.1, datasets/base.py): for the same random numbers, in
-the same order, the same pictures and labels to the last bit.
+As lang-seg does through PyTorch-Encoding (torch-encoding 1.2.1, datasets/base.py): the same random numbers, in the same
+order, give the same pictures and label maps to the last bit.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ _WHITE = np.float32(255)
 
 
 def augment(
-    picture: np.ndarray, labels: np.ndarray, recipe: Recipe, rng: np.random.RandomState, mean: Triple, std: Triple
+    picture: np.ndarray, label_map: np.ndarray, recipe: Recipe, rng: np.random.RandomState, mean: Triple, std: Triple
 ) -> Pair:
     """One training sample by the numbers of a recipe (crop_size, long_side, scale_min, scale_max, flip).
 
     Args:
-        picture: RGB (H, W, 3) uint8. labels: (H, W) uint8.
-        rng: is asked for a mirror image, a long side, and the crop's left and upper edges, in that order.
+        picture: RGB (H, W, 3) uint8. label_map: (H, W) uint8.
+        rng: draws the mirror image, the long side, and the crop's left and upper edges, in that order.
         mean, std: of RGB channels, for values 0..255.
 
-    Returns: the image (3, crop, crop) float32, normalised, black beyond the picture's edge; and its labels (crop, crop)
-        int32, 255 there. (The original's 0 there, which is ADE20K's "other", becomes its number for what is ignored.)
+    Returns: the image (3, crop, crop) float32, normalised, black beyond the picture's edge; and its label map
+        (crop, crop) int32, 255 there. (The original's 0 there, ADE20K's "other", becomes its number for ignored.)
     """
     if rng.random_sample() < recipe.flip:
-        picture, labels = picture[:, ::-1], labels[:, ::-1]
-    least, most = (max(int(recipe.long_side * ratio), 1) for ratio in (recipe.scale_min, recipe.scale_max))
-    height, width = resized_size(labels.shape, rng.randint(least, most + 1))
+        picture, label_map = picture[:, ::-1], label_map[:, ::-1]
+    shortest, longest = (max(int(recipe.long_side * ratio), 1) for ratio in (recipe.scale_min, recipe.scale_max))
+    height, width = resized_size(label_map.shape, rng.randint(shortest, longest + 1))
     picture = _resized(picture, (height, width), Image.Resampling.BILINEAR)
-    labels = _resized(labels, (height, width), Image.Resampling.NEAREST)
+    label_map = _resized(label_map, (height, width), Image.Resampling.NEAREST)
     side = recipe.crop_size
     left, top = (rng.randint(0, max(length - side, 0) + 1) for length in (width, height))
-    picture, labels = (array[top : top + side, left : left + side] for array in (picture, labels))
+    picture, label_map = (array[top : top + side, left : left + side] for array in (picture, label_map))
     canvas = np.zeros((side, side, 3), np.uint8)
     canvas[: picture.shape[0], : picture.shape[1]] = picture
-    return normalise(canvas, mean, std), pad(labels, side).astype(np.int32)
+    return normalise(canvas, mean, std), pad(label_map, side).astype(np.int32)
 
 
 def resized_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """(height, width) of a picture whose long side becomes `longest`; the other is rounded half up, to at least 1."""
+    """(height, width) of a picture whose long side becomes `longest`; the short one is rounded half up, at least 1."""
     height, width = size
     if height > width:
         return longest, max(int(1.0 * width * longest / height + 0.5), 1)

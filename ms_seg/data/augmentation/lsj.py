@@ -1,7 +1,7 @@
-"""Mask2Former's training pictures: large-scale jitter, a picture made a tenth to twice as large and cut to a square.
+"""Mask2Former's training samples: large-scale jitter, which scales a picture by 0.1 to 2 and crops a square.
 
-Flip, resize, crop, normalise and pad draw from the `RandomState` they are given what mmdetection 2.28's transforms of
-the COCO panoptic configurations draw from numpy.random, in the same order, and give the same numbers to the last bit.
+Flip, resize, crop, normalise and pad draw from the given `RandomState` what mmdetection 2.28's transforms of the COCO
+panoptic configurations draw from numpy.random, in the same order, and give the same numbers to the last bit.
 Pictures are RGB where theirs are BGR.
 """
 
@@ -16,7 +16,7 @@ from ms_seg.label_sets import LabelSet
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 
-NO_TARGET = -1  # the class in the places of targets that are not there
+NO_TARGET = -1  # the class in the unused places of targets
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -33,15 +33,16 @@ def augment(
     """One training sample by the numbers of a recipe (crop_size to flip, and max_targets).
 
     Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; the targets' classes (M,)
-        int32, NO_TARGET from the last one on, M = max_targets; and whose each pixel is, (crop, crop) uint16: those of
-        the first target are 1, of none 0. See `target_map` for what is a target.
+        int32, M = max_targets, NO_TARGET behind the last one; and their index map (crop, crop) uint16: 1 for the first
+        target, 0 for none. See `target_map` for what is a target.
 
-    Of more targets than M the smallest are left out, where mmdetection has no bound; COCO's pictures rarely have 100.
+    If there are more than M targets, the smallest are left out. mmdetection has no such limit; COCO's pictures rarely
+    have 100.
     """
     labels, targets = target_map(panoptic, label_set)
-    things = sum(label_set.things[label] for label in labels.tolist())
-    # Floats are resized without rounding. In the order of BGR: OpenCV's vectors leave the last value of some rows over,
-    # which another instruction rounds, and which channel that is must be theirs.
+    things = sum(label_set.isthing[label] for label in labels.tolist())
+    # Floats are resized without rounding. In BGR order: OpenCV's vector code leaves over the last value of some rows,
+    # which another instruction rounds, and it must be in the same channel as theirs.
     image, targets = flip(picture[..., ::-1].astype(np.float32), targets, recipe.flip, rng)
     boxes, size = _boxes(targets, things), targets.shape
     image, targets = np.ascontiguousarray(image), np.ascontiguousarray(targets)
@@ -63,17 +64,17 @@ def augment(
 
 
 def masks_of(targets: np.ndarray, max_targets: int) -> np.ndarray:
-    """Whose each pixel is, (n, s, s) uint16, as a mask for each target: (n, max_targets, s, s) uint8, 0 or 1."""
+    """Index maps of targets (n, s, s) uint16 -> a mask for each target, (n, max_targets, s, s) uint8, 0 or 1."""
     masks = np.zeros((len(targets), max_targets, *targets.shape[1:]), np.uint8)
     count = int(targets.max())
     numbers = np.arange(1, count + 1, dtype=targets.dtype)[:, None, None]
-    # What is left at zero takes no memory until it is read.
+    # Pages that stay zero take no memory until they are read.
     np.equal(targets[:, None], numbers, out=masks[:, :count].view(bool))
     return masks
 
 
 def _boxes(targets: np.ndarray, count: int) -> np.ndarray:
-    """Top, left, bottom and right of each of the first targets, (count, 4) float32."""
+    """Top, left, bottom and right of the first `count` targets, (count, 4) float32."""
     sides = []
     for axis in (0, 1):
         lines = np.zeros((targets.shape[axis], int(targets.max()) + 1), bool)
@@ -85,26 +86,26 @@ def _boxes(targets: np.ndarray, count: int) -> np.ndarray:
 
 
 def _reaches(boxes: np.ndarray, window: tuple[slice, slice], size: tuple[int, ...]) -> np.ndarray:
-    """Which of the boxes have a part in a window that is `size` large, (K,) bool.
+    """Which of the boxes overlap a window of size `size`, (K,) bool.
 
-    mmdetection keeps these things: also one that has no pixel there, as a target without a mask. It takes the boxes
-    from the annotations; here they are those of the segments' pixels, as panopticapi writes them.
+    mmdetection keeps these things, even one without a pixel there, as a target with an empty mask. It takes the boxes
+    from the annotations; here they are around the segments' pixels, as panopticapi writes them.
     """
     corner = np.array([part.start for part in window] * 2, np.float32)
     inside = np.clip(boxes - corner, 0, np.array(size * 2))
     return (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
 
 
-def _largest(areas: np.ndarray, present: np.ndarray, most: int) -> np.ndarray:
-    """The targets that are present, from 0 and in their order; where there are more, the largest of them."""
+def _largest(areas: np.ndarray, present: np.ndarray, max_targets: int) -> np.ndarray:
+    """Indices of the targets that are present, in their order; if there are too many, the largest of them."""
     chosen = np.flatnonzero(present)
-    return np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:most])
+    return np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:max_targets])
 
 
 def _normalise(image: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:
-    """(h, w, 3) float32 -> (3, side, side) float32, by mmcv's arithmetic; see `augmentation.normalise`."""
-    image = cv2.subtract(np.ascontiguousarray(image), np.float64(np.float32(mean)).reshape(1, -1))
-    cv2.multiply(image, 1 / np.float64(np.float32(std)).reshape(1, -1), image)
+    """(h, w, 3) float32 -> (3, side, side) float32, by mmcv's arithmetic; see `mmseg.normalise`."""
+    image = cv2.subtract(np.ascontiguousarray(image), np.array([mean], np.float32).astype(np.float64))
+    cv2.multiply(image, 1 / np.array([std], np.float32).astype(np.float64), image)
     padded = np.zeros((3, side, side), np.float32)
     padded[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
     return padded

@@ -1,7 +1,7 @@
-"""SegFormer's training pictures: resized, cropped, mirrored, distorted in colour, normalised and padded.
+"""SegFormer's training samples: resized, cropped, mirrored, distorted in colour, normalised and padded.
 
-Every function draws from the `RandomState` it is given what mmsegmentation 0.30's transform of that name draws from
-numpy.random, in the same order, and gives the same numbers to the last bit. Pictures are RGB (H, W, 3) uint8 where
+Each function draws from the given `RandomState` what mmsegmentation 0.30's transform of that name draws from
+numpy.random, in the same order, and gives the same numbers to the last bit. Pictures are RGB (H, W, 3) uint8, where
 theirs are BGR; label maps (H, W) uint8.
 """
 
@@ -26,7 +26,7 @@ _BYTES = np.arange(256, dtype=np.uint8)
 
 def augment(
     picture: np.ndarray,
-    labels: np.ndarray,
+    label_map: np.ndarray,
     recipe: Recipe,
     rng: np.random.RandomState,
     mean: Triple = IMAGENET_MEAN,
@@ -34,68 +34,68 @@ def augment(
 ) -> Pair:
     """One training sample by the numbers of a recipe (crop_size to photometric).
 
-    Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; and its labels (crop, crop)
-        int32, 255 there.
+    Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; and its label map (crop,
+        crop) int32, 255 there.
     """
     ratios = recipe.scale_min, recipe.scale_max
-    picture, labels = resize(picture, labels, (recipe.long_side, recipe.short_side), ratios, rng)
-    picture, labels = crop(picture, labels, recipe.crop_size, recipe.cat_max_ratio, rng)
-    picture, labels = flip(picture, labels, recipe.flip, rng)
+    picture, label_map = resize(picture, label_map, (recipe.long_side, recipe.short_side), ratios, rng)
+    picture, label_map = crop(picture, label_map, recipe.crop_size, recipe.cat_max_ratio, rng)
+    picture, label_map = flip(picture, label_map, recipe.flip, rng)
     if recipe.photometric:
         picture = distort(picture, rng)
-    return normalise(picture, recipe.crop_size, mean, std), pad(labels, recipe.crop_size).astype(np.int32)
+    return normalise(picture, recipe.crop_size, mean, std), pad(label_map, recipe.crop_size).astype(np.int32)
 
 
 def resize(
     picture: np.ndarray,
-    labels: np.ndarray,
+    label_map: np.ndarray,
     sides: tuple[int, int],
     ratios: tuple[float, float],
     rng: np.random.RandomState,
 ) -> Pair:
-    """Fit both into `sides` (long, short), times a ratio drawn between the two, keeping their shape."""
+    """Fit both into `sides` (long, short) times a ratio drawn between the two, keeping the aspect ratio."""
     ratio = rng.random_sample() * (ratios[1] - ratios[0]) + ratios[0]
     longest, shortest = (int(side * ratio) for side in sides)
     height, width = picture.shape[:2]
     scale = min(longest / max(height, width), shortest / min(height, width))
-    # A side of a very long picture would vanish, where mmcv fails.
+    # The short side of a very long picture would become 0; mmcv fails there.
     size = tuple(max(1, int(side * scale + 0.5)) for side in (width, height))
     resized = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-    return resized, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    return resized, cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
 
 
-def crop(picture: np.ndarray, labels: np.ndarray, side: int, most: float, rng: np.random.RandomState) -> Pair:
-    """A window of at most `side` pixels squared; drawn again while one class has the share `most` of what is labelled.
+def crop(picture: np.ndarray, label_map: np.ndarray, side: int, max_ratio: float, rng: np.random.RandomState) -> Pair:
+    """A window of at most side x side pixels, drawn again while one class covers `max_ratio` of the labels.
 
-    Ten times at most. The last window is taken as it is, as mmsegmentation does.
+    At most ten times: the last window is taken as it is, as mmsegmentation does.
     """
-    window = draw_window(labels.shape, side, rng)
-    if most < 1:
+    window = draw_window(label_map.shape, side, rng)
+    if max_ratio < 1:
         for _ in range(_CROP_TRIES):
-            counts = value_counts(labels[window])[:IGNORED]
-            if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < most:
+            counts = value_counts(label_map[window])[:IGNORED]
+            if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < max_ratio:
                 break
-            window = draw_window(labels.shape, side, rng)
-    return picture[window], labels[window]
+            window = draw_window(label_map.shape, side, rng)
+    return picture[window], label_map[window]
 
 
 def draw_window(size: tuple[int, ...], side: int, rng: np.random.RandomState) -> tuple[slice, slice]:
-    """Rows and columns of a window of at most `side` pixels squared."""
+    """Rows and columns of a window of at most side x side pixels."""
     top, left = (rng.randint(0, max(length - side, 0) + 1) for length in size)
     return slice(top, top + side), slice(left, left + side)
 
 
-def flip(picture: np.ndarray, labels: np.ndarray, probability: float, rng: np.random.RandomState) -> Pair:
-    """The mirror image, with that probability."""
+def flip(picture: np.ndarray, label_map: np.ndarray, probability: float, rng: np.random.RandomState) -> Pair:
+    """The mirror image of both, with that probability."""
     if rng.rand() < probability:
-        return picture[:, ::-1], labels[:, ::-1]
-    return picture, labels
+        return picture[:, ::-1], label_map[:, ::-1]
+    return picture, label_map
 
 
 def distort(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Brightness, contrast, saturation and hue, each with probability one half; contrast before or after the colours.
 
-    Source: mmsegmentation's PhotoMetricDistortion, which rounds to bytes after each; bytes are therefore looked up.
+    Source: mmsegmentation's PhotoMetricDistortion, which rounds to bytes after each; so bytes are looked up in tables.
     """
     if rng.randint(2):
         picture = cv2.LUT(picture, _scaled(1, rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)))
@@ -116,18 +116,18 @@ def normalise(picture: np.ndarray, side: int, mean: Triple, std: Triple) -> np.n
     height, width = picture.shape[:2]
     # mmcv's arithmetic, once for every byte: float32 constants in float64, 1 / std multiplied.
     tables = np.repeat(_BYTES[:, None, None], 3, axis=2).astype(np.float32)  # (256, 1, 3)
-    cv2.subtract(tables, np.float64(np.float32(mean)).reshape(1, -1), tables)
-    cv2.multiply(tables, 1 / np.float64(np.float32(std)).reshape(1, -1), tables)
+    cv2.subtract(tables, np.array([mean], np.float32).astype(np.float64), tables)
+    cv2.multiply(tables, 1 / np.array([std], np.float32).astype(np.float64), tables)
     image = np.zeros((3, side, side), np.float32)
     for channel in range(3):
         image[channel, :height, :width] = tables[:, 0, channel][picture[..., channel]]
     return image
 
 
-def pad(labels: np.ndarray, side: int) -> np.ndarray:
-    """(h, w) -> (side, side) uint8, ignored right and below."""
+def pad(label_map: np.ndarray, side: int) -> np.ndarray:
+    """(h, w) -> (side, side) uint8, with IGNORED at the right and bottom."""
     padded = np.full((side, side), IGNORED, np.uint8)
-    padded[: labels.shape[0], : labels.shape[1]] = labels
+    padded[: label_map.shape[0], : label_map.shape[1]] = label_map
     return padded
 
 
@@ -136,7 +136,7 @@ def _contrast(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 
 
 def _scaled(factor: float, offset: float) -> np.ndarray:
-    """What each byte becomes, (256,) uint8: cut to 0..255 and rounded down."""
+    """A table (256,) uint8: each byte scaled and shifted, clipped to 0..255 and rounded down."""
     return np.clip(_BYTES.astype(np.float32) * factor + offset, 0, 255).astype(np.uint8)
 
 

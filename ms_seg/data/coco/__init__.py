@@ -1,1 +1,1 @@
-"""COCO's files: annotations, panoptic maps, run lengths."""
+"""COCO's files: annotations, panoptic maps, run lengths and boxes."""

@@ -1,4 +1,4 @@
-"""What COCO's annotation files have in common: pictures, categories, and sentences about what is wrong with them."""
+"""What COCO's annotation files have in common: images, categories, and error messages that name the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CocoPicture:
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file holds. Raises ValueError, naming it, if it is missing, cut off or no JSON."""
+    """The content of a JSON file. Raises ValueError, naming it, if it is missing, truncated or no JSON."""
     try:
         return json.loads(file.read_bytes())
     except FileNotFoundError:
@@ -37,7 +37,7 @@ def read_json(file: Path) -> Any:
 
 
 def read_annotations(file: Path, *needed: str) -> dict[str, list[dict]]:
-    """The lists of a COCO annotation file, each of dictionaries. Raises ValueError, naming the file."""
+    """The lists of dictionaries under the keys `needed` of an annotation file. Raises ValueError, naming the file."""
     content = read_json(file)
     lists = {}
     for key in needed:
@@ -48,8 +48,8 @@ def read_annotations(file: Path, *needed: str) -> dict[str, list[dict]]:
     return lists
 
 
-def field(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], what: str) -> Any:
-    """An entry of a row, checked to be of a kind. Raises ValueError, beginning with `what`."""
+def field(row: Mapping[str, Any], key: str, kind: Any, what: str) -> Any:
+    """An entry of a row, checked to be of a type, or of one of several. Raises ValueError, beginning with `what`."""
     value = row.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
         names = {int: "a whole number", str: "text", list: "a list"}
@@ -58,7 +58,7 @@ def field(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], what:
 
 
 def file_name(row: Mapping[str, Any], what: str) -> str:
-    """The "file_name" of a row, checked not to lead out of a folder. Raises ValueError, beginning with `what`."""
+    """The "file_name" of a row, checked to be a bare name. Raises ValueError, beginning with `what`."""
     name = field(row, "file_name", str, what)
     if Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(f"{what} has the file name {name!r}, which is no name of a file in a folder")
@@ -66,7 +66,7 @@ def file_name(row: Mapping[str, Any], what: str) -> str:
 
 
 def read_pictures(rows: Iterable[Mapping[str, Any]], file: Path) -> dict[int, CocoPicture]:
-    """The pictures of "images" by their numbers. Raises ValueError, naming the file."""
+    """The rows of "images" by their ids. Raises ValueError, naming the file."""
     pictures: dict[int, CocoPicture] = {}
     names: set[str] = set()
     for row in rows:
@@ -84,16 +84,16 @@ def read_pictures(rows: Iterable[Mapping[str, Any]], file: Path) -> dict[int, Co
 
 
 def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: LabelSet) -> LabelSet:
-    """The classes of an annotation file, in its order: the published ones, or a person's own.
+    """The classes of an annotation file, in its order; `published` itself if they are the same.
 
-    A category is a thing unless it says "isthing": 0. Raises ValueError, naming the file, where there are none, for one
-    without an id and a name, and for a name or an id twice.
+    A category is a thing unless it says "isthing": 0. Raises ValueError, naming the file, if there are none, for one
+    without an id or a name, and for a repeated name or id.
     """
     if not rows:
         raise ValueError(f"{file} names no categories")
     ids = tuple(field(row, "id", int, f"{file}: a category") for row in rows)
     names = tuple(field(row, "name", str, f"{file}: category {number}") for row, number in zip(rows, ids, strict=True))
-    if set(zip(names, ids, strict=True)) == set(zip(published.names, published.ids, strict=True)):
+    if set(zip(names, ids, strict=True)) == set(zip(published.names, published.numbers, strict=True)):
         return published
     check_names(names, str(file))
     if len(set(ids)) < len(ids):
@@ -106,22 +106,22 @@ def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: La
     return LabelSet(names, palette, tuple(row.get("isthing", 1) != 0 for row in rows), ids)
 
 
-def things_alone(labels: LabelSet) -> LabelSet:
+def things_only(label_set: LabelSet) -> LabelSet:
     """The things of a label set, in its order."""
-    things = np.flatnonzero(labels.things).tolist()
-    names = tuple(labels.names[index] for index in things)
-    ids = labels.ids and tuple(labels.ids[index] for index in things)
-    return LabelSet(names, labels.palette[things], (True,) * len(things), ids)
+    things = np.flatnonzero(label_set.isthing).tolist()
+    names = tuple(label_set.names[index] for index in things)
+    ids = label_set.ids and tuple(label_set.ids[index] for index in things)
+    return LabelSet(names, label_set.palette[things], (True,) * len(things), ids)
 
 
 def coco_labels(things: bool = False) -> LabelSet:
     """COCO's 133 classes of panoptic segmentation, or its 80 things alone."""
-    labels = read_labels("coco_panoptic")
-    return things_alone(labels) if things else labels
+    label_set = read_labels("coco_panoptic")
+    return things_only(label_set) if things else label_set
 
 
 def check_files(folder: Path, names: Iterable[str], what: str) -> None:
-    """Raise ValueError if there is no such folder, or a file is not in it, naming the first; `what` it is."""
+    """Raise ValueError for a missing folder, and for the first file missing from it; `what` says why it is needed."""
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
     there = {file.name for file in folder.iterdir()}
@@ -130,10 +130,10 @@ def check_files(folder: Path, names: Iterable[str], what: str) -> None:
 
 
 def first_folder(*folders: Path) -> Path:
-    """The first of the folders that there is; where there is none, the first."""
+    """The first of the folders that exists; if none does, the first."""
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def picture_folder(root: Path, split: str) -> Path:
-    """Where a COCO folder holds its pictures."""
+    """The pictures of a split in a COCO folder."""
     return first_folder(root / PARTS[split], root / "images" / PARTS[split])

@@ -1,4 +1,4 @@
-"""COCO instances as they are published: one JSON file with the outlines of every thing in the pictures of a split."""
+"""COCO instances as published: a JSON file with the outlines of all things in the pictures of a split."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from ms_seg.data.coco.annotations import (
     read_annotations,
     read_categories,
     read_pictures,
-    things_alone,
+    things_only,
 )
-from ms_seg.data.coco.rle import decode_mask
+from ms_seg.data.coco.codecs import decode_mask
 from ms_seg.data.picture import read_picture
 from ms_seg.label_sets import LabelSet
 
-_FURTHEST = 1e5  # pixels from the corner of a picture: outlines may lead a little beyond its borders
+_FURTHEST = 1e5  # pixels from a picture's corner: outlines may go a little beyond its borders
 
 
 @dataclass(frozen=True)
 class Thing:
     """One annotated thing. label: its class as an index. box: x, y, width, height. area: in pixels, of its outline.
 
-    segmentation: polygons, or run lengths, as COCO writes them. iscrowd: it stands for a group nobody told apart.
+    segmentation: polygons, or run lengths, as COCO writes them. iscrowd: it stands for a group of things that were not
+    told apart.
     """
 
     label: int
@@ -44,9 +45,10 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class CocoInstance:
-    """A split of COCO's instances, in the order of its images: every picture, annotated or not.
+    """A split of COCO instances, in the order of its images: all pictures, annotated or not.
 
-    file: the JSON file. pictures: the folder of the pictures. images: their rows. things: those of each picture.
+    file: the JSON file. pictures: their folder, or None if they are missing. images: their rows in the file. things:
+    of each picture.
     """
 
     file: Path
@@ -75,23 +77,6 @@ class CocoInstance:
             raise ValueError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, but {self.file} says {width}x{height}")
         return picture
 
-    def masks(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """What a model of masks is to find: class indices (K,) int32 and masks (K, H, W) bool; crowds are left out.
-
-        Raises ValueError, naming the file and the picture.
-        """
-        from pycocotools import mask
-
-        image = self.images[index]
-        things = [thing for thing in self.things[index] if not thing.iscrowd]
-        masks = np.zeros((len(things), *image.size), bool)
-        for place, thing in zip(masks, things, strict=True):
-            try:
-                place[:] = mask.decode(run_lengths(thing.segmentation, image.size))
-            except ValueError as error:
-                raise ValueError(f"{self.file}: picture {image.id}: {error}") from None
-        return np.array([thing.label for thing in things], np.int32), masks
-
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its things are read from."""
         picture = () if self.pictures is None else (self.pictures / self.images[index].file,)
@@ -99,17 +84,16 @@ class CocoInstance:
 
 
 def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> CocoInstance:
-    """COCO's instances from `root`: annotations/instances_val2017.json, and the pictures in val2017 or images/val2017;
+    """COCO instances from `root`: annotations/instances_val2017.json, and the pictures in val2017 or images/val2017;
     train2017 for training.
 
-    with_pictures: False where the things are wanted, and the pictures may not be there.
+    with_pictures: False if only the things are needed, and the pictures may be missing.
 
-    Raises ValueError, naming the file, for a JSON file that is not as published, one that annotates nothing, and where
-    a picture is missing.
+    Raises ValueError, naming the file, for a JSON file of another form, one without annotations, and a missing picture.
     """
     file = root / "annotations" / f"instances_{PARTS[split]}.json"
     content = read_annotations(file, "images", "annotations", "categories")
-    labels = things_alone(read_categories(content["categories"], file, coco_labels(things=True)))
+    labels = things_only(read_categories(content["categories"], file, coco_labels(things=True)))
     if not content["annotations"]:
         raise ValueError(f'{file} annotates no picture: its "annotations" are empty')
     pictures = read_pictures(content["images"], file)
@@ -120,20 +104,19 @@ def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> Co
         if number not in pictures:
             raise ValueError(f"{file} annotates picture {number}, which is not among its images")
         things[number].append(_thing(row, classes, f"{file}: picture {number}"))
-    where = picture_folder(root, split)
+    where, found = picture_folder(root, split), None
     if with_pictures or where.is_dir():
         check_files(where, (picture.file for picture in pictures.values()), f"{file} names the picture")
-    else:
-        where = None
-    return CocoInstance(file, where, tuple(pictures.values()), tuple(map(tuple, things.values())), labels)
+        found = where
+    return CocoInstance(file, found, tuple(pictures.values()), tuple(map(tuple, things.values())), labels)
 
 
 def run_lengths(outline: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """The mask of an outline in a picture of (height, width), in COCO's compressed run lengths, counts as bytes.
+    """An outline in a picture of (height, width) as COCO's compressed run lengths, with counts as bytes.
 
     outline: polygons, or run lengths, as a JSON file has them.
 
-    Raises ValueError for what is no outline within the picture: pycocotools would take its word for everything.
+    Raises ValueError for anything that is no outline in such a picture, which pycocotools would not check.
     """
     from pycocotools import mask  # imported late: most commands do without
 
@@ -146,7 +129,7 @@ def run_lengths(outline: Any, size: tuple[int, int]) -> dict[str, Any]:
     if own != [height, width]:
         raise ValueError(f"run lengths of {own} do not fit a picture of {[height, width]}")
     if isinstance(counts, str):
-        decode_mask(outline)  # for what it raises
+        decode_mask(outline)  # raises if it is malformed
         return {"size": own, "counts": counts.encode()}
     if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
         raise ValueError("run lengths are whole numbers or text")

@@ -1,11 +1,11 @@
-"""COCO panoptic as it is published: a JSON file of segments, and a PNG of their ids for each picture."""
+"""COCO panoptic as published: a JSON file of segments, and a PNG file of their ids for each picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -21,20 +21,20 @@ from ms_seg.data.coco.annotations import (
     read_categories,
     read_pictures,
 )
-from ms_seg.data.panoptic import MOST_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
-from ms_seg.data.picture import MOST_PIXELS, read_picture
+from ms_seg.data.panoptic import MAX_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
+from ms_seg.data.picture import MAX_PIXELS, read_picture
 from ms_seg.label_sets import LabelSet
 
 _COLUMNS = np.dtype([("id", np.int32), ("label", np.int16), ("iscrowd", np.bool_), ("area", np.float64)])
-_UNSTATED = -1.0  # the area of a segment whose annotation says none
+_UNSTATED = -1.0  # the area of a segment whose annotation has none
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentTable:
-    """The segments of all annotations of a file, packed: COCO's training pictures have 1.3 million.
+    """The segments of all annotations in a file, in one array: COCO's training pictures have 1.3 million.
 
-    maps: names of the PNG files. pictures: the number of each one's picture. starts: (N + 1,), where the segments of
-    each begin in `rows`, which are _COLUMNS.
+    maps: names of the PNG files. pictures: the id of each one's picture. starts: (N + 1,), where the segments of each
+    begin in `rows`. rows: of _COLUMNS.
     """
 
     file: Path
@@ -44,7 +44,7 @@ class SegmentTable:
     rows: np.ndarray
 
     def read(self, index: int, folder: Path) -> PanopticMap:
-        """A map, checked to hold the segments that the JSON file says. Raises ValueError, naming the file."""
+        """A map, checked against the segments in the JSON file. Raises ValueError, naming the file."""
         path = folder / self.maps[index]
         ids = read_ids(path)
         rows = self.rows[self.starts[index] : self.starts[index + 1]]
@@ -64,8 +64,8 @@ class SegmentTable:
 class CocoPanoptic:
     """A split of COCO panoptic, in the order of its annotations; a `PanopticDataset`.
 
-    folder: of the PNG files. pictures: the folder of the pictures, or None where they are not wanted. files: names of
-    the pictures' files. sizes: (height, width) of each, as the JSON file says.
+    folder: of the PNG files. pictures: the folder of the pictures, or None if they are missing. files: names of the
+    pictures' files. sizes: (height, width) of each, as the JSON file says.
     """
 
     table: SegmentTable
@@ -107,6 +107,9 @@ class CocoPanoptic:
         picture = () if self.pictures is None else (self.pictures / self.files[index],)
         return *picture, self.folder / self.table.maps[index], self.table.file
 
+    def first(self, count: int) -> Self:
+        return replace(self, files=self.files[:count])
+
     def _check_size(self, path: Path, array: np.ndarray, index: int) -> None:
         (height, width), (said_height, said_width) = array.shape[:2], self.sizes[index]
         if (height, width) != (said_height, said_width):
@@ -117,10 +120,10 @@ def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> Co
     """COCO panoptic from `root`: annotations/panoptic_val2017.json, the PNG files in annotations/panoptic_val2017 or
     panoptic_val2017, the pictures in val2017 or images/val2017; train2017 for training.
 
-    with_pictures: False where the segments are wanted, and the pictures may not be there.
+    with_pictures: False if only the segments are needed, and the pictures may be missing.
 
-    Raises ValueError, naming the file, for a JSON file that is not as published, one that annotates no picture, and
-    where a picture or a PNG file is missing.
+    Raises ValueError, naming the file, for a JSON file of another form, one without annotations, and a missing picture
+    or PNG file.
     """
     file = root / "annotations" / f"panoptic_{PARTS[split]}.json"
     content = read_annotations(file, "images", "annotations", "categories")
@@ -135,24 +138,23 @@ def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> Co
     pictures = [known[number] for number in table.pictures]
     folder = first_folder(file.with_suffix(""), root / file.stem)
     check_files(folder, table.maps, f"{file} names it")
-    where = picture_folder(root, split)
+    where, found = picture_folder(root, split), None
     files = tuple(picture.file for picture in pictures)
     if with_pictures or where.is_dir():
         check_files(where, files, f"{file} names the picture")
-    else:
-        where = None
-    return CocoPanoptic(table, folder, where, files, tuple(picture.size for picture in pictures), labels)
+        found = where
+    return CocoPanoptic(table, folder, found, files, tuple(picture.size for picture in pictures), labels)
 
 
 def read_segments(annotations: Sequence[Mapping[str, Any]], file: Path, labels: LabelSet) -> SegmentTable:
-    """The "annotations" of a panoptic JSON file: of a dataset, or predictions.
+    """The "annotations" of a panoptic JSON file, of a dataset or of predictions.
 
-    Raises ValueError, naming the file, for a picture annotated twice, an unknown category, and segments whose ids are
-    not told apart.
+    Raises ValueError, naming the file, for a picture annotated twice, an unknown category, and repeated segment ids.
     """
     classes = {number: index for index, number in enumerate(labels.numbers)}
     maps: dict[int, str] = {}
-    starts, rows = [0], []
+    rows: list[tuple] = []
+    starts = [0]
     for annotation in annotations:
         picture = field(annotation, "image_id", int, f"{file}: an annotation")
         what = f"{file}: picture {picture}"
@@ -173,12 +175,12 @@ def _rows(segments: Sequence[Any], classes: Mapping[int, int], what: str) -> Ite
         if not isinstance(segment, dict):
             raise ValueError(f"{what} has a segment that is no dictionary")
         number = field(segment, "id", int, f"{what}: a segment")
-        if not VOID < number < MOST_IDS:
-            raise ValueError(f"{what} has a segment {number}: ids are 1 to {MOST_IDS - 1}")
+        if not VOID < number < MAX_IDS:
+            raise ValueError(f"{what} has a segment {number}: ids are 1 to {MAX_IDS - 1}")
         category = field(segment, "category_id", int, f"{what}: segment {number}")
         if category not in classes:
             raise ValueError(f"{what}: segment {number} is of the unknown category {category}")
         area = field(segment, "area", (int, float), f"{what}: segment {number}") if "area" in segment else _UNSTATED
-        if not (0 <= area <= MOST_PIXELS or area == _UNSTATED):
+        if not (0 <= area <= MAX_PIXELS or area == _UNSTATED):
             raise ValueError(f"{what}: segment {number} has an area of {area} pixels")
         yield number, classes[category], segment.get("iscrowd", 0) == 1, area

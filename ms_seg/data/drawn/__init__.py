@@ -1,1 +1,1 @@
-"""A world that is drawn: pictures of which every label is known, for demos and tests."""
+"""A drawn world, whose labels are all known: for demos and tests."""

@@ -1,7 +1,7 @@
 """Phrases as the classes of the drawn world: "red circle", "striped square".
 
-Some pairs of words are kept from training, so that a model which knows "red star" and "blue circle" can be asked for a
-"red circle": for each colour and each pattern a few shapes, of which every one is seen in other colours and patterns.
+Some pairs of words are kept from training, so that a model that knows "red star" and "blue circle" can be asked for a
+"red circle": for each colour and each pattern a few shapes, each of which is seen in other colours and patterns.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ms_seg.data.drawn.scenes import COLOURS, PATTERNS, SHAPES_LABELS, STUFF, TH
 from ms_seg.data.numbering import IGNORED
 from ms_seg.label_sets import LabelSet, numbered_labels
 
-# Of each kind of phrase: its words, and (step, cycle) of the pairs that are kept from training: those of word number i
-# and shape number j for which i + step * j is a multiple of the cycle.
+# For each kind of phrase: its words, and the (step, cycle) of the pairs that are kept from training, those of word i
+# and shape j for which i + step * j is a multiple of the cycle.
 _KINDS = {"colour": (tuple(COLOURS), 2, 5), "pattern": (PATTERNS, 1, 4)}
 
 
@@ -24,23 +24,23 @@ _KINDS = {"colour": (tuple(COLOURS), 2, 5), "pattern": (PATTERNS, 1, 4)}
 class Phrases:
     """One kind of phrase, "colour" or "pattern", as the classes of a split.
 
-    seen_alone: only the pairs that training sees. A shape of another pair is ignored then, and its phrase is no class.
+    seen_only: only the pairs that training may see. Shapes of other pairs are ignored, and their phrases no classes.
     """
 
     kind: str
-    seen_alone: bool
+    seen_only: bool
 
     @cached_property
     def label_set(self) -> LabelSet:
-        """Every phrase, and the grounds."""
+        """The phrases and the grounds."""
         words, *_ = _KINDS[self.kind]
         pairs = [(word, shape) for word in words for shape in THINGS]
-        names = [f"{word} {shape}" for word, shape in pairs if not (self.seen_alone and is_unseen(word, shape))]
+        names = [f"{word} {shape}" for word, shape in pairs if not (self.seen_only and is_unseen(word, shape))]
         names += STUFF
         return LabelSet(tuple(names), numbered_labels(len(names)).palette)
 
     def label_map(self, scene: Scene) -> np.ndarray:
-        """(H, W) uint8, an index into the label set's names; 255 on shapes whose phrase is none of them."""
+        """(H, W) uint8, the index of each pixel's class; 255 on shapes whose phrase is no class."""
         names = self.label_set.names
         of_ground = [names.index(name) if name in STUFF else IGNORED for name in SHAPES_LABELS.names]
         phrases = [f"{getattr(instance, self.kind)} {instance.label}" for instance in scene.instances]

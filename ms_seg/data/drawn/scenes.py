@@ -1,15 +1,15 @@
 """The drawn world: coloured, patterned shapes over textured ground, with every label known exactly.
 
-One seed is one scene. Semantic labels (`label_map`), panoptic segments (`instance_map`, with the ground as stuff) and
+Each seed is a scene. Semantic labels (`label_map`), panoptic segments (`instance_map`, with the ground as stuff) and
 phrases ("red circle", "striped square", from `instances`) all come from the same drawing. Colour, pattern, size and
 rotation are drawn independently of the class, so that a shape can be known by its form alone.
 
-What reaches a pixel is integer arithmetic, or float64 rounded once at the end: the last bits, in which processors and
-builds of a library differ, do not show, and a seed gives the same scene everywhere. Pictures are (3, H, W) until they
-are photographed: NumPy takes three times as long over the last axis if it is 3 long.
+Pixels are computed with integers, or with float64 that is rounded once at the end: so the last bits, which differ
+between processors and builds of libraries, do not show, and a seed gives the same scene everywhere. Pictures are
+(3, H, W) until they are photographed, since NumPy takes three times as long over a last axis of length 3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -31,12 +31,12 @@ COLOURS = {  # RGB before jitter, light and noise
     "black": (40, 40, 45),
 }
 
-SMALLEST_SIDE = 32  # pixels, of a picture
+MIN_SIDE = 32  # pixels, of a picture
 _RADIUS = (0.1, 0.26)  # of a shape, as a share of the picture's shorter side
-_SMALLEST_RADIUS = 7.0  # pixels; below it a star and a circle look alike
-_LEAST_VISIBLE = 0.7  # share of a shape's pixels that the shapes above it leave in sight
+_MIN_RADIUS = 7.0  # pixels; below it a star and a circle look alike
+_MIN_VISIBLE = 0.7  # share of a shape's pixels that the shapes above it leave visible
 _TILT = np.pi / 6  # a shape's rotation to either side
-_HALF = 0.5 - 1e-9  # a pixel that a shape covers half is the shape's, whatever the last bits of the half are
+_HALF = 0.5 - 1e-9  # a pixel that a shape half covers belongs to it, whatever the last bits of the half are
 _SUBROWS = 4  # scan lines to a row of pixels
 
 
@@ -56,7 +56,7 @@ class Scene:
     """A picture and its truth.
 
     picture: (H, W, 3) uint8 RGB. label_map: (H, W) uint8, an index into `SHAPES_LABELS.names`.
-    instance_map: (H, W) int32, the id of the shape in sight, or 0 for ground. instances: from the lowest to the top.
+    instance_map: (H, W) int32, the id of the visible shape, or 0 for ground. instances: from the bottom to the top.
     """
 
     picture: np.ndarray
@@ -66,9 +66,9 @@ class Scene:
 
 
 def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
-    """Draws the scene of a seed (>= 0) at `size` (height, width); ValueError for a side under 32 pixels."""
-    if min(size) < SMALLEST_SIDE:
-        raise ValueError(f"size is {size}: a scene needs at least {SMALLEST_SIDE} pixels on each side")
+    """The scene of a seed (>= 0) at `size` (height, width). Raises ValueError for a side under MIN_SIDE."""
+    if min(size) < MIN_SIDE:
+        raise ValueError(f"size is {size}: a scene needs at least {MIN_SIDE} pixels on each side")
     rng = np.random.default_rng(seed)
     picture, label_map = _draw_ground(rng, size)
     instance_map = np.zeros(size, np.int32)
@@ -82,7 +82,7 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
         covered = shape.coverage >= _HALF
         ids = instance_map[shape.window]
         remaining = visible - np.bincount(ids[covered], minlength=len(words) + 1)[1:]
-        if np.any(remaining < _LEAST_VISIBLE * areas):
+        if np.any(remaining < _MIN_VISIBLE * areas):
             continue
         _paint(rng, picture[:, *shape.window], shape, colour)
         words.append((label, colour, pattern))
@@ -91,10 +91,14 @@ def draw_scene(seed: int, size: tuple[int, int] = (160, 160)) -> Scene:
         ids[covered] = len(words)
         label_map[shape.window][covered] = SHAPES_LABELS.names.index(label)
     instances = tuple(
-        Instance(index, *of_shape, box=cv2.boundingRect((instance_map == index).astype(np.uint8)))
-        for index, of_shape in enumerate(words, 1)
+        Instance(index, *of_shape, box=_box_of(instance_map == index)) for index, of_shape in enumerate(words, 1)
     )
     return Scene(_photograph(rng, picture, light), label_map, instance_map, instances)
+
+
+def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height
 
 
 # Outlines: closed contours about the unit disc as complex numbers x + iy, y downwards, clockwise.
@@ -132,10 +136,10 @@ PATTERNS = tuple(_PATTERNS)
 
 @dataclass(frozen=True)
 class _Placed:
-    """A shape at its place. window: the part of the picture that it touches, of which all else is said.
+    """A shape at its place. window: the part of the picture that it touches; everything else refers to it.
 
-    contours: (P, 2) x and y. coverage, shadow, rim and second_tone: (h, w) float64 shares 0..1. The last three are made
-    when they are asked for: many a shape is not painted, because it would hide another.
+    contours: (P, 2), x and y. coverage, shadow, rim and second_tone: (h, w) float64 shares 0..1. The last three are
+    made when asked for: many shapes are not painted, because they would hide another.
     """
 
     window: tuple[slice, slice]
@@ -160,7 +164,7 @@ class _Placed:
 
 
 def _place(rng: np.random.Generator, label: str, pattern: str, light: float, size: tuple[int, int]) -> _Placed:
-    low, high = np.maximum(np.multiply(_RADIUS, min(size)), (_SMALLEST_RADIUS, _SMALLEST_RADIUS + 3))
+    low, high = np.maximum(np.multiply(_RADIUS, min(size)), (_MIN_RADIUS, _MIN_RADIUS + 3))
     radius = np.exp(rng.uniform(np.log(low), np.log(high)))
     centre = rng.uniform(0.5 * radius, np.array(size[::-1]) - 0.5 * radius)  # x, y
     angle = rng.uniform(-_TILT, _TILT)
@@ -185,9 +189,9 @@ def _place(rng: np.random.Generator, label: str, pattern: str, light: float, siz
 
 
 def _fill(contours: list[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
-    """The share (0..1) of each pixel inside contours (P, 2): exact along x, by `_SUBROWS` scan lines along y.
+    """The share (0..1) of each pixel inside contours (P, 2): exact along x, with _SUBROWS scan lines along y.
 
-    Not cv2.fillPoly: its sub-pixel rounding is not the same in all versions, and a seed must keep its scene.
+    cv2.fillPoly will not do: its sub-pixel rounding differs between versions, and a seed must keep its scene.
     """
     height, width = size
     y = (np.arange(height * _SUBROWS) + 0.5) / _SUBROWS
@@ -210,7 +214,7 @@ def _fill(contours: list[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, picture: np.ndarray, shape: _Placed, colour: str) -> None:
-    """Lays the shape and its shadow, in place, over its window of the picture: (3, h, w) float64, 0..255."""
+    """Paint a shape and its shadow over its window of the picture (3, h, w) float64, 0..255, in place."""
     picture *= 1 - rng.uniform(0.2, 0.5) * shape.shadow
     first = np.clip(np.multiply(COLOURS[colour], rng.uniform(0.8, 1.1)) + rng.normal(0, 8, 3), 0, 255)
     second = 0.55 * first + 0.45 * (255 if first.mean() < 128 else 0)
@@ -219,8 +223,8 @@ def _paint(rng: np.random.Generator, picture: np.ndarray, shape: _Placed, colour
     picture += shape.coverage * (surface - picture)
 
 
-def _tinted(colour: Sequence[float], tone: np.ndarray) -> np.ndarray:
-    """A colour, as bright as `tone` (h, w) says: (3, h, w)."""
+def _tinted(colour: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """A colour times `tone` (h, w): (3, h, w)."""
     return np.multiply.outer(colour, tone)
 
 

@@ -1,10 +1,12 @@
-"""The drawn world as datasets: semantic, of forms or of phrases, and panoptic."""
+"""The drawn world as datasets: semantic, by forms or by phrases, and panoptic."""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from mmap import mmap
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -19,23 +21,27 @@ _SCENES = {"training": 4000, "validation": 200}
 class DrawnWorld:
     """Scenes of `ms_seg.data.drawn.scenes`; training and validation have seeds of their own.
 
-    A scene is drawn when it is first asked for. What is drawn stays in memory that processes forked from this one
-    share, `depth` bytes a pixel: to draw a scene takes longer than to train on it.
+    A scene is drawn when it is first asked for, and kept in memory shared with the processes forked from this one,
+    `depth` bytes a pixel: drawing a scene takes longer than training on it.
 
     Args:
         size: (height, width) of the pictures.
-        phrases: what its classes are, instead of the forms alone.
-        most: how many pictures it has at most.
+        phrases: its classes, instead of the shapes' forms alone.
+        max_pictures: leaves out the others.
     """
 
     depth = 4  # bytes a pixel: picture, label map
 
     def __init__(
-        self, split: str, size: tuple[int, int] = (160, 160), phrases: Phrases | None = None, most: int | None = None
+        self,
+        split: str,
+        size: tuple[int, int] = (160, 160),
+        phrases: Phrases | None = None,
+        max_pictures: int | None = None,
     ):
         self.split, self.size, self.phrases = split, size, phrases
         self.label_set = phrases.label_set if phrases else SHAPES_LABELS
-        self._first, self._count = _FIRST_SEED[split], min(_SCENES[split], most or _SCENES[split])
+        self._first, self._count = _FIRST_SEED[split], min(_SCENES[split], max_pictures or _SCENES[split])
         self._row = self.depth * size[0] * size[1]
         self._drawn = np.frombuffer(mmap(-1, self._count * (self._row + 4)), np.uint8).reshape(self._count, -1)
 
@@ -49,31 +55,35 @@ class DrawnWorld:
         return self._first + index
 
     def scene(self, index: int) -> Scene:
-        """The whole truth: instances and their words too."""
+        """The complete truth, with instances and their words."""
         return draw_scene(self.seed(index), self.size)
 
-    def first(self, count: int) -> DrawnWorld:
+    def first(self, count: int) -> Self:
         """The same world with its first pictures alone."""
         return type(self)(self.split, self.size, self.phrases, count)
+
+    def in_words(self) -> Self:
+        """The same world for a model of words: of phrases, training has only the pairs of words that it may see."""
+        if self.phrases is None:
+            return self
+        phrases = replace(self.phrases, seen_only=self.split == "training")
+        return type(self)(self.split, self.size, phrases, len(self))
 
     def picture(self, index: int) -> np.ndarray:
         return self._bytes(index)[: 3 * self._row // self.depth].reshape(*self.size, 3)
 
-    def labels(self, index: int) -> np.ndarray:
+    def label_map(self, index: int) -> np.ndarray:
         return self.plane(index, 3)
-
-    def in_words(self):
-        return self
 
     def paths(self, index: int) -> tuple[Path, ...]:
         return ()
 
     def plane(self, index: int, number: int) -> np.ndarray:
-        """(H, W) uint8: of the maps that stay in memory, 3 is the first one behind the picture."""
+        """(H, W) uint8, one of the planes kept in memory: 0..2 are the picture's bytes, 3 is the first map."""
         return self._bytes(index).reshape(self.depth, *self.size)[number]
 
     def planes(self, scene: Scene) -> list[np.ndarray]:
-        """What of a scene stays in memory, uint8."""
+        """What is kept of a scene, uint8."""
         return [scene.picture, self.phrases.label_map(scene) if self.phrases else scene.label_map]
 
     def _bytes(self, index: int) -> np.ndarray:
@@ -87,7 +97,7 @@ class DrawnWorld:
 class DrawnPanoptic(DrawnWorld):
     """The drawn world with its shapes as things and its grounds as stuff; see `DrawnWorld`.
 
-    A scene's shapes have the ids 1, 2, ... from the lowest to the top, its grounds the ids that follow.
+    A scene's shapes have the ids 1, 2, ... from the bottom to the top, its grounds the ids after them.
     """
 
     depth = 5  # one more than the semantic one: the shapes' ids
@@ -97,13 +107,13 @@ class DrawnPanoptic(DrawnWorld):
         return self.seed(index)
 
     def panoptic(self, index: int) -> PanopticMap:
-        labels = self.plane(index, 3)
+        label_map = self.plane(index, 3)
         shapes = self.plane(index, 4).astype(np.int32)
-        grounds = np.unique(labels[shapes == VOID])
+        grounds = np.unique(label_map[shapes == VOID])
         first = int(shapes.max()) + 1
-        ids = np.where(shapes, shapes, first + np.searchsorted(grounds, labels)).astype(np.int32)
+        ids = np.where(shapes, shapes, first + np.searchsorted(grounds, label_map)).astype(np.int32)
         classes = np.zeros(first + len(grounds), np.intp)
-        classes[ids] = labels
+        classes[ids] = label_map
         areas = np.bincount(ids.ravel())
         segments = (Segment(number, int(classes[number]), False, int(areas[number])) for number in range(1, len(areas)))
         return PanopticMap(ids, tuple(segments))

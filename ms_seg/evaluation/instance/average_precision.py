@@ -18,9 +18,9 @@ _FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")  # as COC
 
 @dataclass(frozen=True)
 class Detection:
-    """One thing that was found. label: its class as an index. score: 0..1. box: x, y, width, height in pixels.
+    """A detected thing. label: its class as an index. score: 0..1. box: x, y, width, height in pixels.
 
-    mask: COCO's compressed run lengths (size, counts as text), or None where a box is all there is.
+    mask: COCO's compressed run lengths (size, counts as text), or None if there is only a box.
     """
 
     label: int
@@ -31,27 +31,27 @@ class Detection:
 
 @dataclass(frozen=True)
 class Precision:
-    """figures: AP over the IoUs .5 to .95, at .5, at .75, and of small (up to 32 x 32 pixels), medium (96 x 96) and
-    large things, 0..1, nan where there is no such thing. per_class: (C,) float64, AP over the IoUs, nan likewise."""
+    """figures: AP over IoUs of .5 to .95, at .5, at .75, and of small (up to 32 x 32 pixels), medium (96 x 96) and
+    large things, 0..1, nan without such things. per_class: (C,) float64, AP over the IoUs, nan likewise."""
 
     figures: dict[str, float]
     per_class: np.ndarray
 
 
-def average_precision(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: str) -> Precision:
-    """Score what was found in each picture of a dataset.
+def average_precision(dataset: CocoInstance, detections: Sequence[Sequence[Detection]], kind: str) -> Precision:
+    """Score the detections in each picture of a dataset, at most 100 a picture.
 
-    kind: "box" or "mask". The size of a found thing is its box's or its mask's area, as mmdetection and detectron2
-    hand them to COCOeval; of at most 100 in a picture.
+    kind: "box" or "mask". The size of a detection is the area of its box or its mask, as mmdetection and detectron2
+    pass them to COCOeval.
 
-    Raises ValueError for an outline of the dataset that cannot be read.
+    Raises ValueError for an outline in the dataset that cannot be read.
     """
     from pycocotools.coco import COCO  # imported late: most commands do without
     from pycocotools.cocoeval import COCOeval
 
-    with contextlib.redirect_stdout(io.StringIO()):  # they tell of each step
+    with contextlib.redirect_stdout(io.StringIO()):  # each step prints a line
         truth, guess = COCO(), COCO()
-        truth.dataset, guess.dataset = _truth(dataset, kind), _guess(dataset, found, kind)
+        truth.dataset, guess.dataset = _truth(dataset, kind), _guess(dataset, detections, kind)
         truth.createIndex()
         guess.createIndex()
         evaluation = COCOeval(truth, guess, KINDS[kind])
@@ -59,7 +59,7 @@ def average_precision(dataset: CocoInstance, found: Sequence[Sequence[Detection]
         evaluation.accumulate()
         evaluation.summarize()
     figures = np.where(evaluation.stats[: len(_FIGURES)] < 0, np.nan, evaluation.stats[: len(_FIGURES)])
-    # (IoUs, recalls, classes in the order of their ids, sizes, most found): of all sizes, 100 found
+    # (IoUs, recalls, classes in the order of their ids, sizes, max detections): all sizes, 100 detections
     curves = evaluation.eval["precision"][:, :, :, 0, -1]
     by_id = [float(curve[curve > -1].mean()) if (curve > -1).any() else np.nan for curve in np.moveaxis(curves, 2, 0)]
     order = np.argsort(dataset.label_set.numbers)
@@ -69,11 +69,18 @@ def average_precision(dataset: CocoInstance, found: Sequence[Sequence[Detection]
 
 
 def _truth(dataset: CocoInstance, kind: str) -> dict[str, list[dict]]:
-    ids, annotations = dataset.label_set.numbers, []
+    annotations: list[dict[str, Any]] = []
+    ids = dataset.label_set.numbers
     for image, things in zip(dataset.images, dataset.things, strict=True):
         for thing in things:
-            row = {"id": len(annotations) + 1, "image_id": image.id, "category_id": ids[thing.label]}
-            row |= {"bbox": list(thing.box), "area": thing.area, "iscrowd": int(thing.iscrowd)}
+            row: dict[str, Any] = {
+                "id": len(annotations) + 1,
+                "image_id": image.id,
+                "category_id": ids[thing.label],
+                "bbox": list(thing.box),
+                "area": thing.area,
+                "iscrowd": int(thing.iscrowd),
+            }
             if kind == "mask":
                 try:
                     row["segmentation"] = run_lengths(thing.segmentation, image.size)
@@ -86,12 +93,19 @@ def _truth(dataset: CocoInstance, kind: str) -> dict[str, list[dict]]:
 def _guess(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: str) -> dict[str, list[dict]]:
     from pycocotools import mask
 
-    ids, annotations = dataset.label_set.numbers, []
+    annotations: list[dict[str, Any]] = []
+    ids = dataset.label_set.numbers
     for image, detections in zip(dataset.images, found, strict=True):
         for detection in detections:
-            row = {"id": len(annotations) + 1, "image_id": image.id, "category_id": ids[detection.label]}
-            row |= {"score": detection.score, "iscrowd": 0}
+            row: dict[str, Any] = {
+                "id": len(annotations) + 1,
+                "image_id": image.id,
+                "category_id": ids[detection.label],
+                "score": detection.score,
+                "iscrowd": 0,
+            }
             if kind == "mask":
+                assert detection.mask is not None  # `instance_results` asks for masks if all detections have one
                 packed = {**detection.mask, "counts": detection.mask["counts"].encode()}
                 row |= {"segmentation": packed, "area": int(mask.area(packed))}
             else:

@@ -1,96 +1,70 @@
-"""Where found instances come from: a model that makes them, or COCO's JSON file of results."""
+"""Detected instances, made by a model or read from COCO's JSON file of results."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from convert.atomic import whole_file
+from ms_seg.answers import InstanceAnswer
 from ms_seg.data.coco.annotations import field, read_json
 from ms_seg.data.coco.instance import CocoInstance, run_lengths
 from ms_seg.evaluation.instance.average_precision import Detection
-
-if TYPE_CHECKING:
-    from ms_seg.answers.segments import InstanceAnswer
-    from ms_seg.evaluation.instance.tally import DetectionTally
+from ms_seg.evaluation.instance.tally import InstanceTally
+from ms_seg.evaluation.predictions import ModelPredictions
 
 _RESULTS = "instances.json"
 
 
-class Detections(Protocol):
-    """What was found in each picture of a dataset, by the picture's index."""
+class ModelDetections(ModelPredictions[list[Detection]]):
+    """A model's detections; `finish` writes COCO's file of results to the folder, if there is one."""
 
-    def detections(self, index: int) -> Sequence[Detection]:
-        """Raises ValueError or RuntimeError in one sentence that names the picture or the file."""
-
-
-class ModelDetections:
-    """What a model finds.
-
-    Args:
-        segment: a picture, RGB (H, W, 3) uint8, -> its instance answer.
-        dataset: its pictures are segmented.
-        folder: if given, `finish` writes all that was found there, as COCO's file of results.
-    """
-
-    def __init__(self, segment: Callable[[Any], InstanceAnswer], dataset: CocoInstance, folder: Path | None = None):
-        self._segment, self._dataset, self._folder = segment, dataset, folder
-
-    def detections(self, index: int) -> list[Detection]:
-        picture = self._dataset.picture(index)
-        try:
-            answer = self._segment(picture)
-        except (ValueError, RuntimeError) as error:
-            raise type(error)(f"{self._dataset.name(index)}: {error}") from error
-        places = {name: place for place, name in enumerate(self._dataset.label_set.names)}
-        found = zip(answer.labels, answer.scores.tolist(), answer.segments, strict=True)
+    def read(self, index: int, answer: InstanceAnswer) -> list[Detection]:
+        places = {name: place for place, name in enumerate(self.dataset.label_set.names)}
+        rows = zip(answer.labels, answer.scores.tolist(), answer.segments, strict=True)
         return [
-            Detection(places[name], score, tuple(map(float, row["bbox"])), row["segmentation"])
-            for name, score, row in found
+            Detection(places[name], score, _box(row["bbox"]), row["segmentation"])
+            for name, score, row in rows
             if name in places
         ]
 
-    def source(self, index: int) -> str:
-        return f"the answer to {self._dataset.name(index)}"
-
-    def finish(self, tally: DetectionTally) -> None:
-        """Write the JSON file, if there is a folder; for one process, when all pictures are done."""
-        if not self._folder:
+    def finish(self, tally: InstanceTally) -> None:
+        if not self.folder:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        numbers = self._dataset.label_set.numbers
+        self.folder.mkdir(parents=True, exist_ok=True)
+        numbers = self.dataset.label_set.numbers
         rows = [
             {
-                "image_id": self._dataset.image_id(index),
+                "image_id": self.dataset.image_id(index),
                 "category_id": numbers[detection.label],
                 "score": detection.score,
                 "bbox": list(detection.box),
                 "segmentation": detection.mask,
             }
-            for index, detections in enumerate(tally.found())
+            for index, detections in enumerate(tally.detections())
             for detection in detections
         ]
-        with whole_file(self._folder / _RESULTS) as draft:
+        with whole_file(self.folder / _RESULTS) as draft:
             draft.write_text(json.dumps(rows) + "\n", encoding="utf-8")
 
 
 class SavedDetections:
-    """Predictions in COCO's form: a JSON list of {image_id, category_id, score, bbox, segmentation}.
+    """Detections in COCO's form: a JSON list of {image_id, category_id, score, bbox, segmentation}.
 
-    A picture may have none. Where an entry has no box, its mask's is taken. path: the file, or a folder that a model's
-    predictions were written to.
+    A picture may have none. An entry without a box gets the one around its mask. path: the file, or a folder that a
+    model's detections were written to.
 
-    Raises ValueError, naming the file, when it is no such list, or names a picture or a category that there is not.
+    Raises ValueError, naming the file, for anything else, and for an unknown picture or category.
     """
 
     def __init__(self, path: Path, dataset: CocoInstance):
         file = path / _RESULTS if path.is_dir() else path
         rows = read_json(file)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(f"{file} is no list of found instances, as COCO's results are")
+            raise ValueError(f"{file} is no list of detected instances, as COCO's results are")
         self._file, self._dataset = file, dataset
         self._classes = {number: index for index, number in enumerate(dataset.label_set.numbers)}
         self._rows: dict[int, list[dict]] = {dataset.image_id(index): [] for index in range(len(dataset))}
@@ -100,7 +74,7 @@ class SavedDetections:
                 raise ValueError(f"{file} names picture {number}, which is not in the dataset: is it another split's?")
             self._rows[number].append(row)
 
-    def detections(self, index: int) -> list[Detection]:
+    def __getitem__(self, index: int) -> list[Detection]:
         image = self._dataset.images[index]
         what = f"{self._file}: an instance in picture {image.id}"
         try:
@@ -128,4 +102,9 @@ class SavedDetections:
         if not all(map(math.isfinite, [score, *box])):
             raise ValueError(f"{what} has a score or a box that is not finite")
         mask = {"size": list(size), "counts": packed["counts"].decode()} if packed else None
-        return Detection(self._classes[category], float(score), tuple(map(float, box)), mask)
+        return Detection(self._classes[category], float(score), _box(box), mask)
+
+
+def _box(sides: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, sides)
+    return x, y, width, height

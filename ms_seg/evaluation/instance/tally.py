@@ -1,26 +1,34 @@
-"""What is counted of an evaluation of instances: they are kept, and scored together at the end."""
+"""What has been counted of instances: all detections, since they are scored together at the end."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import astuple
+from typing import Self
 
 import numpy as np
 
 from ms_seg.data.coco.instance import CocoInstance
 from ms_seg.evaluation.instance.average_precision import Detection
-from ms_seg.evaluation.instance.predictions import Detections
-from ms_seg.evaluation.recorded import RecordedTally
+from ms_seg.evaluation.predictions import Predictions
+from ms_seg.evaluation.tally import RecordedTally
 
 
-class DetectionTally(RecordedTally):
-    """What was found in the pictures done, each a JSON text. AP has no figure for one picture: no scores."""
+class InstanceTally(RecordedTally):
+    """The detections in the pictures counted, each picture's as a JSON text. AP is no figure of one picture: there are
+    no scores."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, num_pictures: int):
         super().__init__(num_pictures)
         self._bytes = 0
+
+    @classmethod
+    def of(cls, dataset: CocoInstance) -> Self:
+        """An empty one."""
+        return cls(len(dataset))
 
     @property
     def scores(self) -> np.ndarray:
@@ -30,18 +38,18 @@ class DetectionTally(RecordedTally):
     def text(self) -> str:
         return f"{self._bytes >> 10} KB of instances"
 
-    def empty(self) -> DetectionTally:
-        return DetectionTally(len(self.done))
+    def empty(self) -> Self:
+        return type(self)(len(self.done))
 
-    def count(self, index: int, dataset: CocoInstance, predictions: Detections) -> None:
-        rows = [astuple(detection) for detection in predictions.detections(index)]
+    def count(self, index: int, dataset: CocoInstance, predictions: Predictions[Sequence[Detection]]) -> None:
+        rows = [astuple(detection) for detection in predictions[index]]
         self.add(index, np.frombuffer(json.dumps(rows).encode(), np.uint8))
 
-    def take_in(self, index: int, record: np.ndarray) -> None:
+    def update(self, index: int, record: np.ndarray) -> None:
         self._bytes += len(record)
 
-    def found(self) -> list[list[Detection]]:
-        """What was found in each picture."""
+    def detections(self) -> list[list[Detection]]:
+        """The detections in each picture."""
         texts = (record.tobytes() for record in self.records)
         return [
             [Detection(label, score, tuple(box), mask) for label, score, box, mask in json.loads(text or b"[]")]

@@ -1,87 +1,57 @@
-"""Where predicted panoptic maps come from: a model that makes them, or COCO's JSON and PNG files."""
+"""Predicted panoptic maps, made by a model or read from COCO's JSON and PNG files."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from convert.atomic import whole_file
+from ms_seg.answers import PanopticAnswer
 from ms_seg.data.coco.annotations import check_files, read_annotations, read_json
 from ms_seg.data.coco.panoptic import read_segments
 from ms_seg.data.panoptic import PanopticDataset, PanopticMap, Segment, to_colours
+from ms_seg.evaluation.predictions import ModelPredictions
 
-if TYPE_CHECKING:
-    from ms_seg.answers.segments import PanopticAnswer
-    from ms_seg.evaluation.tally import Tally
-
-_MAPS, _JSON = "panoptic", "panoptic.json"  # what is written into the folder for predictions
-_ROWS = ".rows"  # where the JSON file's rows wait until there is one for each picture
+_MAPS, _JSON = "panoptic", "panoptic.json"  # what is written into the folder
+_ROWS = ".rows"  # where the rows of the JSON file wait until there is one for each picture
 
 
-class PanopticPredictions(Protocol):
-    """A panoptic map for each picture of a dataset, by the picture's index."""
+class ModelPanopticMaps(ModelPredictions[PanopticMap]):
+    """Panoptic maps made by a model; COCO's PNG file of each is written to the folder, if there is one, and `finish`
+    writes the JSON file."""
 
-    def panoptic(self, index: int) -> PanopticMap:
-        """Raises ValueError or RuntimeError in one sentence that names the picture or the file."""
-
-    def source(self, index: int) -> str:
-        """What made the map, for a sentence about it."""
-
-
-class PanopticModelPredictions:
-    """A model's predictions.
-
-    Args:
-        segment: a picture, RGB (H, W, 3) uint8, -> its panoptic answer.
-        dataset: its pictures are segmented.
-        folder: if given, COCO's PNG file of each answer is written there, and `finish` writes the JSON file.
-    """
-
-    def __init__(self, segment: Callable[[Any], PanopticAnswer], dataset: PanopticDataset, folder: Path | None = None):
-        self._segment, self._dataset, self._folder = segment, dataset, folder
-
-    def panoptic(self, index: int) -> PanopticMap:
-        picture = self._dataset.picture(index)
-        try:
-            answer = self._segment(picture)
-        except (ValueError, RuntimeError) as error:
-            raise type(error)(f"{self._dataset.name(index)}: {error}") from error
+    def read(self, index: int, answer: PanopticAnswer) -> PanopticMap:
         panoptic = _map_of(answer)
-        if self._folder:
-            self._write(index, panoptic)
+        if self.folder:
+            self._write(index, panoptic, self.folder)
         return panoptic
 
-    def source(self, index: int) -> str:
-        return f"the answer to {self._dataset.name(index)}"
-
-    def finish(self, tally: Tally) -> None:
-        """Write the JSON file, if there is a folder; for one process, when all pictures are done."""
-        if not self._folder:
+    def finish(self, tally: Any) -> None:
+        if not self.folder:
             return
-        rows = self._folder / _ROWS
-        annotations = [read_json(rows / f"{self._dataset.name(index)}.json") for index in range(len(self._dataset))]
-        with whole_file(self._folder / _JSON) as draft:
+        rows = self.folder / _ROWS
+        annotations = [read_json(rows / f"{self.dataset.name(index)}.json") for index in range(len(self.dataset))]
+        with whole_file(self.folder / _JSON) as draft:
             draft.write_text(json.dumps({"annotations": annotations}) + "\n", encoding="utf-8")
         shutil.rmtree(rows)
 
-    def _write(self, index: int, panoptic: PanopticMap) -> None:
-        name, numbers = self._dataset.name(index), self._dataset.label_set.numbers
+    def _write(self, index: int, panoptic: PanopticMap, folder: Path) -> None:
+        name, numbers = self.dataset.name(index), self.dataset.label_set.numbers
         segments = [
             {"id": segment.id, "category_id": numbers[segment.label], "iscrowd": 0, "area": int(segment.area)}
             for segment in panoptic.segments
         ]
-        row = {"image_id": self._dataset.image_id(index), "file_name": f"{name}.png", "segments_info": segments}
+        row = {"image_id": self.dataset.image_id(index), "file_name": f"{name}.png", "segments_info": segments}
         for part in (_MAPS, _ROWS):
-            (self._folder / part).mkdir(parents=True, exist_ok=True)
-        with whole_file(self._folder / _MAPS / f"{name}.png") as draft:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / _MAPS / f"{name}.png") as draft:
             Image.fromarray(to_colours(panoptic.ids)).save(draft, "PNG")
-        with whole_file(self._folder / _ROWS / f"{name}.json") as draft:
+        with whole_file(folder / _ROWS / f"{name}.json") as draft:
             draft.write_text(json.dumps(row), encoding="utf-8")
 
 
@@ -92,16 +62,16 @@ def _map_of(answer: PanopticAnswer) -> PanopticMap:
     return PanopticMap(answer.segment_map, tuple(segment for segment in segments if segment.area))
 
 
-class SavedPanoptic:
-    """Predictions in COCO's form, a JSON file and the PNG files that it names.
+class SavedPanopticMaps:
+    """Panoptic maps in COCO's form: a JSON file and the PNG files that it names.
 
     Args:
-        path: the JSON file, or the folder that holds it. PNG files lie in the folder of the JSON file's name without
-            its ending, as panopticapi has it, or beside it.
-        dataset: whose pictures the predictions are of. Those of further pictures are left alone.
+        path: the JSON file, or the folder that holds it. The PNG files are in the folder named after the JSON file,
+            as panopticapi has it, or beside it.
+        dataset: whose pictures the predictions are of. Predictions for other pictures are ignored.
 
-    Raises ValueError, naming the file, for a JSON file that is not as it must be, when it has no prediction for a
-    picture, and when a PNG file is missing.
+    Raises ValueError, naming the file: for a JSON file of another form, a picture without a prediction, and a missing
+    PNG file.
     """
 
     def __init__(self, path: Path, dataset: PanopticDataset):
@@ -118,8 +88,8 @@ class SavedPanoptic:
         names = (self._table.maps[self._place[dataset.image_id(index)]] for index in range(len(dataset)))
         check_files(self._folder, names, f"{file} names it")
 
-    def panoptic(self, index: int) -> PanopticMap:
-        """Raises ValueError, naming the file, for what is wrong with a map; see `SegmentTable.read`."""
+    def __getitem__(self, index: int) -> PanopticMap:
+        """Raises ValueError, naming the file, for whatever is wrong with a map; see `SegmentTable.read`."""
         return self._table.read(self._place[self._dataset.image_id(index)], self._folder)
 
     def source(self, index: int) -> str:
@@ -127,7 +97,7 @@ class SavedPanoptic:
 
 
 def _json_of(path: Path) -> Path:
-    """The JSON file of predictions that a path names or that lies in it, or beside it under its name."""
+    """The JSON file that a path names: itself, the only one in the folder, or the one beside the folder."""
     if not path.is_dir():
         return path
     beside = path.with_name(f"{path.name}.json")

@@ -9,7 +9,7 @@ import numpy as np
 from ms_seg.data.panoptic import PanopticMap, renumbered
 from ms_seg.label_sets import LabelSet
 
-# What became of a segment: its class, and its IoU with its match, or that it is missing or a false alarm.
+# The outcome of a segment: its class, and its IoU with its match, or MISSED, or FALSE_ALARM.
 OUTCOME = np.dtype([("label", np.uint16), ("iou", np.float64)])
 MISSED, FALSE_ALARM = 0.0, -1.0
 
@@ -18,9 +18,9 @@ _SEGMENT = np.dtype([("id", np.int64), ("label", np.int64), ("iscrowd", np.bool_
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over the classes that were met: panoptic, segmentation and recognition quality, 0..1, nan if there is none.
+    """Means over the classes that occurred: panoptic, segmentation and recognition quality, 0..1; nan without any.
 
-    classes: how many were met.
+    classes: how many occurred.
     """
 
     pq: float
@@ -34,8 +34,8 @@ class PanopticQuality:
 
     ious: (C,) float64, the sum over the matches. matched, missed, false_alarms: (C,) int64.
 
-    A class that is in no truth and no prediction, or where only void and crowds were, has the figures nan (panopticapi
-    writes 0), and no mean takes it in.
+    A class in no truth and no prediction, or only where void and crowds were, has the figures nan (panopticapi writes
+    0), and the means leave it out.
     """
 
     def __init__(self, label_set: LabelSet):
@@ -44,19 +44,19 @@ class PanopticQuality:
         self.matched, self.missed, self.false_alarms = np.zeros((3, len(label_set)), np.int64)
 
     def update(self, prediction: PanopticMap, truth: PanopticMap) -> np.ndarray:
-        """Add a picture. Returns what became of its segments, (S,) of OUTCOME; see `outcomes` for what it raises."""
-        found = outcomes(prediction, truth)
-        self.add(found)
-        return found
+        """Add a picture. Returns the outcomes of its segments, (S,) of OUTCOME. Raises as `outcomes` does."""
+        added = outcomes(prediction, truth)
+        self.add(added)
+        return added
 
-    def add(self, found: np.ndarray) -> None:
-        """Add what became of segments, in the order that they were found in: sums of floats depend on it."""
+    def add(self, added: np.ndarray) -> None:
+        """Add outcomes (S,) of OUTCOME, in the given order, on which sums of floats depend."""
         classes = len(self.label_set)
-        matches = found[found["iou"] > 0]
+        matches = added[added["iou"] > 0]
         np.add.at(self.ious, matches["label"], matches["iou"])
         self.matched += np.bincount(matches["label"], minlength=classes)
-        self.missed += np.bincount(found["label"][found["iou"] == MISSED], minlength=classes)
-        self.false_alarms += np.bincount(found["label"][found["iou"] == FALSE_ALARM], minlength=classes)
+        self.missed += np.bincount(added["label"][added["iou"] == MISSED], minlength=classes)
+        self.false_alarms += np.bincount(added["label"][added["iou"] == FALSE_ALARM], minlength=classes)
 
     @property
     def per_class(self) -> np.ndarray:
@@ -69,36 +69,38 @@ class PanopticQuality:
         figures[met, 2] = self.matched[met] / wanted[met]
         return figures
 
-    def over(self, things: bool | None = None) -> Quality:
-        """The means over all classes, over the things (True), or over the stuff (False)."""
+    def average(self, things: bool | None = None) -> Quality:
+        """The means over all classes (None), over the things (True), or over the stuff (False)."""
         figures = self.per_class
         if things is not None:
-            figures = figures[np.array(self.label_set.things) == things]
+            figures = figures[np.array(self.label_set.isthing) == things]
         figures = figures[~np.isnan(figures[:, 0])]
         if not len(figures):
             return Quality(np.nan, np.nan, np.nan, 0)
-        # Added one after the other, as panopticapi does: another order would change the last digit.
-        return Quality(*(figures.cumsum(axis=0)[-1] / len(figures)).tolist(), len(figures))
+        # Summed one after the other, as panopticapi does: another order would change the last digit.
+        pq, sq, rq = (figures.cumsum(axis=0)[-1] / len(figures)).tolist()
+        return Quality(pq, sq, rq, len(figures))
 
 
 def outcomes(prediction: PanopticMap, truth: PanopticMap) -> np.ndarray:
-    """What became of the segments of a picture, (S,) of OUTCOME: first the matches, by their ids.
+    """The outcomes of the segments of a picture, (S,) of OUTCOME: first the matches, ordered by their ids.
 
-    A predicted segment and a true one of the same class match above an IoU of 0.5, in whose union pixels that are void
-    in the truth do not count; the true one's area is the annotation's. A crowd matches nothing and is not missed. A
-    predicted segment of which more than half is void, or a crowd of its class (the last that the annotation names, if
-    there are several), is no false alarm.
+    A predicted and a true segment of the same class match if their IoU is above 0.5; pixels that are void in the truth
+    do not count in the union, and the true segment's area is the annotation's. A crowd matches nothing and is never
+    missed. A predicted segment is no false alarm if more than half of it is void or a crowd of its class (the last one
+    in the annotation, if there are several).
 
-    Raises ValueError for maps of different sizes, for an id that is in a map and not among its segments, and for a
-    predicted segment that is in no pixel.
+    Raises ValueError for maps of different sizes, for an id in a map that is not among its segments, and for a
+    predicted segment without a pixel.
     """
     if prediction.ids.shape != truth.ids.shape:
-        raise ValueError(f"prediction {prediction.ids.shape} and truth {truth.ids.shape} differ in shape")
+        shapes = f"{prediction.ids.shape} and {truth.ids.shape}"
+        raise ValueError(f"prediction and truth must have one shape: {shapes} differ")
     ours, theirs = _columns(prediction), _columns(truth)
     pairs = _count_pairs(prediction, truth)
     areas, in_void, common = pairs.sum(axis=0)[1:], pairs[0, 1:], pairs[1:, 1:]
     if not areas.all():
-        raise ValueError(f"segment {ours['id'][areas.argmin()]} of the prediction is in no pixel")
+        raise ValueError(f"segment {ours['id'][areas.argmin()]} of the prediction has no pixel")
     union = areas + theirs["area"][:, None] - common - in_void
     comparable = (theirs["label"][:, None] == ours["label"]) & ~theirs["iscrowd"][:, None] & (common > 0) & (union > 0)
     iou = np.divide(common, union, out=np.zeros(common.shape), where=comparable)
@@ -125,8 +127,8 @@ def outcomes(prediction: PanopticMap, truth: PanopticMap) -> np.ndarray:
 
 
 def _count_pairs(prediction: PanopticMap, truth: PanopticMap) -> np.ndarray:
-    """How many pixels each true segment (row) shares with each predicted one (column), (T + 1, P + 1) int64; the first
-    of each is void."""
+    """How many pixels each true segment (row) shares with each predicted one (column), (T + 1, P + 1) int64; void comes
+    first."""
     width = len(prediction.segments) + 1
     keys = renumbered(truth.ids, [segment.id for segment in truth.segments])
     keys *= width

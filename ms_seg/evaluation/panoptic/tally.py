@@ -1,20 +1,22 @@
-"""What is counted of an evaluation of panoptic maps."""
+"""What has been counted of panoptic maps."""
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
-from ms_seg.data.panoptic import PanopticDataset
-from ms_seg.evaluation.panoptic.predictions import PanopticPredictions
+from ms_seg.data.panoptic import PanopticDataset, PanopticMap
 from ms_seg.evaluation.panoptic.quality import OUTCOME, PanopticQuality, outcomes
-from ms_seg.evaluation.recorded import RecordedTally
+from ms_seg.evaluation.predictions import Predictions
+from ms_seg.evaluation.tally import RecordedTally
 from ms_seg.label_sets import LabelSet
 
 
 class PanopticTally(RecordedTally):
-    """What became of the segments of the pictures done (OUTCOME), and the PQ of each picture.
+    """The outcome of each segment of the pictures counted (OUTCOME), and the PQ of each picture.
 
-    qualities: (N,) float64, 0 where not done, nan where a picture has nothing to count.
+    qualities: (N,) float64, 0 for a picture not counted yet, nan for one with nothing to count.
     """
 
     dtype = OUTCOME
@@ -24,19 +26,24 @@ class PanopticTally(RecordedTally):
         self.quality = PanopticQuality(label_set)
         self.qualities = np.zeros(num_pictures)
 
+    @classmethod
+    def of(cls, dataset: PanopticDataset) -> Self:
+        """An empty one."""
+        return cls(len(dataset), dataset.label_set)
+
     @property
     def scores(self) -> np.ndarray:
         return self.qualities
 
     @property
     def text(self) -> str:
-        return f"PQ {self.quality.over().pq:.4f}"
+        return f"PQ {self.quality.average().pq:.4f}"
 
-    def empty(self) -> PanopticTally:
-        return PanopticTally(len(self.done), self.quality.label_set)
+    def empty(self) -> Self:
+        return type(self)(len(self.done), self.quality.label_set)
 
-    def count(self, index: int, dataset: PanopticDataset, predictions: PanopticPredictions) -> None:
-        truth, prediction = dataset.panoptic(index), predictions.panoptic(index)
+    def count(self, index: int, dataset: PanopticDataset, predictions: Predictions[PanopticMap]) -> None:
+        truth, prediction = dataset.panoptic(index), predictions[index]
         if prediction.ids.shape != truth.ids.shape:
             sizes = ["{1}x{0}".format(*panoptic.ids.shape) for panoptic in (prediction, truth)]
             raise ValueError(f"{predictions.source(index)} is {sizes[0]}, but the panoptic map is {sizes[1]}")
@@ -45,8 +52,8 @@ class PanopticTally(RecordedTally):
         except ValueError as error:
             raise ValueError(f"{predictions.source(index)}: {error}") from None
 
-    def take_in(self, index: int, record: np.ndarray) -> None:
+    def update(self, index: int, record: np.ndarray) -> None:
         self.quality.add(record)
         alone = PanopticQuality(self.quality.label_set)
         alone.add(record)
-        self.qualities[index] = alone.over().pq
+        self.qualities[index] = alone.average().pq

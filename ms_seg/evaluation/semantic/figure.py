@@ -8,21 +8,21 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ms_seg.answers.drawing import NO_CLASS_NAME
+from ms_seg.answers.drawing.semantic import NO_CLASS_NAME
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 
-_WRITTEN_UP_TO = 30  # classes; with more, percentages in the cells could not be read
+_WRITTEN_UP_TO = 30  # classes; with more, percentages in the cells would be illegible
 _CELL, _SMALL_CELL = 0.42, 0.17  # inches, with and without percentages
 _DPI = 100
-_LONGEST_NAME = 24  # characters
+_MAX_NAME_LENGTH = 24  # characters
 
 
 def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image:
-    """What became of each true class (row), as shares of its pixels: dark is much, the diagonal is right.
+    """What each true class (row) was predicted as (column), in shares of its pixels: the darker, the more.
 
-    Classes that are in no truth have no row, and those in no prediction either have no column. Shades grow with the
-    square root of the share, so that a confusion of one per cent can be seen. Up to _WRITTEN_UP_TO classes, per cents
-    are written into the cells.
+    Classes in no truth have no row; those in no prediction either have no column. Shades follow the square root of the
+    share, so that a confusion of one per cent is visible. Up to _WRITTEN_UP_TO classes, percentages are written into
+    the cells.
     """
     # Imported late: it takes a second. The object interface needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -61,7 +61,7 @@ def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image
 
 
 def _shares(matrix: ConfusionMatrix) -> tuple[np.ndarray, list[int], list[int]]:
-    """Shares (rows, columns) float64 of 0..1, and which classes they belong to; the last column may be "no class"."""
+    """Shares (rows, columns) float64 of 0..1, and their classes; the last column may be "no class"."""
     counts = matrix.counts
     totals = counts.sum(axis=1)
     if not totals.any():
@@ -72,4 +72,4 @@ def _shares(matrix: ConfusionMatrix) -> tuple[np.ndarray, list[int], list[int]]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"

@@ -1,77 +1,38 @@
-"""Where predicted label maps come from: a model that makes them, or a folder that holds them."""
+"""Predicted label maps, made by a model or read from a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from convert.atomic import whole_file
+from ms_seg.answers import Answer
 from ms_seg.data.numbering import read_values
 from ms_seg.data.semantic import SemanticDataset
-
-if TYPE_CHECKING:
-    from ms_seg.answers.semantic import Answer
-    from ms_seg.data.panoptic import PanopticMap
-    from ms_seg.evaluation.instance.average_precision import Detection
-    from ms_seg.evaluation.tally import Tally
+from ms_seg.evaluation.predictions import ModelPredictions
 
 _BYTE = 256  # values of an 8-bit picture
 
 
-class Predictions(Protocol):
-    """A label map for each picture of a dataset, by the picture's index."""
+class ModelLabelMaps(ModelPredictions[np.ndarray]):
+    """Label maps (H, W) int32 made by a model; each written to the folder, if there is one, as `<name>.png`."""
 
-    def label_map(self, index: int) -> np.ndarray:
-        """(H, W) of integers: class indices from 0; what is beyond the dataset's classes is no class.
-
-        Raises ValueError or RuntimeError in one sentence that names the picture or the file.
-        """
-
-    def source(self, index: int) -> str:
-        """What made the label map, for a sentence about it."""
-
-
-class ModelPredictions:
-    """A model's predictions.
-
-    Args:
-        segment: a `Segmenter`, or whatever answers a picture as it does.
-        dataset: its pictures are segmented.
-        folder: if given, every label map is written there as `<name>.png`, the class index of each pixel.
-    """
-
-    def __init__(self, segment: Callable[[np.ndarray], Answer], dataset: SemanticDataset, folder: Path | None = None):
-        self._segment, self._dataset, self._folder = segment, dataset, folder
-
-    def label_map(self, index: int) -> np.ndarray:
-        picture = self._dataset.picture(index)
-        try:
-            answer = self._segment(picture)
-        except (ValueError, RuntimeError) as error:
-            raise type(error)(f"{self._dataset.name(index)}: {error}") from error
-        if self._folder:
-            write_prediction(answer.label_map, self._folder / f"{self._dataset.name(index)}.png")
+    def read(self, index: int, answer: Answer) -> np.ndarray:
+        if self.folder:
+            write_label_map(answer.label_map, self.folder / f"{self.dataset.name(index)}.png")
         return answer.label_map
 
-    def source(self, index: int) -> str:
-        return f"the answer to {self._dataset.name(index)}"
 
-    def finish(self, tally: Tally) -> None:
-        """Called by one process when all pictures are done; there is nothing left to write."""
-
-
-class SavedPredictions:
-    """Predictions from a folder, `<name>.png` for each picture, as `write_prediction` makes them.
+class SavedLabelMaps:
+    """Label maps (H, W) uint8 from a folder: `<name>.png` for each picture, as `write_label_map` writes them.
 
     Args:
-        num_outputs: how many classes a prediction may name, from 0.
+        num_outputs: how many classes a prediction may name, counted from 0.
 
-    Raises ValueError, naming the file, when there is no such folder, when it lacks a picture's prediction and when it
-    holds a PNG that belongs to no picture.
+    Raises ValueError, naming the file: for a missing folder, a picture without a prediction, and a PNG file that
+    belongs to no picture.
     """
 
     def __init__(self, folder: Path, dataset: SemanticDataset, num_outputs: int):
@@ -87,7 +48,7 @@ class SavedPredictions:
         if extra := sorted(found - names):
             raise ValueError(f"{folder / extra[0]} belongs to no picture of the dataset: is it another split's?")
 
-    def label_map(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> np.ndarray:
         values = read_values(self._path(index))
         highest = int(values.max(initial=0))
         if highest >= self._num_outputs:
@@ -101,42 +62,10 @@ class SavedPredictions:
         return self._folder / f"{self._dataset.name(index)}.png"
 
 
-class Remembered:
-    """Other predictions, of which some are kept, so that the worst of them need not be made again to be drawn.
+def write_label_map(label_map: np.ndarray, path: Path) -> None:
+    """Write a label map (H, W), integers from 0, as a grey PNG of 8 bits, or of 16 where a class needs them.
 
-    It has the door that the others have: `label_map`, `panoptic` or `detections`.
-    """
-
-    def __init__(self, predictions: Any):
-        self._predictions = predictions
-        self._kept: dict[int, Any] = {}
-
-    def label_map(self, index: int) -> np.ndarray:
-        return self._once(self._predictions.label_map, index)
-
-    def panoptic(self, index: int) -> PanopticMap:
-        return self._once(self._predictions.panoptic, index)
-
-    def detections(self, index: int) -> Sequence[Detection]:
-        return self._once(self._predictions.detections, index)
-
-    def source(self, index: int) -> str:
-        return self._predictions.source(index)
-
-    def forget_all_but(self, indices: Container[int]) -> None:
-        """Give back the memory of the others."""
-        self._kept = {index: kept for index, kept in self._kept.items() if index in indices}
-
-    def _once(self, ask: Callable[[int], Any], index: int) -> Any:
-        if index not in self._kept:
-            self._kept[index] = ask(index)
-        return self._kept[index]
-
-
-def write_prediction(label_map: np.ndarray, path: Path) -> None:
-    """A label map (H, W) of integers from 0 as a grey PNG, of 8 bits or, where a class needs them, 16.
-
-    The file appears under its name only when it is whole; the folder is made if missing. Raises OSError.
+    The file appears under its name only when it is whole; its folder is made if missing. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     depth = np.uint8 if label_map.max(initial=0) < _BYTE else np.uint16

@@ -1,23 +1,24 @@
-"""What is counted of an evaluation of label maps."""
+"""What has been counted of label maps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
+from ms_seg.evaluation.predictions import Predictions
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix, picture_iou
-from ms_seg.evaluation.semantic.predictions import Predictions
 from ms_seg.evaluation.tally import Tally
 
 
 class SemanticTally(Tally):
-    """The counts of the pictures done, and the mIoU and accuracy of each.
+    """The confusion matrix of the pictures counted, and the mIoU and accuracy of each.
 
-    pixels: (N, 2) int64, those found and those counted of each picture. ious: (N,) float64, 0 where not done, nan where
-    a picture has nothing to count.
+    pixels: (N, 2) int64, those that are correct and those that were counted in each picture. ious: (N,) float64, 0 for
+    a picture not counted yet, nan for one with nothing to count.
     """
 
     def __init__(self, num_pictures: int, num_classes: int):
@@ -25,6 +26,11 @@ class SemanticTally(Tally):
         self.matrix = ConfusionMatrix(num_classes)
         self.pixels = np.zeros((num_pictures, 2), np.int64)
         self.ious = np.zeros(num_pictures)
+
+    @classmethod
+    def of(cls, dataset: SemanticDataset) -> Self:
+        """An empty one."""
+        return cls(len(dataset), len(dataset.label_set))
 
     @property
     def scores(self) -> np.ndarray:
@@ -34,13 +40,13 @@ class SemanticTally(Tally):
     def text(self) -> str:
         return f"mIoU {self.matrix.miou:.4f}"
 
-    def empty(self) -> SemanticTally:
-        return SemanticTally(len(self.done), self.matrix.num_classes)
+    def empty(self) -> Self:
+        return type(self)(len(self.done), self.matrix.num_classes)
 
-    def count(self, index: int, dataset: SemanticDataset, predictions: Predictions) -> None:
-        truth, prediction = dataset.labels(index), predictions.label_map(index)
+    def count(self, index: int, dataset: SemanticDataset, predictions: Predictions[np.ndarray]) -> None:
+        truth, prediction = dataset.label_map(index), predictions[index]
         if prediction.shape != truth.shape:
-            sizes = ["{1}x{0}".format(*labels.shape) for labels in (prediction, truth)]
+            sizes = ["{1}x{0}".format(*label_map.shape) for label_map in (prediction, truth)]
             raise ValueError(
                 f"{predictions.source(index)} is {sizes[0]}, but the label map of the picture is {sizes[1]}"
             )
@@ -49,18 +55,18 @@ class SemanticTally(Tally):
         self.pixels[index] = counts.trace(), counts.sum()
         self.ious[index] = picture_iou(counts)
 
-    def merge(self, other: SemanticTally) -> None:
+    def merge(self, other: Self) -> None:
         self.matrix.counts += other.matrix.counts
         self.done |= other.done
         self.pixels += other.pixels
         self.ious += other.ious
 
-    def over(self, world: World) -> SemanticTally:
+    def all_reduce(self, world: World) -> Self:
         total = self.empty()
         total.matrix.counts = world.sum(self.matrix.counts)
         total.done = world.sum(self.done.astype(np.uint8)).astype(bool)
         total.pixels = world.sum(self.pixels)
-        total.ious = world.sum(self.ious)  # one rank has each: nothing is rounded
+        total.ious = world.sum(self.ious)  # each is on one rank alone: nothing is rounded
         return total
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -10,14 +10,14 @@ from typing import Any
 from mindspore import nn
 from PIL import Image
 
-from ms_seg.answers.segment_drawing import draw_panoptic_comparison
+from ms_seg.answers.drawing.segments import draw_panoptic_comparison
 from ms_seg.data.augmentation.lsj import masks_of
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.samples import PanopticSamples
 from ms_seg.distributed import World
-from ms_seg.evaluation.panoptic.predictions import PanopticPredictions
 from ms_seg.evaluation.panoptic.tally import PanopticTally
+from ms_seg.evaluation.predictions import Predictions
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import Preset
@@ -77,13 +77,13 @@ def _validation(model: Model, dataset: PanopticDataset, world: World, vocabulary
 
 
 def _metrics(tally: PanopticTally) -> dict[str, float]:
-    everything, quality = tally.quality.over(), tally.quality
+    everything, quality = tally.quality.average(), tally.quality
     metrics = {"PQ": everything.pq, "SQ": everything.sq, "RQ": everything.rq}
-    return {**metrics, "PQ_things": quality.over(things=True).pq, "PQ_stuff": quality.over(things=False).pq}
+    return {**metrics, "PQ_things": quality.average(things=True).pq, "PQ_stuff": quality.average(things=False).pq}
 
 
-def _draw(dataset: PanopticDataset, predictions: PanopticPredictions, index: int) -> Image.Image:
-    truth, prediction = dataset.panoptic(index), predictions.panoptic(index)
+def _draw(dataset: PanopticDataset, predictions: Predictions, index: int) -> Image.Image:
+    truth, prediction = dataset.panoptic(index), predictions[index]
     return draw_panoptic_comparison(dataset.picture(index), truth, prediction, dataset.label_set)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from mindspore import nn
 from PIL import Image
 
-from ms_seg.answers.drawing import draw_comparison
+from ms_seg.answers.drawing.semantic import draw_comparison
 from ms_seg.data.preflight import preflight
 from ms_seg.data.samples import TrainingSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
-from ms_seg.evaluation.semantic.predictions import Predictions
+from ms_seg.evaluation.predictions import Predictions
 from ms_seg.evaluation.semantic.tally import SemanticTally
 from ms_seg.inference.segmenter import Segmenter
 from ms_seg.label_sets import LabelSet
@@ -65,8 +65,7 @@ def metrics(tally: SemanticTally) -> dict[str, float]:
 
 
 def draw(dataset: SemanticDataset, predictions: Predictions, index: int) -> Image.Image:
-    prediction = predictions.label_map(index)
-    return draw_comparison(dataset.picture(index), dataset.labels(index), prediction, dataset.label_set)
+    return draw_comparison(dataset.picture(index), dataset.label_map(index), predictions[index], dataset.label_set)
 
 
 SEMANTIC_LOGITS = TrainingTask(

@@ -1,7 +1,20 @@
-"""Files as they are published, by their manifests: every key, shape and dtype, and numbers that follow from them."""
+"""Files as they are published, by their manifests: every key, shape and dtype, and numbers that follow from them.
+
+manifests.tar.xz holds a manifest for each file: a line for each tensor, its key, shape and dtype with tabs between.
+These are facts, taken from the networks of the published code (transformers, mmsegmentation, mmdetection, ModelScope,
+EasyCV, detectron2, lang-seg, CLIP, timm, torchvision and the papers' own repositories), and none of the weights.
+mask2former_*_detectron2 has the key of the published files, static_query, where today's code says query_feat.
+
+    tar -tf manifests.tar.xz                                 # the names
+    tar -xOf manifests.tar.xz segformer_b0_hf_ade150.tsv     # one of them
+    tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=0644 --format=ustar -c *.tsv | xz -9e -T1
+
+The last line packs a folder of them, always to the same bytes. test_published.py names all that must be there.
+"""
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,8 +25,7 @@ import numpy as np
 from ms_seg.checkpoints.loading import outline, shapes_of
 from ms_seg.presets import find_preset
 
-HERE = Path(__file__).parent
-FOLDERS = (HERE.parents[3] / "shared" / "manifests", HERE / "manifests")
+ARCHIVE = Path(__file__).with_name("manifests.tar.xz")
 
 
 @dataclass(frozen=True)
@@ -29,18 +41,28 @@ class Declared:
         return (numbers % 2003).astype(self.dtype).reshape(self.shape)
 
 
-def manifests(*beginnings: str) -> dict[str, Path]:
-    """The manifests whose names begin so, by name."""
-    paths = (path for folder in FOLDERS for path in sorted(folder.glob("*.tsv")))
-    return {path.stem: path for path in paths if path.stem.startswith(beginnings)}
+def manifests(*beginnings: str) -> dict[str, str]:
+    """The manifests whose names begin so: their text, by name. Raises LookupError for a beginning that none has."""
+    names = sorted(_archive())
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in names):
+            raise LookupError(f"{ARCHIVE.name} holds no manifest whose name begins with {beginning!r}")
+    return {name: _archive()[name] for name in names if name.startswith(beginnings)}
 
 
-def read_manifest(path: Path) -> dict[str, Declared]:
-    rows = (line.split("\t") for line in path.read_text().splitlines())
+def read_manifest(text: str) -> dict[str, Declared]:
+    """The tensors that a manifest declares, by key."""
+    rows = (line.split("\t") for line in text.splitlines())
     return {
         key: Declared(key, tuple(int(n) for n in shape.strip("[]").split(",") if n), dtype)
         for key, shape, dtype in rows
     }
+
+
+@cache
+def _archive() -> dict[str, str]:
+    with tarfile.open(ARCHIVE) as archive:
+        return {member.name.removesuffix(".tsv"): archive.extractfile(member).read().decode() for member in archive}
 
 
 @cache

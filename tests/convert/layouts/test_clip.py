@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mindspore.nn.utils import no_init_parameters
 
-from convert.layouts.clip import clip_text
+from convert.layouts import clip
 from convert.plan import find_layout, recognise
 from ms_seg.checkpoints.loading import shapes_of
 from ms_seg.text.transformer import TextTransformer
@@ -86,7 +86,7 @@ def test_transformers_projection_lies_the_other_way():
 
 
 def test_the_rows_serve_a_clip_inside_another_checkpoint():
-    alone, inside = clip_text(""), clip_text("net.clip_pretrained.")
+    alone, inside = clip.TABLE.rows("openai"), clip.TABLE.rows("openai", under="net.clip_pretrained.")
     assert [row.ours for row in inside] == [row.ours for row in alone]
     for row, other in zip(alone, inside, strict=True):
         assert other.theirs == tuple(f"net.clip_pretrained.{name}" for name in row.theirs)

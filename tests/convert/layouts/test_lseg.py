@@ -25,6 +25,11 @@ EXPECTED = {  # manifest -> the layout and the model that are inferred
     "timm_vit_base_patch32_384": ("timm-vit", "lseg_vitb32_ade20k"),
     "resnet101_torchvision": ("torchvision-resnet", "lseg_zs_resnet101"),
 }
+TWINS = ("lseg_vitl16_ade20k", "lseg_zs_vitl16", "lseg_vitl16_text_driven")  # of one structure, with other pictures
+
+
+def is_twin(name: str) -> bool:
+    return EXPECTED[name] == ("lang-seg", TWINS[0])
 
 
 def converted(tensors: dict[str, Declared]) -> tuple[Source, dict]:
@@ -36,12 +41,18 @@ def converted(tensors: dict[str, Declared]) -> tuple[Source, dict]:
 def test_every_key_and_every_parameter_is_accounted_for(name: str):
     tensors = read_manifest(MANIFESTS[name])
     source = recognise(tensors)
-    preset = identify(source, {})
+    preset = identify(source, {}, TWINS[0] if is_twin(name) else "auto")
     assert (source.layout.name, preset.name) == EXPECTED[name]
     plan = source.plan(model_shapes(preset.name, head_block="bottleneck" if "_arch" in name else "none"))
     assert plan.complete, plan.explain()
     carried = {key for step in plan.steps for key in step.sources}
     assert carried | set(plan.dropped) == set(tensors) and not carried & set(plan.dropped)
+
+
+@pytest.mark.parametrize("name", filter(is_twin, EXPECTED))
+def test_a_file_that_may_be_several_models_is_refused_with_their_names(name: str):
+    with pytest.raises(ValueError, match=f"the file can be any of {', '.join(TWINS)}, .*: name the one that it is"):
+        identify(recognise(read_manifest(MANIFESTS[name])), {})
 
 
 @pytest.mark.parametrize("name", [name for name in MANIFESTS if name.startswith("lseg_")])
@@ -55,7 +66,7 @@ def test_only_what_the_model_never_uses_is_dropped(name: str):
 def test_a_files_own_note_tells_twins_apart():
     """Three published models have the same keys and shapes: only a converted file can say which it is."""
     tensors = read_manifest(MANIFESTS[TEXT_DRIVEN])
-    for model in ("lseg_vitl16_ade20k", "lseg_zs_vitl16", "lseg_vitl16_text_driven"):
+    for model in TWINS:
         assert identify(recognise(tensors), {"model": model}).name == model
 
 
@@ -63,9 +74,9 @@ def test_a_spatial_block_is_named_by_the_person_or_by_the_files_note():
     source = recognise(read_manifest(MANIFESTS["lseg_lang-seg_clip_vitl16_384_arch1"]))
     assert not source.plan(model_shapes("lseg_vitl16_ade20k")).complete
     note = {"arithmetic": '{"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}'}
-    arguments = identify(source, note).sizes
+    arguments = identify(source, note, TWINS[0]).sizes
     assert (arguments["head_block"], arguments["block_depth"], arguments["activation"]) == ("depthwise", 3, "tanh")
-    assert identify(source, note, overrides={"head_block": "bottleneck"}).arguments["head_block"] == "bottleneck"
+    assert identify(source, note, TWINS[0], {"head_block": "bottleneck"}).arguments["head_block"] == "bottleneck"
 
 
 @pytest.mark.parametrize("name", ["lseg_lang-seg_clip_vitb32_384", "lseg_lang-seg_zs_clip_resnet101"])
@@ -92,7 +103,7 @@ def test_a_converted_part_is_recognised_as_ours(name: str, layout: str):
 def test_the_way_back_gives_the_same_keys_and_numbers(name: str):
     tensors = read_manifest(MANIFESTS[name])
     source, entries = converted(tensors)
-    back = recognise(entries).plan_back(find_layout(source.layout.name, "lseg")).apply(entries)
+    back = recognise(entries).plan_back(find_layout(source.layout.name, "")).apply(entries)
     dropped = {key for key in tensors if key.startswith(("norm.", "head.", "fc."))}
     assert set(back) == set(tensors) - dropped
     for key, entry in back.items():

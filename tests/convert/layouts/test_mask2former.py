@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from convert.layouts.row import NATIVE
-from convert.layouts.swin import UNFOLDED
 from convert.plan import find_layout, recognise
 from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
@@ -103,16 +102,6 @@ def test_packed_queries_keys_and_values_are_taken_apart_where_they_look_at_the_p
         np.testing.assert_array_equal(array(name, f"{layer}.cross_attn.{part}.weight"), rows)
     packed = read_manifest(MANIFESTS[name])[f"{theirs}.1.attn.in_proj_weight"].numpy()
     np.testing.assert_array_equal(array(name, f"{layer}.self_attn.qkv.weight"), packed)
-
-
-def test_mmdetections_merged_patches_come_into_the_originals_order():
-    """mmdetection: each channel of the four patches, row by row; the original: each patch, column by column."""
-    names = np.array([f"{channel}{place}" for channel in "abc" for place in ("00", "01", "10", "11")])  # row, column
-    (norm,) = UNFOLDED.forward([names])
-    assert norm.tolist() == [f"{channel}{place}" for place in ("00", "10", "01", "11") for channel in "abc"]
-    weight = np.arange(24).reshape(2, 12)
-    (once,) = UNFOLDED.forward([weight])
-    np.testing.assert_array_equal(UNFOLDED.backward([once])[0], weight)
 
 
 def test_a_model_of_other_classes_is_recognised_by_its_structure():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.layouts.row import POINTWISE, Operation, blocks, fill, match
 from convert.plan import find_layout, recognise
 from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import manifests, model_shapes, read_manifest
@@ -89,21 +88,3 @@ def test_a_prefix_before_every_key_is_taken_off():
     source = recognise(tensors)
     assert source.prefix == "module."
     assert source.plan(model_shapes("segformer_b0_ade20k")).complete
-
-
-def test_patterns_tell_numbers_from_words():
-    assert match("layers.{i}.{name}", "layers.12.norm.weight") == {"i": "12", "name": "norm.weight"}
-    assert match("layers.{i}.weight", "layers.x.weight") is None
-    assert match("layers.{i}.weight", "layersX1.weight") is None
-    assert fill("stages.{i}.norm", {"i": "3"}) == "stages.3.norm"
-
-
-@pytest.mark.parametrize(
-    ("operation", "shapes"),
-    [(blocks(1, 1), [(2, 5), (2, 5)]), (blocks(1, 2), [(2, 5), (4, 5)]), (POINTWISE, [(4, 5)])],
-    ids=["equal parts", "one to two", "pointwise"],
-)
-def test_operations_know_their_way_back(operation: Operation, shapes: list[tuple[int, int]]):
-    parts = [np.random.default_rng(index).standard_normal(shape) for index, shape in enumerate(shapes)]
-    for part, again in zip(parts, operation.backward(operation.forward(parts)), strict=True):
-        np.testing.assert_array_equal(again, part)

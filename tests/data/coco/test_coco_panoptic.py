@@ -8,18 +8,28 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ms_seg.data.coco.instance import open_coco_instance
+from ms_seg.data.coco.instance import open_coco_instance, run_lengths
 from ms_seg.data.coco.panoptic import open_coco_panoptic
 from ms_seg.data.datasets import open_for_task, task_of
-from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld, Segment
-from ms_seg.data.panoptic import PanopticMap, read_ids, target_masks, to_colours
+from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
+from ms_seg.data.panoptic import PanopticMap, Segment, read_ids, target_map, to_colours, to_ids
 from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.semantic import first_pictures
+from ms_seg.evaluation.instance.average_precision import average_precision
 from ms_seg.label_sets import read_labels
 from tests.data.panoptic_files import CATEGORIES, encode, in_quarters, segment, write_coco_panoptic
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "coco_panoptic"
 IDS = (70_000, 513, 9, 0)
+# The segments of COCO's example 000000142238, 427x640: the colour in its map, the id and the area in its JSON file.
+PUBLISHED = [
+    ((220, 20, 60), 3937500, 3528), ((222, 0, 65), 4260062, 3751), ((243, 16, 31), 2035955, 2301),
+    ((202, 0, 66), 4325578, 4076), ((232, 25, 40), 2628072, 2931), ((246, 16, 43), 2822390, 2969),
+    ((228, 35, 79), 5186532, 3557), ((205, 8, 75), 4917453, 477), ((195, 11, 53), 3476419, 3968),
+    ((239, 0, 61), 3997935, 153), ((210, 5, 32), 2098642, 3330), ((194, 23, 81), 5314498, 355),
+    ((206, 11, 72), 4721614, 636), ((210, 29, 48), 3153362, 24295), ((78, 180, 255), 16757838, 175),
+    ((107, 142, 35), 2330219, 130762), ((70, 130, 180), 11829830, 8204), ((152, 251, 152), 10025880, 75100),
+]  # fmt: skip
+VOID = ((0, 0, 0), 0, 2712)
 
 
 @pytest.fixture
@@ -70,15 +80,14 @@ def test_cocos_own_categories_are_its_label_set(root):
 
 def test_targets_leave_out_crowds_and_void_and_join_stuff(root):
     dataset = open_coco_panoptic(root, "validation")
-    labels, masks = target_masks(dataset.panoptic(0), dataset.label_set)
-    assert labels.tolist() == [0, 3]
-    assert [mask.sum() for mask in masks] == [150, 150]
-    assert np.array_equal(masks[0], in_quarters(IDS) == 70_000)
-    labels, masks = target_masks(dataset.panoptic(1), dataset.label_set)
+    labels, targets = target_map(dataset.panoptic(0), dataset.label_set)
+    assert labels.tolist() == [0, 3] and targets.dtype == np.uint16
+    assert np.array_equal(targets, in_quarters((1, 0, 2, 0)))
+    labels, targets = target_map(dataset.panoptic(1), dataset.label_set)
     assert labels.tolist() == [3, 4]
-    assert np.array_equal(masks[1], ~masks[0])
-    labels, masks = target_masks(PanopticMap(np.zeros((4, 5), np.int32), ()), dataset.label_set)
-    assert labels.shape == (0,) and masks.shape == (0, 4, 5)
+    assert np.array_equal(targets, in_quarters((1, 2, 2, 1)))
+    labels, targets = target_map(PanopticMap(np.zeros((4, 5), np.int32), ()), dataset.label_set)
+    assert labels.shape == (0,) and np.array_equal(targets, np.zeros((4, 5)))
 
 
 @pytest.mark.parametrize("move", [("annotations/panoptic_val2017", "panoptic_val2017"), ("val2017", "images/val2017")])
@@ -224,29 +233,27 @@ def test_colours_of_ids_can_be_read_back(tmp_path):
     for number, picture in enumerate((to_colours(ids), np.dstack((to_colours(ids), np.full((7, 9), 3, np.uint8))))):
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
         assert np.array_equal(read_ids(tmp_path / f"{number}.png"), ids)
+    assert np.array_equal(to_ids(to_colours(ids)), ids)
 
 
-def test_the_published_examples_are_read():
-    if not SHARED.is_dir():
-        pytest.skip("COCO's example files are not there")
-    content = json.loads((SHARED / "panoptic_examples.json").read_text())
-    for annotation in content["annotations"]:
-        ids = read_ids(SHARED / "panoptic_examples" / annotation["file_name"])
-        found, areas = np.unique(ids[ids > 0], return_counts=True)
-        said = {row["id"]: row["area"] for row in annotation["segments_info"]}
-        assert dict(zip(found.tolist(), areas.tolist(), strict=True)) == said
+def test_a_map_of_the_published_colours_has_the_published_ids_and_areas(tmp_path):
+    colours, numbers, areas = zip(*PUBLISHED, VOID, strict=True)
+    pixels = np.repeat(np.array(colours, np.uint8), areas, axis=0)
+    Image.fromarray(pixels.reshape(427, 640, 3)).save(tmp_path / "000000142238.png")
+    found = np.unique(read_ids(tmp_path / "000000142238.png"), return_counts=True)
+    assert dict(zip(*map(np.ndarray.tolist, found), strict=True)) == dict(zip(numbers, areas, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------- the drawn world
 
 
 def test_the_drawn_world_is_told_apart_shape_by_shape():
-    drawn = DrawnPanoptic("validation", size=(64, 80), most=3)
-    flat = DrawnWorld("validation", size=(64, 80), most=3)
+    drawn = DrawnPanoptic("validation", size=(64, 80), max_pictures=3)
+    flat = DrawnWorld("validation", size=(64, 80), max_pictures=3)
     for index in range(3):
         scene, panoptic = drawn.scene(index), drawn.panoptic(index)
         assert np.array_equal(drawn.picture(index), flat.picture(index))
-        assert np.array_equal(panoptic.classes(), flat.labels(index))
+        assert np.array_equal(panoptic.classes(), flat.label_map(index))
         assert np.array_equal(np.where(panoptic.ids <= len(scene.instances), panoptic.ids, 0), scene.instance_map)
         names = [drawn.label_set.names[found.label] for found in panoptic.segments]
         assert names[: len(scene.instances)] == [instance.label for instance in scene.instances]
@@ -297,12 +304,13 @@ def test_instances_are_read_as_published(instances):
     dataset = open_coco_instance(instances, "validation")
     assert (len(dataset), dataset.name(1), dataset.image_id(1)) == (2, "000000000101", 101)
     assert dataset.label_set.names == ("cat", "dog", "owl")
-    labels, masks = dataset.masks(0)
-    assert labels.tolist() == [1, 1, 1] and masks.shape == (3, 20, 30)  # the crowd is left out
-    assert masks[1].sum() == 42 and masks[1, 3:9, 4:11].all()
-    assert masks[2].sum() == 3 and masks[2, 7:10, 0].all()
+    things = dataset.things[0]
+    assert [(thing.label, thing.iscrowd) for thing in things] == [(1, False), (1, False), (1, False), (1, True)]
+    masks = [coco_mask.decode(run_lengths(thing.segmentation, (20, 30))) for thing in things]
+    assert masks[1].sum() == 42 and masks[1][3:9, 4:11].all()
+    assert masks[2].sum() == 3 and masks[2][7:10, 0].all()
     assert 60 < masks[0].sum() < 84
-    assert dataset.masks(1)[1].shape == (0, 20, 30)
+    assert dataset.things[1] == ()
     assert dataset.picture(0).shape == (20, 30, 3)
 
 
@@ -313,8 +321,6 @@ def test_instances_are_read_as_published(instances):
         ({"category_id": 92}, "a thing of the unknown category 92"),
         ({"bbox": [1, 2]}, "a box that is not x, y, width and height"),
         ({"segmentation": []}, "a thing without an outline"),
-        ({"segmentation": {"size": [20, 30], "counts": [601]}}, "do not fill a mask of 20x30"),
-        ({"segmentation": [[0, 0, 1e300, 0, 5, 5]]}, "no place in a picture"),
     ],
 )
 def test_instances_that_are_wrong_are_named(instances, change, sentence):
@@ -323,5 +329,30 @@ def test_instances_that_are_wrong_are_named(instances, change, sentence):
     content["annotations"][0].update(change)
     file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=sentence) as error:
-        open_coco_instance(instances, "validation").masks(0)
+        open_coco_instance(instances, "validation")
     assert str(file) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("outline", "sentence"),
+    [
+        ({"size": [20, 30], "counts": [601]}, "do not fill a mask of 20x30"),
+        ({"size": [20, 30], "counts": [-1, 601]}, "run lengths are whole numbers or text"),
+        ({"size": [30, 20], "counts": [600]}, r"run lengths of \[30, 20\] do not fit a picture of \[20, 30\]"),
+        ([[0, 0, 1e300, 0, 5, 5]], "no place in a picture"),
+        ([[0, 0, 5, 5]], "no polygon of at least three corners"),
+    ],
+)
+def test_an_outline_that_is_none_within_the_picture_is_refused(outline, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        run_lengths(outline, (20, 30))
+
+
+def test_an_outline_that_cannot_be_scored_names_file_and_picture(instances):
+    file = instances / "annotations" / "instances_val2017.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = {"size": [20, 30], "counts": [601]}
+    file.write_text(json.dumps(content))
+    dataset = open_coco_instance(instances, "validation")
+    with pytest.raises(ValueError, match=f"{file}: picture 100: the run lengths do not fill a mask of 20x30"):
+        average_precision(dataset, [[], []], "mask")

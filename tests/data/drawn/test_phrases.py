@@ -13,7 +13,7 @@ KINDS = {"colour": tuple(COLOURS), "pattern": PATTERNS}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_shape_is_called_by_its_word_and_its_form_and_ground_by_its_name(kind: str):
-    phrases = Phrases(kind, seen_alone=False)
+    phrases = Phrases(kind, seen_only=False)
     names = phrases.label_set.names
     for seed in range(5):
         scene = draw_scene(seed)
@@ -30,7 +30,7 @@ def test_a_shape_is_called_by_its_word_and_its_form_and_ground_by_its_name(kind:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_ignores_the_shapes_whose_pair_of_words_it_must_not_see(kind: str):
-    seen, every = Phrases(kind, seen_alone=True), Phrases(kind, seen_alone=False)
+    seen, every = Phrases(kind, seen_only=True), Phrases(kind, seen_only=False)
     assert set(every.label_set.names) - set(seen.label_set.names) == set(unseen_phrases(kind))
     ignored = 0
     for seed in range(8):

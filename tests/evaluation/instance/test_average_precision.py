@@ -17,9 +17,10 @@ from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
 from ms_seg.evaluation.instance.average_precision import average_precision
 from ms_seg.evaluation.instance.predictions import SavedDetections
-from ms_seg.evaluation.instance.tally import DetectionTally
+from ms_seg.evaluation.instance.results import instance_results
+from ms_seg.evaluation.instance.tally import InstanceTally
+from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.evaluation.report import write_report
-from ms_seg.evaluation.semantic.predictions import Remembered
 
 SIZE = (120, 150)
 CATEGORIES = [{"id": 9, "name": "cat"}, {"id": 4, "name": "dog"}, {"id": 30, "name": "never"}]
@@ -104,13 +105,14 @@ def scored(files, world=World(0, 1, [])):  # noqa: B008
     root, _, results = files
     dataset = open_coco_instance(root, "validation", with_pictures=False)
     predictions = SavedDetections(results, dataset)
-    return evaluate(dataset, Remembered(predictions), world, tally=DetectionTally(len(dataset))), dataset, predictions
+    tally = evaluate(dataset, CachedPredictions(predictions), InstanceTally.of(dataset), world)
+    return tally, dataset, instance_results(tally, dataset, predictions)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("box", "bbox"), ("mask", "segm")])
 def test_figures_are_cocoevals(files, ours, theirs):
     tally, dataset, _ = scored(files)
-    precision = average_precision(dataset, tally.found(), ours)
+    precision = average_precision(dataset, tally.detections(), ours)
     expected, per_class = by_cocoeval(files[1], files[2], theirs)
     assert [-1 if np.isnan(figure) else figure for figure in precision.figures.values()] == expected
     assert list(precision.figures) == ["AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"]
@@ -120,13 +122,13 @@ def test_figures_are_cocoevals(files, ours, theirs):
 
 
 def test_the_report_has_boxes_and_masks(files, tmp_path):
-    tally, dataset, predictions = scored(files)
-    findings = write_report(tmp_path, tally, dataset, predictions, {"dataset": "coco_instance"})
+    _, dataset, results = scored(files)
+    write_report(tmp_path, results, dataset, {"dataset": "coco_instance"})
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["box"]["AP"] == by_cocoeval(files[1], files[2], "bbox")[0][0]
     assert metrics["mask"]["AP50"] == by_cocoeval(files[1], files[2], "segm")[0][1]
     assert metrics["classes"][2] == {"index": 2, "class": "never", "box_AP": None, "mask_AP": None, "things": 0}
-    assert f"mask AP {100 * metrics['mask']['AP']:.2f}" in findings.table
+    assert f"mask AP {100 * metrics['mask']['AP']:.2f}" in results.table
     assert {file.name for file in tmp_path.iterdir()} == {"metrics.json", "classes.csv"}
 
 
@@ -135,8 +137,7 @@ def test_boxes_without_masks_have_an_ap_of_boxes(files, tmp_path):
     rows = [{key: row[key] for key in row if key != "segmentation"} for row in json.loads(results.read_text())]
     alone = tmp_path / "boxes.json"
     alone.write_text(json.dumps(rows))
-    tally, dataset, predictions = scored((root, None, alone))
-    figures = write_report(tmp_path / "out", tally, dataset, predictions, {}).figures
+    figures = scored((root, None, alone))[2].figures
     assert figures["box"]["AP"] > 0 and "mask" not in figures
 
 
@@ -145,7 +146,7 @@ def test_a_mask_without_a_box_has_the_box_around_it(files, tmp_path):
     row = {key: value for key, value in json.loads(results.read_text())[0].items() if key != "bbox"}
     (tmp_path / "r.json").write_text(json.dumps([row]))
     dataset = open_coco_instance(root, "validation", with_pictures=False)
-    (detection,) = SavedDetections(tmp_path / "r.json", dataset).detections(0)
+    (detection,) = SavedDetections(tmp_path / "r.json", dataset)[0]
     rows, columns = np.nonzero(coco_mask.decode({**row["segmentation"], "counts": row["segmentation"]["counts"]}))
     assert detection.box == (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
 
@@ -153,8 +154,7 @@ def test_a_mask_without_a_box_has_the_box_around_it(files, tmp_path):
 def test_nothing_found_scores_nothing(files, tmp_path):
     root, *_ = files
     (tmp_path / "r.json").write_text("[]")
-    tally, dataset, predictions = scored((root, None, tmp_path / "r.json"))
-    assert write_report(tmp_path / "out", tally, dataset, predictions, {}).figures["mask"]["AP"] == 0
+    assert scored((root, None, tmp_path / "r.json"))[2].figures["mask"]["AP"] == 0
 
 
 @pytest.mark.parametrize(
@@ -179,5 +179,5 @@ def test_results_that_are_wrong_are_named(files, tmp_path, change, sentence):
     dataset = open_coco_instance(root, "validation", with_pictures=False)
     with pytest.raises(ValueError, match=sentence) as error:
         predictions = SavedDetections(path, dataset)
-        [predictions.detections(index) for index in range(len(dataset))]
+        [predictions[index] for index in range(len(dataset))]
     assert str(error.value).startswith(str(path))

@@ -35,7 +35,7 @@ def test_a_match_a_miss_and_a_false_alarm():
     assert quality.false_alarms.tolist() == [0, 1, 0]
     assert quality.per_class[CAT].tolist() == [0.8 / 1.5, 0.8, 1 / 1.5]
     assert quality.per_class[DOG].tolist() == quality.per_class[SKY].tolist() == [0, 0, 0]
-    over_all, things, stuff = quality.over(), quality.over(True), quality.over(False)
+    over_all, things, stuff = quality.average(), quality.average(True), quality.average(False)
     assert (over_all.pq, over_all.classes) == (0.8 / 1.5 / 3, 3)
     assert (things.sq, things.classes) == (0.4, 2)
     assert (stuff.rq, stuff.classes) == (0, 1)
@@ -87,13 +87,13 @@ def test_a_class_that_was_not_met_has_no_figure_and_no_weight():
     truth = strip([1, 1], {1: CAT})
     quality = counted(truth, truth)
     assert np.isnan(quality.per_class[[DOG, SKY]]).all()
-    assert quality.over().pq == 1
-    assert np.isnan(quality.over(False).pq) and quality.over(False).classes == 0
+    assert quality.average().pq == 1
+    assert np.isnan(quality.average(False).pq) and quality.average(False).classes == 0
 
 
 def test_nothing_at_all_has_no_figure():
     empty = strip([0, 0], {})
-    assert np.isnan(counted(empty, empty).over().pq)
+    assert np.isnan(counted(empty, empty).average().pq)
 
 
 def test_outcomes_added_later_are_the_same_figures():
@@ -107,9 +107,9 @@ def test_outcomes_added_later_are_the_same_figures():
 @pytest.mark.parametrize(
     ("prediction", "sentence"),
     [
-        (strip([5, 5, 5], {5: CAT}), "differ in shape"),
+        (strip([5, 5, 5], {5: CAT}), "prediction and truth must have one shape: .* differ"),
         (strip([5, 6], {5: CAT}), "segment 6 is in the map and has no entry"),
-        (strip([5, 5], {5: CAT, 8: DOG}), "segment 8 of the prediction is in no pixel"),
+        (strip([5, 5], {5: CAT, 8: DOG}), "segment 8 of the prediction has no pixel"),
     ],
 )
 def test_a_prediction_that_contradicts_itself_is_refused(prediction, sentence):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.evaluation.semantic.predictions import ModelPredictions, SavedPredictions, write_prediction
+from ms_seg.evaluation.semantic.predictions import ModelLabelMaps, SavedLabelMaps, write_label_map
 from tests.evaluation.stand_in import InMemory
 
 
@@ -16,19 +16,19 @@ def dataset():
 @pytest.fixture
 def folder(dataset, tmp_path):
     for index in range(3):
-        write_prediction(dataset.truths[index] % 4, tmp_path / f"picture_{index}.png")
+        write_label_map(dataset.truths[index] % 4, tmp_path / f"picture_{index}.png")
     return tmp_path
 
 
 def test_label_maps_come_back_as_they_were_written(dataset, folder):
-    predictions = SavedPredictions(folder, dataset, 4)
+    predictions = SavedLabelMaps(folder, dataset, 4)
     for index in range(3):
-        assert np.array_equal(predictions.label_map(index), dataset.truths[index] % 4)
+        assert np.array_equal(predictions[index], dataset.truths[index] % 4)
 
 
 def test_a_file_holds_class_indices_in_grey_and_16_bits_when_it_must(tmp_path):
-    write_prediction(np.array([[0, 171]]), tmp_path / "new" / "a.png")
-    write_prediction(np.array([[0, 300]]), tmp_path / "b.png")
+    write_label_map(np.array([[0, 171]]), tmp_path / "new" / "a.png")
+    write_label_map(np.array([[0, 300]]), tmp_path / "b.png")
     assert Image.open(tmp_path / "new" / "a.png").mode == "L"
     assert np.array(Image.open(tmp_path / "b.png")).tolist() == [[0, 300]]
 
@@ -36,34 +36,34 @@ def test_a_file_holds_class_indices_in_grey_and_16_bits_when_it_must(tmp_path):
 def test_files_beside_the_predictions_do_not_matter(dataset, folder):
     (folder / "metrics.json").write_text("{}")
     (folder / ".picture_0.png.123.part").write_text("")
-    SavedPredictions(folder, dataset, 4)
+    SavedLabelMaps(folder, dataset, 4)
 
 
 def test_missing_predictions_are_named(dataset, folder):
     (folder / "picture_1.png").unlink()
     with pytest.raises(ValueError, match=r"picture_1\.png is missing: the picture has no prediction$"):
-        SavedPredictions(folder, dataset, 4)
+        SavedLabelMaps(folder, dataset, 4)
     (folder / "picture_2.png").unlink()
     with pytest.raises(ValueError, match=r"picture_1\.png is missing: .*, nor for 1 others"):
-        SavedPredictions(folder, dataset, 4)
+        SavedLabelMaps(folder, dataset, 4)
 
 
 def test_a_prediction_of_no_picture_is_named(dataset, folder):
-    write_prediction(np.zeros((2, 2), int), folder / "stranger.png")
+    write_label_map(np.zeros((2, 2), int), folder / "stranger.png")
     with pytest.raises(ValueError, match=r"stranger\.png belongs to no picture of the dataset"):
-        SavedPredictions(folder, dataset, 4)
+        SavedLabelMaps(folder, dataset, 4)
 
 
 def test_a_folder_that_is_not_there_is_named(dataset, tmp_path):
     with pytest.raises(ValueError, match="there is no folder .*nothing"):
-        SavedPredictions(tmp_path / "nothing", dataset, 4)
+        SavedLabelMaps(tmp_path / "nothing", dataset, 4)
 
 
 def test_a_class_out_of_range_is_named(dataset, folder):
-    write_prediction(np.full((12, 16), 4), folder / "picture_2.png")
+    write_label_map(np.full((12, 16), 4), folder / "picture_2.png")
     with pytest.raises(ValueError, match=r"picture_2\.png predicts class 4, of 4 numbered from 0"):
-        SavedPredictions(folder, dataset, 4).label_map(2)
-    assert SavedPredictions(folder, dataset, 5).label_map(2).max() == 4  # a model's output beyond the classes
+        SavedLabelMaps(folder, dataset, 4)[2]
+    assert SavedLabelMaps(folder, dataset, 5)[2].max() == 4  # a model's output beyond the classes
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", "cut", "colours"])
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_label_map_is_named(dataset, folder, content):
     else:
         file.write_bytes(content)
     with pytest.raises(ValueError, match=r"picture_0\.png "):
-        SavedPredictions(folder, dataset, 4).label_map(0)
+        SavedLabelMaps(folder, dataset, 4)[0]
 
 
 def test_an_error_of_the_model_names_the_picture(dataset):
@@ -84,4 +84,4 @@ def test_an_error_of_the_model_names_the_picture(dataset):
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="picture_2: out of memory"):
-        ModelPredictions(segment, dataset).label_map(2)
+        ModelLabelMaps(segment, dataset)[2]

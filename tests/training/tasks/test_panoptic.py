@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ms_seg.data.drawn.world import DrawnPanoptic, Segment
-from ms_seg.data.panoptic import PanopticMap
+from ms_seg.data.drawn.world import DrawnPanoptic
+from ms_seg.data.panoptic import PanopticMap, Segment
 from ms_seg.data.samples import PanopticSamples
 from ms_seg.distributed import World
 from ms_seg.label_sets import LabelSet

@@ -55,7 +55,7 @@ def test_a_small_network_learns_the_words_of_both_datasets(whole, vocab):
     assert lines(run)[-1]["mIoU"] > 0.9
     _, answer = Segmenter(model, vocab=vocab).for_dataset(warmth(1))
     flags = warmth(4, seed=2)
-    truth = np.stack([flags.labels(index) for index in range(4)])
+    truth = np.stack([flags.label_map(index) for index in range(4)])
     found = np.stack([answer(flags.picture(index)).label_map for index in range(4)])
     assert (found == truth)[truth != 255].mean() > 0.9
 
@@ -96,7 +96,7 @@ def test_a_text_transformer_that_learns_too_is_read_anew_at_every_validation(voc
     flags, matrix = colours(6, seed=1), ConfusionMatrix(3)
     _, answer = Segmenter(model, vocab=vocab).for_dataset(flags)
     for index in range(len(flags)):
-        matrix.update(answer(flags.picture(index)).label_map, flags.labels(index))
+        matrix.update(answer(flags.picture(index)).label_map, flags.label_map(index))
     first, last = (line["mIoU"] for line in lines(tmp_path) if "mIoU" in line)
     assert last == pytest.approx(matrix.miou, abs=1e-6) and last != first
 

@@ -1,0 +1,101 @@
+"""What the answers of every task have in common, and the files that they are saved to."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from convert.atomic import whole_file
+from ms_seg.label_sets import LabelSet
+
+
+class BaseAnswer(ABC):
+    """The answer to one picture, at the picture's own size.
+
+    picture: RGB (H, W, 3) uint8. label_set: the classes. model: the preset's name. source: the path that the picture
+    came from, if any.
+
+    `classes`, `labels`, `masks`, `scores` and `segments` run over the segments, in one order.
+    """
+
+    picture: np.ndarray
+    label_set: LabelSet
+    model: str
+    source: str | None
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[int]:
+        """The class of each segment, as the index of the model's output."""
+
+    @property
+    @abstractmethod
+    def scores(self) -> np.ndarray:
+        """(K,) float64 of 0..1, how probable each segment is."""
+
+    @property
+    @abstractmethod
+    def masks(self) -> np.ndarray:
+        """(K, H, W) bool, the pixels of each segment; made when asked for, a byte for each pixel of each."""
+
+    @property
+    @abstractmethod
+    def segments(self) -> list[dict[str, Any]]:
+        """The segments as COCO writes them, ready for JSON."""
+
+    @abstractmethod
+    def draw(self) -> Image.Image:
+        """The picture under the colours of its segments, with a legend."""
+
+    @abstractmethod
+    def label_image(self) -> Image.Image:
+        """What `<stem>.labels.png` holds."""
+
+    @property
+    def labels(self) -> list[str]:
+        """The name of each segment's class."""
+        return [self.label_set.names[index] for index in self.classes]
+
+    @property
+    def stem(self) -> str:
+        """What the answer's files are called: like the picture's, or "picture"."""
+        return Path(self.source).stem if self.source else "picture"
+
+    def save(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+        """Write `<stem>.overlay.png`, `<stem>.labels.png` and `<stem>.segments.json` into a folder, made if missing.
+
+        See `label_image` for the labels. A file appears under its name only when it is whole.
+
+        Returns the paths. Raises OSError if the folder cannot be written.
+        """
+        paths = self._paths(folder, stem, "overlay.png", "labels.png", "segments.json")
+        write_png(paths[0], self.draw(), fast=True)
+        write_png(paths[1], self.label_image())
+        height, width = self.picture.shape[:2]
+        name = Path(self.source).name if self.source else None
+        about = {"picture": name, "width": width, "height": height, "model": self.model}
+        write_json(paths[2], {**about, "segments": self.segments})
+        return paths
+
+    def _paths(self, folder: str | os.PathLike[str], stem: str | None, *endings: str) -> list[Path]:
+        """Files of the answer in a folder, which is made if missing."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return [folder / f"{stem or self.stem}.{ending}" for ending in endings]
+
+
+def write_png(path: Path, image: Image.Image, fast: bool = False) -> None:
+    """fast: Deflate's fastest level; an overlay of 12 megapixels takes a fraction of the time and is little larger."""
+    with whole_file(path) as draft:
+        image.save(draft, "PNG", **({"compress_level": 1} if fast else {}))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Pictures under the colours of their classes or segments, with legends."""

@@ -1,0 +1,87 @@
+"""How COCO writes masks and boxes: compressed run lengths, byte for byte as pycocotools writes them, and their boxes.
+
+Run lengths go column by column; `counts` are the lengths of the runs of 0 and 1 in turn, beginning with 0. From the
+fourth on, a count is stored as its difference from the count two before. Each is written in groups of five bits, the
+lowest first, with a sixth bit for "more follows", as a character from "0" (48) on; the last group carries the sign.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (H, W) bool -> {"size": [H, W], "counts": str}, ready for JSON."""
+    return encode_masks(mask.view(np.uint8), [1])[0]
+
+
+def encode_masks(index_map: np.ndarray, indices: list[int]) -> list[dict[str, Any]]:
+    """The mask of each of some indices in a map (H, W) int, in one pass; each as `encode_mask` returns it."""
+    size = list(index_map.shape)
+    column_wise = index_map.ravel(order="F")
+    starts = np.concatenate(([0], np.flatnonzero(column_wise[1:] != column_wise[:-1]) + 1))
+    ends = np.append(starts[1:], column_wise.size)
+    values = column_wise[starts]
+    encoded = []
+    for index in indices:
+        runs = values == index
+        borders = np.column_stack((starts[runs], ends[runs])).ravel()
+        encoded.append({"size": size, "counts": _compress(np.diff(borders, prepend=0, append=column_wise.size))})
+    return encoded
+
+
+def decode_mask(encoded: dict[str, Any]) -> np.ndarray:
+    """{"size": [H, W], "counts": str} -> a mask (H, W) bool. Raises ValueError if the counts do not fill the size."""
+    height, width = encoded["size"]
+    counts: list[int] = []
+    value = shift = 0
+    for character in encoded["counts"].encode("ascii"):
+        group = character - 48
+        value |= (group & 0x1F) << shift
+        shift += 5
+        if group & 0x20:
+            continue
+        if group & 0x10:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift or min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError(f"the run lengths do not fill a mask of {height}x{width}")
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape((height, width), order="F")
+
+
+def boxes_of(index_map: np.ndarray, count: int) -> list[list[int]]:
+    """The box [x, y, width, height] of each index below `count` in a map (H, W) int; meaningless for an absent one."""
+    height, width = index_map.shape
+    in_row = np.zeros((height, count), bool)
+    in_column = np.zeros((width, count), bool)
+    in_row[np.arange(height)[:, None], index_map] = True
+    in_column[np.arange(width)[None, :], index_map] = True
+    top, left = in_row.argmax(0), in_column.argmax(0)
+    bottom, right = height - in_row[::-1].argmax(0), width - in_column[::-1].argmax(0)
+    return np.stack((left, top, right - left, bottom - top), axis=1).tolist()
+
+
+def box_of(mask: np.ndarray) -> list[int]:
+    """The box [x, y, width, height] of a mask (H, W) bool that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+
+
+def _compress(counts: np.ndarray) -> str:
+    if counts.size > 1 and counts[-1] == 0:  # a mask that ends in 1 has no run of 0 behind it
+        counts = counts[:-1]
+    differences = counts.copy()
+    differences[3:] -= counts[1:-2]
+    characters = bytearray()
+    for value in differences.tolist():
+        more = True
+        while more:
+            group = value & 0x1F
+            value >>= 5
+            more = value != (-1 if group & 0x10 else 0)
+            characters.append(48 + group + (0x20 if more else 0))
+    return characters.decode("ascii")

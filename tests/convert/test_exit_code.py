@@ -1,0 +1,36 @@
+"""The exit code and the sentence that a command ends with."""
+
+from __future__ import annotations
+
+import pytest
+
+from convert.exit_code import exit_code
+
+
+def raising(error: BaseException):
+    def run() -> None:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_what_a_command_returns_is_its_exit_code(returned, code, capsys):
+    assert exit_code("prog", lambda: returned) == code
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("error", [ValueError("no such label: tre"), OSError("disk full"), RuntimeError("overflow")])
+def test_what_is_wrong_is_one_sentence_and_exit_code_2(error, capsys):
+    assert exit_code("prog", raising(error)) == 2
+    assert capsys.readouterr().err == f"prog: {error}\n"
+
+
+def test_a_stop_is_answered_and_has_the_shell_s_exit_code(capsys):
+    assert exit_code("prog", raising(KeyboardInterrupt()), "stopped: the same command continues") == 130
+    assert capsys.readouterr().err == "stopped: the same command continues\n"
+
+
+def test_a_mistake_of_ours_is_not_hidden():
+    with pytest.raises(TypeError):
+        exit_code("prog", raising(TypeError("a bug")))

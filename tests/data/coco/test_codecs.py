@@ -1,0 +1,54 @@
+"""COCO's run lengths and boxes. The expected strings are pycocotools 2.0's."""
+
+import numpy as np
+import pytest
+
+from ms_seg.data.coco.codecs import box_of, boxes_of, decode_mask, encode_mask, encode_masks
+
+Y, X = np.mgrid[:60, :80]
+DISC = (X - 40) ** 2 + (Y - 30) ** 2 < 500
+
+
+@pytest.mark.parametrize(
+    ("mask", "counts"),
+    [
+        (np.zeros((4, 5), bool), "d0"),
+        (np.ones((4, 5), bool), "0d0"),
+        (
+            DISC,
+            "cR17a18J4L4L4M2N2N2N2N2O0O2O0O2O0O2O00000O2O000000000001N1000001N101N101N101N2N2N2N2N3L4L4L6HUo0",
+        ),
+        (((X * Y) % 7 == 0)[:9, :11], "0:6GK050K050K050K050K050K95GK050K050K"),
+    ],
+    ids=["nothing", "everything", "disc", "stripes"],
+)
+def test_counts_are_pycocotools(mask, counts):
+    assert encode_mask(mask) == {"size": list(mask.shape), "counts": counts}
+    assert np.array_equal(decode_mask({"size": list(mask.shape), "counts": counts}), mask)
+
+
+def test_a_label_map_gives_the_mask_of_each_class():
+    labels = np.random.default_rng(0).integers(0, 4, (37, 23)).repeat(5, axis=0)
+    for index, encoded in zip((2, 0, 7), encode_masks(labels, [2, 0, 7]), strict=True):
+        assert encoded == encode_mask(labels == index)
+
+
+def test_counts_that_do_not_fill_the_mask_are_refused():
+    for counts in ("d0", "", "P"):
+        with pytest.raises(ValueError, match="do not fill"):
+            decode_mask({"size": [4, 6], "counts": counts})
+
+
+def test_large_runs_survive():
+    mask = np.zeros((3000, 2000), bool)
+    mask[:, 500:1999] = True
+    assert np.array_equal(decode_mask(encode_mask(mask)), mask)
+
+
+def test_a_box_is_the_tightest_around_a_mask():
+    mask = np.zeros((20, 30), bool)
+    mask[5:7, 11:16] = mask[9, 3] = True
+    assert box_of(mask) == [3, 5, 13, 5]
+    index_map = np.where(mask, 2, 0)
+    index_map[19, 29] = 1
+    assert boxes_of(index_map, 3) == [[0, 0, 30, 20], [29, 19, 1, 1], [3, 5, 13, 5]]
