@@ -95,12 +95,12 @@ def test_an_evaluation_that_stopped_goes_on(data, tmp_path, monkeypatch, dataset
     monkeypatch.setattr(tally_module, "_MAX_SHARE", float("inf"))
     asked, segment_one = [], ms_seg.Segmenter.__call__
 
-    def stopping(self, picture):
+    def stopping(self, picture, labels=None):
         if len(asked) == 2:
             asked.append("stop")
             raise ValueError("stopped")
         asked.append("a picture")
-        return segment_one(self, picture)
+        return segment_one(self, picture, labels)
 
     monkeypatch.setattr(ms_seg.Segmenter, "__call__", stopping)
     saved = ("--save-predictions", tmp_path / "saved")

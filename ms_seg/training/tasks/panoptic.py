@@ -12,7 +12,7 @@ from PIL import Image
 
 from ms_seg.answers.drawing.segments import draw_panoptic_comparison
 from ms_seg.data.augmentation.lsj import masks_of
-from ms_seg.data.panoptic import PanopticDataset
+from ms_seg.data.panoptic import PanopticDataset, PanopticMap
 from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.samples import PanopticSamples
 from ms_seg.distributed import World
@@ -82,7 +82,7 @@ def _metrics(tally: PanopticTally) -> dict[str, float]:
     return {**metrics, "PQ_things": quality.average(things=True).pq, "PQ_stuff": quality.average(things=False).pq}
 
 
-def _draw(dataset: PanopticDataset, predictions: Predictions, index: int) -> Image.Image:
+def _draw(dataset: PanopticDataset, predictions: Predictions[PanopticMap], index: int) -> Image.Image:
     truth, prediction = dataset.panoptic(index), predictions[index]
     return draw_panoptic_comparison(dataset.picture(index), truth, prediction, dataset.label_set)
 

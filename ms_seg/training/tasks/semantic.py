@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mindspore import nn
 from PIL import Image
 
@@ -64,8 +65,9 @@ def metrics(tally: SemanticTally) -> dict[str, float]:
     return {"mIoU": tally.matrix.miou}
 
 
-def draw(dataset: SemanticDataset, predictions: Predictions, index: int) -> Image.Image:
-    return draw_comparison(dataset.picture(index), dataset.label_map(index), predictions[index], dataset.label_set)
+def draw(dataset: SemanticDataset, predictions: Predictions[np.ndarray], index: int) -> Image.Image:
+    truth, prediction = dataset.label_map(index), predictions[index]
+    return draw_comparison(dataset.picture(index), truth, prediction, dataset.label_set)
 
 
 SEMANTIC_LOGITS = TrainingTask(
