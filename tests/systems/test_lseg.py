@@ -41,11 +41,11 @@ def test_sides_that_are_no_multiples_of_32_are_refused_in_a_sentence(small: LSeg
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"head_block": "conv"}, "head_block is 'conv': it is one of none, bottleneck, depthwise"),
-        ({"activation": "gelu"}, "activation is 'gelu': it is one of lrelu, tanh, relu"),
-        ({"head_block": "bottleneck", "block_depth": 0}, "block_depth is 0: the block is applied once at least"),
-        ({"depth": 6}, "the transformer has 6 blocks: features are read after each quarter of them"),
-        ({"patch": 8}, "patch is 8: it is one of 16, 32"),
+        ({"head_block": "conv"}, "head_block must be one of none, bottleneck, depthwise: it is 'conv'"),
+        ({"activation": "gelu"}, "activation must be one of lrelu, tanh, relu: it is 'gelu'"),
+        ({"head_block": "bottleneck", "block_depth": 0}, "block_depth must be at least 1: it is 0"),
+        ({"depth": 6}, "depth must be a multiple of 4: maps are read after each quarter of 6 blocks"),
+        ({"patch": 8}, "patch must be one of 16, 32: it is 8"),
         ({"patch": None}, "LSeg takes the arguments of one backbone: channels, .*, map_channels; or"),
         ({"resnet_depths": (1, 1, 1, 1)}, "one backbone: .*; or resnet_depths; or"),
         ({"channels": None, "mit_depths": (1, 1, 1, 1)}, "; or mit_channels, mit_depths, mit_heads$"),

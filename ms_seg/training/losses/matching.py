@@ -9,8 +9,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from scipy.optimize import linear_sum_assignment
 
-from ms_seg.cells.count import count
 from ms_seg.cells.points import SamplePoints
+from ms_seg.cells.position import arange
 from ms_seg.presets.recipe import Recipe
 
 NONE = -1
@@ -36,7 +36,7 @@ class MatchingCosts(nn.Cell):
     ) -> Tensor:
         n, queries, height, width = mask_logits.shape
         places, targets = points.shape[1], labels.shape[1]
-        logits = self.sample(mask_logits.reshape(-1, height, width), count(n * queries), points)
+        logits = self.sample(mask_logits.reshape(-1, height, width), arange(n * queries), points)
         logits = ops.reshape(logits, (n, queries, places))
         truth = self.sample(masks.reshape(-1, *masks.shape[2:]), _meant(labels), points).reshape(n, targets, places)
 
@@ -68,4 +68,4 @@ def match(costs: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _meant(labels: Tensor) -> Tensor:
     """The number of each target, or -1."""
     labels = labels.ravel()
-    return ops.select(labels >= 0, count(labels.shape[0]), NONE)
+    return ops.select(labels >= 0, arange(labels.shape[0]), NONE)
