@@ -71,7 +71,7 @@ def clear_errors() -> Iterator[None]:
     """Let what an operator refuses in the block be said in a sentence: ValueError, or MemoryError.
 
     MindSpore raises a RuntimeError with the operator's name and a number: for a graph when it is called, in PyNative
-    mode when an output is read.
+    mode when an output is read. After the error of a graph nothing more should be computed in the process.
     """
     try:
         yield

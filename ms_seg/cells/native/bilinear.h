@@ -4,8 +4,8 @@
 #define BILINEAR_H
 #include "operator.h"
 
-/* The pixels around a sample: where each one is in its map, 0 or 1 for whether it is there at all (it stands for the
-   first one if not), and how far the sample is from the first row and column. */
+/* The pixels around a sample: where each one is in its map, 0 or 1 for whether it is there at all (if not, it
+   stands for the map's first pixel, times 0: NaN there is NaN in samples at an edge), and how far the sample is from the first row and column. */
 typedef struct {
     int64_t pixels[4];
     float there[4], down, across;

@@ -14,9 +14,10 @@
    stream, extra   not used.
 
    An operator checks types and shapes, and every number that it reads from a tensor and uses as an index or a size,
-   before it touches any data. It returns 0, or one of the codes of `Status`: nothing has been written then, MindSpore
-   raises a RuntimeError with the operator's name and this number, and `clear_errors` of the Python side turns it into a
-   sentence. Floating-point inputs may hold anything: NaN and infinity go the way of the formula, and a sample whose
+   before it touches any data. It returns 0, or one of the codes of `Status`, and has written nothing then. MindSpore 2.8
+   raises a RuntimeError with the operator's name and this number, which `clear_errors` of the Python side turns into a
+   sentence. That is a programmer's error, and should end the process: a graph that raised cannot be called again, and
+   its error may be raised once more by what follows. Floating-point inputs may hold anything: NaN and infinity go the way of the formula, and a sample whose
    position is NaN, infinite or far away is a sample beyond the edge.
 
    nameInferShape returns the shape of the only output, for graphs that are compiled for every size: MindSpore calls it
