@@ -149,8 +149,8 @@ static inline float exponential(float x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    int32_t exponent = (int32_t)(k > -126.0f ? k : -126.0f); /* of NaN too, for which p is NaN */
-    union { int32_t bits; float value; } power = {(exponent + 127) << 23};
+    /* 1.5 * 2^23 moves k into the last bits, without a conversion, which NaN does not have. */
+    union { float value; uint32_t bits; } moved = {k + 12582912.0f}, power = {.bits = (moved.bits + 127) << 23};
     return p * power.value;
 }
 
