@@ -7,50 +7,48 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_seg.cells.attention import attend, merge_heads, split_heads
+from ms_seg.cells.attention import merge_heads, scaled_dot_product_attention, split_heads
 from ms_seg.cells.conv import Conv2d
-from ms_seg.cells.dense import Dense
 from ms_seg.cells.drop import DropPath
-from ms_seg.cells.mlp import MixFFN
+from ms_seg.cells.mlp import Dense, MixFFN
 from ms_seg.cells.norm import LayerNorm
-from ms_seg.cells.patch_embed import OverlapPatchEmbed
-from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import OverlapPatchEmbed, map_to_tokens, tokens_to_map
 
-REDUCTIONS = (8, 4, 2, 1)  # of each stage: keys and values are this much coarser than queries, per side
+SR_RATIOS = (8, 4, 2, 1)  # spatial reduction of each stage: how much coarser keys and values are, per side
 MLP_RATIO = 4
 
 
 class EfficientSelfAttention(nn.Cell):
-    """Every token asks a grid of keys and values that is `reduction` times coarser: tokens (N, H*W, C) -> the same."""
+    """Attention to keys and values on a grid that is `sr_ratio` times coarser: tokens (N, H*W, C) -> the same."""
 
-    def __init__(self, channels: int, heads: int, reduction: int, norm_eps: float):
+    def __init__(self, channels: int, heads: int, sr_ratio: int, norm_eps: float):
         super().__init__()
-        self.heads, self.reduction = heads, reduction
+        self.heads, self.sr_ratio = heads, sr_ratio
         self.q = Dense(channels, channels)
         self.kv = Dense(channels, 2 * channels)
         self.proj = Dense(channels, channels)
-        if reduction > 1:
-            self.sr = Conv2d(channels, channels, reduction, stride=reduction)
+        if sr_ratio > 1:
+            self.sr = Conv2d(channels, channels, sr_ratio, stride=sr_ratio)
             self.sr_norm = LayerNorm(channels, norm_eps)
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        coarse = x
-        if self.reduction > 1:
-            coarse = self.sr_norm(map_to_tokens(self.sr(tokens_to_map(x, grid))))
-        key, value = self.kv(coarse).chunk(2, axis=-1)
-        query, key, value = (split_heads(t, self.heads) for t in (self.q(x), key, value))
-        return self.proj(merge_heads(attend(query, key, value)))
+        reduced = x
+        if self.sr_ratio > 1:
+            reduced = self.sr_norm(map_to_tokens(self.sr(tokens_to_map(x, grid))))
+        key, value = self.kv(reduced).chunk(2, axis=-1)
+        query, key, value = (split_heads(part, self.heads) for part in (self.q(x), key, value))
+        return self.proj(merge_heads(scaled_dot_product_attention(query, key, value)))
 
 
 class Block(nn.Cell):
     """Attention and Mix-FFN, each after a LayerNorm and around a residual connection."""
 
     def __init__(
-        self, channels: int, heads: int, reduction: int, drop_path: float, norm_eps: float, conv_norm_eps: float
+        self, channels: int, heads: int, sr_ratio: int, drop_path: float, norm_eps: float, conv_norm_eps: float
     ):
         super().__init__()
         self.norm1 = LayerNorm(channels, norm_eps)
-        self.attn = EfficientSelfAttention(channels, heads, reduction, conv_norm_eps)
+        self.attn = EfficientSelfAttention(channels, heads, sr_ratio, conv_norm_eps)
         self.norm2 = LayerNorm(channels, norm_eps)
         self.mlp = MixFFN(channels, MLP_RATIO * channels)
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
@@ -77,7 +75,7 @@ class Stage(nn.Cell):
         kernel, stride = (7, 4) if level == 0 else (3, 2)
         self.patch_embed = OverlapPatchEmbed(in_channels, channels, kernel, stride, conv_norm_eps)
         self.blocks = nn.CellList(
-            [Block(channels, heads, REDUCTIONS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
+            [Block(channels, heads, SR_RATIOS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
         )
         self.norm = LayerNorm(channels, norm_eps)
 

@@ -10,11 +10,11 @@ from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.norm import BatchNorm2d, FrozenBatchNorm2d
 
 STEM_CHANNELS = 64
-EXPANSION = 4  # channels that leave a bottleneck, in multiples of those inside
+EXPANSION = 4  # output channels of a bottleneck, in multiples of those inside
 
 
 class ConvNorm(nn.Cell):
-    """A convolution without bias and batch norm; the convolution's padding keeps the size, divided by the stride."""
+    """A convolution without bias, padded to keep the size but for the stride, and batch norm."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, frozen_norm: bool):
         super().__init__()
@@ -26,7 +26,7 @@ class ConvNorm(nn.Cell):
 
 
 class Bottleneck(nn.Cell):
-    """1x1, 3x3 and 1x1 convolution around a residual connection: (N, in_channels, H, W) -> (N, 4 channels, H', W')."""
+    """1x1, 3x3, 1x1 convolutions and a residual connection: (N, in_channels, H, W) -> (N, 4 channels, H', W')."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, frozen_norms: bool):
         super().__init__()
@@ -61,8 +61,8 @@ class ResNet(nn.Cell):
     """Images (N, 3, H, W) -> four maps of 256, 512, 1024, 2048 channels, with strides 4, 8, 16, 32; sizes round up.
 
     depths: bottlenecks of each stage, (3, 4, 6, 3) for ResNet-50 and (3, 4, 23, 3) for ResNet-101. stem_channels: also
-    the channels inside the first stage's bottlenecks, which each stage doubles. frozen_norms: batch norms keep the
-    statistics, scales and shifts that they were given, as detectors do whose batches are small.
+    the channels inside the first stage's bottlenecks; each further stage doubles them. frozen_norms: batch norms keep
+    their statistics, scales and shifts in training, as is usual in detection, where batches are small.
     """
 
     def __init__(self, depths: Sequence[int], stem_channels: int = STEM_CHANNELS, frozen_norms: bool = False):

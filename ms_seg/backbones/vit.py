@@ -1,4 +1,4 @@
-"""Vision Transformer (arXiv:2010.11929), and the pyramid of maps that DPT reads off it (arXiv:2103.13413, sec. 3)."""
+"""Vision Transformer (arXiv:2010.11929), and the feature pyramid that DPT builds from it (arXiv:2103.13413, sec. 3)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from mindspore.common.initializer import Normal, TruncatedNormal, initializer
 
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import Conv2d, ConvTranspose2d, fan_in_uniform
-from ms_seg.cells.dense import Dense
-from ms_seg.cells.patch_embed import PatchEmbed
+from ms_seg.cells.mlp import Dense
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import PatchEmbed, map_to_tokens, tokens_to_map
 from ms_seg.cells.transformer import TransformerBlock
 
 NORM_EPS = 1e-6  # timm's
@@ -21,16 +20,16 @@ PATCHES = (16, 32)
 
 
 class VisionTransformer(nn.Cell):
-    """Images (N, 3, H, W) -> tokens (N, 1 + H W / patch^2, channels) after each of some blocks, the class token first.
+    """Images (N, 3, H, W) -> tokens (N, 1 + H W / patch^2, channels) after some of the blocks, the class token first.
 
-    channels, depth, heads: width, number of blocks, attention heads. patch: pixels of a token's side. grid: tokens of a
-    side of the images that the position table was made for; for others it is resized, bilinearly, as lang-seg does.
-    taps: the numbers of the blocks whose output is given. There is no final norm: nothing is read after it.
+    channels, depth, heads: width, number of blocks, attention heads. patch: pixels of a token's side. grid: tokens on a
+    side of the images that the position embedding was made for; for others it is resized, bilinearly, as in lang-seg.
+    out_indices: the blocks whose output is returned. There is no final norm: nothing would read its output.
     """
 
-    def __init__(self, channels: int, depth: int, heads: int, patch: int, grid: int, taps: Sequence[int]):
+    def __init__(self, channels: int, depth: int, heads: int, patch: int, grid: int, out_indices: Sequence[int]):
         super().__init__()
-        self.grid, self.taps = (grid, grid), tuple(taps)
+        self.grid, self.out_indices = (grid, grid), tuple(out_indices)
         self.cls_token = Parameter(initializer(Normal(1e-6), (1, 1, channels)))
         self.pos_embed = Parameter(initializer(TruncatedNormal(0.02), (1, 1 + grid * grid, channels)))
         self.patch_embed = PatchEmbed(3, channels, patch)
@@ -39,14 +38,14 @@ class VisionTransformer(nn.Cell):
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         x, grid = self.patch_embed(images)
-        table = tokens_to_map(self.pos_embed[:, 1:], self.grid)
-        x = x + map_to_tokens(self.resize(table, grid))
-        first = self.cls_token + self.pos_embed[:, :1]
-        x = ops.concat((ops.broadcast_to(first, (x.shape[0], 1, x.shape[2])), x), 1)  # (N, 1 + L, C)
+        pos_embed = tokens_to_map(self.pos_embed[:, 1:], self.grid)
+        x = x + map_to_tokens(self.resize(pos_embed, grid))
+        cls_token = self.cls_token + self.pos_embed[:, :1]
+        x = ops.concat((ops.broadcast_to(cls_token, (x.shape[0], 1, x.shape[2])), x), 1)  # (N, 1 + L, C)
         features = ()
-        for number, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks):
             x = block(x)
-            if number in self.taps:
+            if index in self.out_indices:
                 features += (x,)
         return features
 
@@ -55,18 +54,20 @@ class ViTPyramid(nn.Cell):
     """Images (N, 3, H, W) -> four maps (N, map_channels[i], H / s, W / s) with strides s = 4, 8, 16, 32.
 
     H and W are multiples of 32. The maps are read after each quarter of the blocks; the arguments are those of
-    VisionTransformer. Raises ValueError for a number of blocks that has no quarters and a patch that is not 16 or 32.
+    VisionTransformer. Raises ValueError unless depth is a multiple of 4 and patch is 16 or 32.
     """
 
     def __init__(self, channels: int, depth: int, heads: int, patch: int, grid: int, map_channels: Sequence[int]):
         super().__init__()
         levels = len(STRIDES)
         if depth < levels or depth % levels:
-            raise ValueError(f"the transformer has {depth} blocks: features are read after each quarter of them")
+            raise ValueError(
+                f"depth must be a multiple of {levels}: maps are read after each quarter of {depth} blocks"
+            )
         if patch not in PATCHES:
-            raise ValueError(f"patch is {patch}: it is one of {', '.join(map(str, PATCHES))}")
-        taps = [depth * (level + 1) // levels - 1 for level in range(levels)]
-        self.vit = VisionTransformer(channels, depth, heads, patch, grid, taps)
+            raise ValueError(f"patch must be one of {', '.join(map(str, PATCHES))}: it is {patch}")
+        out_indices = [depth * (level + 1) // levels - 1 for level in range(levels)]
+        self.vit = VisionTransformer(channels, depth, heads, patch, grid, out_indices)
         self.readout = nn.CellList([Readout(channels) for _ in STRIDES])
         self.reassemble = nn.CellList(
             [Reassemble(channels, width, patch, stride) for width, stride in zip(map_channels, STRIDES, strict=True)]
@@ -83,10 +84,10 @@ class ViTPyramid(nn.Cell):
 
 
 class Readout(nn.Cell):
-    """Tells every token what the class token knows: (N, 1 + L, channels) -> (N, L, channels). DPT's "project".
+    """Adds the class token to every other token: (N, 1 + L, channels) -> (N, L, channels). DPT's readout "project".
 
-    The reference's linear layer takes the token and the class token behind it. Its weight has two parts here, so that
-    the second product is done once for an image and not for every token.
+    The reference's linear layer takes a token concatenated with the class token. Its weight has two parts here, so that
+    the second product is computed once for an image and not for every token.
     """
 
     def __init__(self, channels: int):

@@ -1,4 +1,4 @@
-"""Convolutions with PyTorch's padding, and the convolution - batch norm - ReLU that segmentation heads are built of."""
+"""Convolutions with PyTorch's padding, and the convolution, batch norm and ReLU that segmentation heads consist of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mindspore.common.initializer import HeNormal, HeUniform, Initializer, Norma
 from ms_seg.cells import native
 from ms_seg.cells.device import on_cpu
 from ms_seg.cells.norm import BatchNorm2d
-from ms_seg.cells.precision import product
+from ms_seg.cells.precision import in_precision
 
 
 def fan_out_normal(kernel: int, out_channels: int, groups: int = 1) -> Initializer:
@@ -25,10 +25,10 @@ def fan_in_uniform() -> Initializer:
 
 
 class Conv2d(nn.Conv2d):
-    """A 2-D convolution padded by zeros on both sides, `padding` wide, as PyTorch counts it.
+    """A 2-D convolution with zero padding, `padding` wide on each side as in PyTorch.
 
     (N, in_channels, H, W) -> (N, out_channels, (H + 2 padding - kernel) // stride + 1, likewise for W). Sides that
-    differ are padded by four numbers: top, bottom, left, right.
+    differ are given as four numbers: top, bottom, left, right.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class Conv2d(nn.Conv2d):
         )
 
     def construct(self, x: Tensor) -> Tensor:
-        x = product(self.conv2d, x, self.weight)
+        x = in_precision(self.conv2d, x, self.weight)
         return self.bias_add(x, self.bias) if self.has_bias else x
 
 
 class ConvTranspose2d(nn.Conv2dTranspose):
     """Every pixel becomes a patch of kernel x kernel: (N, in_channels, H, W) -> (N, out_channels, kernel H, kernel W).
 
-    On the CPU MindSpore's own is as fast as a matrix product and a shuffle of pixels: 28 ms for 256 channels of 30x30
-    and a kernel of 4, 180 ms with gradients.
+    On the CPU MindSpore's own is as fast as a matrix product and a pixel shuffle: 28 ms for 256 channels of 30x30 and a
+    kernel of 4, 180 ms with gradients.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int):
@@ -81,9 +81,9 @@ class ConvTranspose2d(nn.Conv2dTranspose):
         )
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.bias_add(product(self._spread, x, self.weight), self.bias)
+        return ops.bias_add(in_precision(self._transpose, x, self.weight), self.bias)
 
-    def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _transpose(self, x: Tensor, weight: Tensor) -> Tensor:
         n, _, height, width = x.shape
         size = (n, self.out_channels, height * self.stride[0], width * self.stride[1])
         return self.conv2d_transpose(x, weight, size)
@@ -102,16 +102,16 @@ class ConvNormReLU(nn.Cell):
 
 
 class DepthwiseConv2d(nn.Cell):
-    """A 3x3 convolution of each channel by itself, padded by zeros: (N, channels, H, W) -> the same."""
+    """A 3x3 depthwise convolution with zero padding: (N, channels, H, W) -> the same."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.weight = Parameter(initializer(fan_out_normal(3, channels, channels), (channels, 1, 3, 3)))
         self.bias = Parameter(initializer("zeros", (channels,)))
-        self.correlate = _DepthwiseOnCPU(channels) if on_cpu() else _Depthwise(channels)
+        self.conv = _DepthwiseOnCPU(channels) if on_cpu() else _Depthwise(channels)
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.bias_add(product(self.correlate, x, self.weight), self.bias)
+        return ops.bias_add(in_precision(self.conv, x, self.weight), self.bias)
 
 
 class _Depthwise(nn.Cell):
@@ -124,19 +124,19 @@ class _Depthwise(nn.Cell):
 
 
 class _DepthwiseOnCPU(nn.Cell):
-    """128 channels of 128x128, forward and backward: MindSpore's own takes 435 ms, the operators of kernels.c 5 ms."""
+    """128 channels of 128x128, forward and backward: MindSpore's own takes 435 ms, the operators in C 5 ms."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.correlate = _DepthwiseWithGradient(channels)
-        self.native = _NativeDepthwise() if native.available() else self.correlate
+        self.conv = _DepthwiseWithGradient(channels)
+        self.float32_conv = _NativeDepthwise() if native.available() else self.conv
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
-        return self.native(x, weight) if x.dtype == ms.float32 else self.correlate(x, weight)
+        return self.float32_conv(x, weight) if x.dtype == ms.float32 else self.conv(x, weight)
 
 
 class _DepthwiseWithGradient(_Depthwise):
-    """The gradient of a correlation: that of the input correlates with the mirrored weight, that of the weight is the
+    """With its gradients written out: the input's is a convolution with the mirrored weight, the weight's the
     correlation of input and gradient, each channel of each sample by itself.
 
     71 ms for the above. Sums of nine shifted products took 600 ms, for slices of the last axes cost 40 ms each.
@@ -145,16 +145,16 @@ class _DepthwiseWithGradient(_Depthwise):
     def bprop(self, x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         n, c, h, w = x.shape
         correlate = ops.Conv2D(n * c, (h, w), pad_mode="pad", pad=1, group=n * c)
-        of_weights = correlate(ops.reshape(x, (1, n * c, h, w)), ops.reshape(dout, (n * c, 1, h, w)))
-        of_weight = ops.reshape(ops.reshape(of_weights, (n, c, 9)).sum(0), weight.shape)
-        return self.conv(dout, ops.flip(weight, (2, 3))), of_weight
+        sample_grads = correlate(ops.reshape(x, (1, n * c, h, w)), ops.reshape(dout, (n * c, 1, h, w)))
+        weight_grad = ops.reshape(ops.reshape(sample_grads, (n, c, 9)).sum(0), weight.shape)
+        return self.conv(dout, ops.flip(weight, (2, 3))), weight_grad
 
 
 class _NativeDepthwise(nn.Cell):
     def __init__(self):
         super().__init__()
-        self.forward = native.operator("depthwise", inputs=2)
-        self.gradient = native.gradient("depthwise_gradient", of=2)
+        self.forward = native.operator("depthwise_conv", inputs=2)
+        self.gradient = native.gradient("depthwise_conv_grad", of=2)
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         return self.forward(x, weight)

@@ -1,6 +1,6 @@
-"""Dropping at random while training. The cells draw nothing themselves: their caller gives them the numbers.
+"""Dropout and stochastic depth. The cells draw no random numbers: their caller provides them.
 
-A framework's generator cannot be put back to where a killed run was, and draws other numbers in two processes than in
+A framework's generator cannot be set back to where a killed run was, and draws other numbers in two processes than in
 one. So each cell reads uniform numbers, one row a sample, from its parameter `uniform`, which `give_noise` creates and
 the trainer fills before every step.
 """
@@ -11,9 +11,9 @@ from mindspore import Parameter, Tensor, nn, ops
 
 
 class Drop(nn.Cell):
-    """Multiplies what it is given by 0, with probability `rate`, or by 1 / (1 - rate); not while inferring.
+    """Multiplies its input by 0, with probability `rate`, or else by 1 / (1 - rate); in inference it is the identity.
 
-    Each of `width` parts of a sample has its own fate: (N, ...) -> (N, ...), the parts along the second axis.
+    (N, ...) -> (N, ...). Each of `width` parts of a sample, along the second axis, is dropped by itself.
     """
 
     def __init__(self, rate: float, width: int):
@@ -29,7 +29,7 @@ class Drop(nn.Cell):
 
 
 class _Keep(nn.Cell):
-    """x * kept, where nobody asks for the gradient of `kept`.
+    """x * kept, without a gradient of `kept`.
 
     It is written out because MindSpore 2.8 makes a graph with a cycle of this product in a block that is recomputed.
     """
@@ -56,9 +56,9 @@ class Dropout2d(Drop):
 
 
 def give_noise(model: nn.Cell, batch_size: int) -> list[Parameter]:
-    """Create the parameters `uniform`, (batch_size, width) float32, of all cells of a model that drop something.
+    """Create the parameters `uniform`, (batch_size, width) float32, of all cells of a model with a rate above 0.
 
-    They are no part of what the model is: take its parameters before.
+    They do not belong to the model: collect its own parameters before.
     """
     drops = [cell for _, cell in model.cells_and_names() if isinstance(cell, Drop) and cell.rate > 0.0]
     for index, cell in enumerate(drops):

@@ -1,13 +1,27 @@
-"""Feed-forward networks of transformer blocks."""
+"""Linear layers of transformers, and their feed-forward networks."""
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
+from mindspore.common.initializer import TruncatedNormal
 
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
-from ms_seg.cells.dense import Dense
+from ms_seg.cells.precision import in_precision
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+
+
+class Dense(nn.Dense):
+    """(..., in_channels) -> (..., out_channels). Initialised as transformers': truncated normal of 0.02, zero bias."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+        super().__init__(in_channels, out_channels, weight_init=TruncatedNormal(0.02), bias_init="zeros", has_bias=bias)
+
+    def construct(self, x: Tensor) -> Tensor:
+        rows = in_precision(self.matmul, ops.reshape(x, (-1, self.in_channels)), self.weight)
+        if self.has_bias:
+            rows = self.bias_add(rows, self.bias)
+        return ops.reshape(rows, x.shape[:-1] + (self.out_channels,))
 
 
 class MLP(nn.Cell):
@@ -24,7 +38,7 @@ class MLP(nn.Cell):
 
 
 class MixFFN(nn.Cell):
-    """Linear, depthwise 3x3 convolution, GELU, linear: the convolution's zero padding tells tokens where they are.
+    """Linear, depthwise 3x3 convolution, GELU, linear: the convolution's zero padding encodes positions.
 
     Tokens (N, H*W, C) -> (N, H*W, C). SegFormer, equation 3 (arXiv:2105.15203). The linear layers are 1x1 convolutions
     on the map, so that C channels are transposed and not the hidden 4 C.

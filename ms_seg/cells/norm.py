@@ -1,4 +1,4 @@
-"""Normalisation, with PyTorch's meaning of epsilon and momentum."""
+"""Normalisation layers, with PyTorch's meaning of epsilon and momentum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ms_seg.cells import native
 
 
 class LayerNorm(nn.LayerNorm):
-    """Over the last axis of (..., channels). `epsilon` differs between references, so it is never left to a default."""
+    """Over the last axis of (..., channels). `epsilon` differs between references, so it has no default."""
 
     def __init__(self, channels: int, epsilon: float):
         super().__init__((channels,), epsilon=epsilon)
@@ -28,7 +28,7 @@ class _NativeLayerNorm(nn.Cell):
         super().__init__()
         self.epsilon = Tensor(epsilon, ms.float32)
         self.forward = native.operator("layer_norm", inputs=4)
-        self.gradient = native.gradient("layer_norm_gradient", of=3)
+        self.gradient = native.gradient("layer_norm_grad", of=3)
 
     def construct(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         return self.forward(x, gamma, beta, self.epsilon)
@@ -40,8 +40,8 @@ class _NativeLayerNorm(nn.Cell):
 class BatchNorm2d(nn.BatchNorm2d):
     """(N, channels, H, W), epsilon 1e-5; running statistics keep 0.9 of their value: PyTorch's momentum 0.1.
 
-    After `synchronise` the statistics of a training batch are those of all processes together; MindSpore's own
-    SyncBatchNorm has no kernel on the CPU.
+    After `synchronise` a training batch's statistics are taken over all processes; MindSpore's own SyncBatchNorm has no
+    kernel on the CPU.
     """
 
     def __init__(self, channels: int):
@@ -54,17 +54,19 @@ class BatchNorm2d(nn.BatchNorm2d):
         count = self.processes * x.size // x.shape[1]
         mean = self.all_reduce(x.sum((0, 2, 3), keepdims=True)) / count  # (1, channels, 1, 1)
         variance = self.all_reduce(ops.square(x - mean).sum((0, 2, 3), keepdims=True)) / count
-        self._remember(ops.stop_gradient(mean.ravel()), ops.stop_gradient(variance.ravel()) * count / (count - 1))
+        self._update_running_statistics(
+            ops.stop_gradient(mean.ravel()), ops.stop_gradient(variance.ravel()) * count / (count - 1)
+        )
         scale = self.gamma.reshape(1, -1, 1, 1) * ops.rsqrt(variance + self.eps)
         return (x - mean) * scale + self.beta.reshape(1, -1, 1, 1)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
         ops.assign(self.moving_mean, self.moving_mean * 0.9 + mean * 0.1)
         ops.assign(self.moving_variance, self.moving_variance * 0.9 + variance * 0.1)
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """(N, channels, H, W), epsilon 1e-5, by its stored statistics while training too; none of its parameters learns."""
+    """(N, channels, H, W), epsilon 1e-5, with its running statistics in training too; no parameter is trained."""
 
     def __init__(self, channels: int):
         super().__init__(channels, eps=1e-5, use_batch_statistics=False)
@@ -72,13 +74,13 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
 
 def running_statistics(model: nn.Cell) -> list[Parameter]:
-    """What the BatchNorm2d of a model change in a training pass, without a gradient."""
+    """The parameters that a model's BatchNorm2d update in a training pass, without gradients."""
     norms = [cell for _, cell in model.cells_and_names() if isinstance(cell, BatchNorm2d)]
     return [statistic for norm in norms for statistic in (norm.moving_mean, norm.moving_variance)]
 
 
 def synchronise(model: nn.Cell, processes: int) -> None:
-    """Let every BatchNorm2d of a model see the training batches of all processes."""
+    """Let every BatchNorm2d of a model take its training statistics over all processes (SyncBatchNorm)."""
     for _, cell in model.cells_and_names():
         if isinstance(cell, BatchNorm2d) and processes > 1:
             cell.processes, cell.all_reduce = processes, ops.AllReduce()

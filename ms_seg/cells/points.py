@@ -1,9 +1,10 @@
 """Masks at points, where they are compared and learned (PointRend, arXiv:1912.08193, section 3.3).
 
-Points are (x, y) from 0 to 1, the corners of a map's corner pixels. A map at a point is bilinear between the middles of
+Points are (x, y) from 0 to 1, the corners of a map's corner pixels. A map at a point is bilinear between the centres of
 its pixels and zero beyond them, as mmcv's point_sample with align_corners=False.
 
-Of maps (maps, h, w), float32 or uint8, `rows` (K,) int32 says which are meant; -1 stands for none.
+maps (maps, h, w) are float32 or uint8; `rows` (K,) int32 selects from them, -1 standing for none. A row beyond the last
+map is an error where the operators in C are used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ms_seg.cells import native
 class SamplePoints(nn.Cell):
     """maps, rows (K,), points (G, P, 2) -> (K, P) float32: the first K / G rows have the first points, and so on.
 
-    Rows of -1 are zeros. Maps have gradients, points have none.
+    Samples of a row of -1 are zeros. Maps have gradients, points have none.
     """
 
     def __init__(self):
@@ -32,39 +33,40 @@ class SamplePoints(nn.Cell):
 class UncertainPoints(nn.Cell):
     """maps, rows (K,), candidates (K, P, 2) -> (K, kept, 2): of each row, those where its map is nearest to zero.
 
-    Their order means nothing. Nothing here has gradients.
+    Their order means nothing. Candidates where a map is NaN come last. Nothing here has gradients.
     """
 
     def __init__(self, kept: int):
         super().__init__()
-        self.choose = _NativeChoose(kept) if native.available() else _Choose(kept)
+        self.select = _NativeSelect(kept) if native.available() else _Select(kept)
 
     def construct(self, maps: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
-        return self.choose(maps, rows, candidates)
+        return self.select(maps, rows, candidates)
 
 
-class _NativeChoose(nn.Cell):
-    """What _Choose computes, without sorting: 20 ms for 40 masks of 37,632 candidates, where _Choose takes 190."""
+class _NativeSelect(nn.Cell):
+    """What _Select computes, without sorting: 20 ms for 40 masks of 37,632 candidates, where _Select takes 190."""
 
     def __init__(self, kept: int):
         super().__init__()
-        self.kept = Tensor(np.zeros(kept, np.float32))  # whose length tells the operator, which takes arrays alone
-        self.choose = native.of_fixed_sizes("uncertain_points", _shape_of_chosen)
+        self.kept = Tensor(np.zeros(kept, np.float32))  # its length tells the operator, which takes arrays alone
+        self.select = native.fixed_size_operator("uncertain_points", _selected_shape)
 
     def construct(self, maps: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
-        return self.choose(maps, rows, candidates, self.kept)
+        return self.select(maps, rows, candidates, self.kept)
 
 
-class _Choose(nn.Cell):
+class _Select(nn.Cell):
     def __init__(self, kept: int):
         super().__init__()
         self.kept, self.sample = kept, _Sample()
 
     def construct(self, maps: Tensor, rows: Tensor, candidates: Tensor) -> Tensor:
-        uncertainty = -ops.abs(self.sample(maps, rows, candidates))
-        _, chosen = ops.topk(uncertainty, self.kept, sorted=False)
-        chosen = ops.broadcast_to(ops.expand_dims(chosen, -1), (*chosen.shape, 2))
-        return ops.gather_elements(candidates, 1, chosen)
+        logits = self.sample(maps, rows, candidates)
+        certainty = ops.select(ops.isnan(logits), float("inf"), ops.abs(logits))
+        _, selected = ops.topk(-certainty, self.kept, sorted=False)
+        selected = ops.broadcast_to(ops.expand_dims(selected, -1), (*selected.shape, 2))
+        return ops.gather_elements(candidates, 1, selected)
 
 
 class _NativeSample(nn.Cell):
@@ -72,8 +74,8 @@ class _NativeSample(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.forward = native.of_fixed_sizes("sample_points", _shape_of_samples)
-        self.gradient = native.of_fixed_sizes("sample_points_gradient", _shape_of_maps)
+        self.forward = native.fixed_size_operator("sample_points", _sampled_shape)
+        self.gradient = native.fixed_size_operator("sample_points_grad", _maps_shape)
 
     def construct(self, maps: Tensor, rows: Tensor, points: Tensor) -> Tensor:
         return self.forward(maps, rows, points)
@@ -81,45 +83,48 @@ class _NativeSample(nn.Cell):
     def bprop(
         self, maps: Tensor, rows: Tensor, points: Tensor, out: Tensor, dout: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return self.gradient(maps, rows, points, dout), rows, points  # the last two are never asked for
+        return self.gradient(maps, rows, points, dout), rows, points  # nothing asks for the last two
 
 
-def _shape_of_samples(maps: list[int], rows: list[int], points: list[int]) -> list[int]:
+def _sampled_shape(maps: list[int], rows: list[int], points: list[int]) -> list[int]:
     return [rows[0], points[1]]
 
 
-def _shape_of_chosen(maps: list[int], rows: list[int], candidates: list[int], kept: list[int]) -> list[int]:
+def _selected_shape(maps: list[int], rows: list[int], candidates: list[int], kept: list[int]) -> list[int]:
     return [candidates[0], kept[0], 2]
 
 
-def _shape_of_maps(maps: list[int], rows: list[int], points: list[int], gradient: list[int]) -> list[int]:
+def _maps_shape(maps: list[int], rows: list[int], points: list[int], gradient: list[int]) -> list[int]:
     return maps
 
 
 class _Sample(nn.Cell):
-    """The four pixels around each point are gathered, and weighed."""
+    """Gathers the four pixels around each point, and weights them."""
 
     def construct(self, maps: Tensor, rows: Tensor, points: Tensor) -> Tensor:
         _, height, width = maps.shape
         groups, count, _ = points.shape
-        columns, of_columns = _corners(points[..., 0], width)
-        lines, of_lines = _corners(points[..., 1], height)
+        columns, column_weights = _corners(points[..., 0], width)
+        lines, line_weights = _corners(points[..., 1], height)
         table, samples = maps.ravel(), 0.0
         starts = ops.reshape(ops.maximum(rows, 0) * (height * width), (groups, -1, 1))
         for line in range(2):
             for column in range(2):
                 pixels = ops.expand_dims(lines[line] * width + columns[column], 1) + starts  # (G, K / G, P)
-                shares = ops.expand_dims(of_lines[line] * of_columns[column], 1)
-                samples = samples + ops.gather(table, pixels, 0).astype(ms.float32) * shares
-        meant = ops.expand_dims((rows >= 0).astype(ms.float32), 1)
-        return ops.reshape(samples, (rows.shape[0], count)) * meant
+                weights = ops.expand_dims(line_weights[line] * column_weights[column], 1)
+                samples = samples + ops.gather(table, pixels, 0).astype(ms.float32) * weights
+        selected = ops.expand_dims((rows >= 0).astype(ms.float32), 1)
+        return ops.reshape(samples, (rows.shape[0], count)) * selected
 
 
-def _corners(places: Tensor, extent: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Along one axis: the two pixels around each place, and their shares, which beyond the edge are zero."""
-    at = places * extent - 0.5
-    before = ops.floor(at)
+def _corners(coordinates: Tensor, extent: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Along one axis: the two pixels around each point, and their weights, which beyond the edge are zero."""
+    location = coordinates * extent - 0.5
+    before = ops.floor(location)
     after = before + 1
-    shares = (after - at) * (before >= 0).astype(ms.float32), (at - before) * (after < extent).astype(ms.float32)
+    weights = (
+        (after - location) * (before >= 0).astype(ms.float32),
+        (location - before) * (after < extent).astype(ms.float32),
+    )
     pixels = ops.maximum(before, 0).astype(ms.int32), ops.minimum(after, extent - 1).astype(ms.int32)
-    return pixels, shares
+    return pixels, weights

@@ -1,4 +1,4 @@
-"""Where a pixel of a feature map is, as numbers that attention can use."""
+"""Positions: of tokens, and of the pixels of a feature map, as indices, coordinates and encodings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ _TEMPERATURE = 10_000.0
 _EPSILON = 1e-6  # the reference's, in the extent that positions are divided by
 
 
+def arange(stop: int) -> Tensor:
+    """0 to stop - 1, int32. MindSpore's compiler takes 20 ms for each ops.arange that it meets, and none for this."""
+    return ops.range(0, stop, 1).astype(ms.int32)
+
+
 class SinePosition(nn.Cell):
-    """A map's size (H, W) -> (H * W, channels) float32, row by row: sines and cosines of y, then those of x.
+    """A map's size (H, W) -> its sine position encoding (H * W, channels) float32, row by row: of y, then of x.
 
     arXiv:2005.12872, appendix A.4, as Mask2Former has it: positions count from 1 and are divided by the map's extent,
     which is a full turn; channel 2i of each half has the sine, and 2i + 1 the cosine, of the position over
-    10000^(2i / (channels / 2)). channels: a multiple of 4; ValueError for others.
+    10000^(2i / (channels / 2)). Raises ValueError unless channels is a multiple of 4.
     """
 
     def __init__(self, channels: int):
         super().__init__()
         if channels % 4:
-            raise ValueError(f"channels is {channels}: sines and cosines of two axes need a multiple of 4")
+            raise ValueError(f"channels must be a multiple of 4, for sines and cosines of two axes: it is {channels}")
         pairs = channels // 4
         self.frequencies = Tensor([_TEMPERATURE ** -(i / pairs) for i in range(pairs)], ms.float32)
         self.half = channels // 2
@@ -36,15 +41,15 @@ class SinePosition(nn.Cell):
 
     def _waves(self, extent: int) -> Tensor:
         """(extent, channels / 2)."""
-        turns = (ops.arange(extent).astype(ms.float32) + 1) / (extent + _EPSILON)
+        turns = (arange(extent).astype(ms.float32) + 1) / (extent + _EPSILON)
         angles = ops.reshape(turns * (2 * math.pi), (extent, 1)) * self.frequencies
         return ops.reshape(ops.stack((ops.sin(angles), ops.cos(angles)), -1), (extent, self.half))
 
 
 def pixel_centres(size: tuple[int, int]) -> Tensor:
-    """A map's size (H, W) -> the middles of its pixels, (H * W, 2) float32, as (x, y) from 0 to 1, row by row."""
+    """A map's size (H, W) -> the centres of its pixels, (H * W, 2) float32, as (x, y) from 0 to 1, row by row."""
     height, width = size
-    y = ops.reshape((ops.arange(height).astype(ms.float32) + 0.5) / height, (height, 1, 1))
-    x = ops.reshape((ops.arange(width).astype(ms.float32) + 0.5) / width, (1, width, 1))
+    y = ops.reshape((arange(height).astype(ms.float32) + 0.5) / height, (height, 1, 1))
+    x = ops.reshape((arange(width).astype(ms.float32) + 0.5) / width, (1, width, 1))
     shape = (height, width, 1)
     return ops.reshape(ops.concat((ops.broadcast_to(x, shape), ops.broadcast_to(y, shape)), -1), (height * width, 2))

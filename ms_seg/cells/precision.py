@@ -1,4 +1,4 @@
-"""The precision that convolutions and matrix products are computed in; everything between them is float32."""
+"""The dtype that convolutions and matrix products are computed in; everything between them is float32."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from mindspore import Tensor
 
 from ms_seg.cells.device import on_cpu
 
-_precision = ms.float32
-_only_rounded = False  # operands are rounded to _precision, and multiplied in float32
+_dtype = ms.float32
+_only_rounded = False  # operands are rounded to _dtype, and multiplied in float32
 
 
 @contextmanager
-def products_in(precision: ms.Type) -> Iterator[None]:
-    """Let `product` compute in ms.float32, ms.float16 or ms.bfloat16 until the block ends.
+def compute_dtype(dtype: ms.Type) -> Iterator[None]:
+    """Let `in_precision` compute in ms.float32, ms.float16 or ms.bfloat16 until the block ends.
 
-    A compiled graph computes for good in the precision in which it was first called. MindSpore's own way,
-    amp.auto_mixed_precision, fails on gradients that cells write out themselves (2.8: Conv2D is given both types).
+    A compiled graph keeps the dtype in which it was first called. MindSpore's own way, amp.auto_mixed_precision, fails
+    on gradients that cells write out themselves (2.8: Conv2D is given both types).
     """
-    global _precision, _only_rounded
-    before = _precision, _only_rounded
-    _precision = precision
-    # The CPU has no product in bfloat16. That of rounded operands, rounded, is what the others compute.
-    _only_rounded = precision == ms.bfloat16 and on_cpu()
+    global _dtype, _only_rounded
+    before = _dtype, _only_rounded
+    _dtype = dtype
+    # The CPU has no matrix product in bfloat16. That of rounded operands, rounded, is what other devices compute.
+    _only_rounded = dtype == ms.bfloat16 and on_cpu()
     try:
         yield
     finally:
-        _precision, _only_rounded = before
+        _dtype, _only_rounded = before
 
 
-def product(operator: Callable[..., Tensor], *operands: Tensor) -> Tensor:
-    """operator(*operands), a convolution or a matrix product, of float32 and to float32, with products_in's precision.
+def in_precision(operator: Callable[..., Tensor], *operands: Tensor) -> Tensor:
+    """operator(*operands), a convolution or a matrix product, from and to float32, computed in `compute_dtype`.
 
-    Weights are rounded here, in each pass: the parameters, and the gradients that reach them, are float32. A number
-    beyond 65504 becomes infinite in float16.
+    Weights are rounded here, in each pass: the parameters, and the gradients that reach them, are float32. In float16 a
+    result beyond 65504 becomes infinite.
     """
-    if _precision == ms.float32:
+    if _dtype == ms.float32:
         return operator(*operands)
-    return operator(*[_lowered(operand) for operand in operands]).astype(_precision).astype(ms.float32)
+    return operator(*[_rounded(operand) for operand in operands]).astype(_dtype).astype(ms.float32)
 
 
-def _lowered(operand: Tensor) -> Tensor:
-    lowered = operand.astype(_precision)
-    return lowered.astype(ms.float32) if _only_rounded else lowered
+def _rounded(operand: Tensor) -> Tensor:
+    rounded = operand.astype(_dtype)
+    return rounded.astype(ms.float32) if _only_rounded else rounded

@@ -22,7 +22,7 @@ class Resize(nn.Cell):
 
 
 class _Interpolate(nn.Cell):
-    """What ops.interpolate does in the end; its checks do not compile where the rank is known only when it runs."""
+    """The operator behind ops.interpolate, whose checks do not compile where the rank is known only at run time."""
 
     def __init__(self, align_corners: bool):
         super().__init__()
@@ -34,13 +34,13 @@ class _Interpolate(nn.Cell):
 
 
 class _InterpolateWithGradient(_Interpolate):
-    """Interpolation is linear in rows and in columns, so its gradient is two matrix products.
+    """Interpolation is linear in rows and in columns, so that its gradient is two matrix products.
 
     On the CPU they take 250 ms where MindSpore's own gradient takes 430 ms, from (150, 512, 512) to (150, 128, 128).
     """
 
     def bprop(self, x: Tensor, height: int, width: int, out: Tensor, dout: Tensor) -> tuple[Tensor, int, int]:
-        """The size is two numbers: where PyNative differentiates a graph, a tuple is not allowed here."""
+        """Height and width are two arguments: where PyNative differentiates a graph, a tuple is not allowed here."""
         n, c, from_height, from_width = x.shape
         rows = _weights(from_height, height, self.align_corners).astype(dout.dtype)
         columns = _weights(from_width, width, self.align_corners).astype(dout.dtype)
@@ -51,7 +51,7 @@ class _InterpolateWithGradient(_Interpolate):
 
 @constexpr
 def _weights(source: int, target: int, align_corners: bool) -> Tensor:
-    """(target, source): what each source position gives to each target position."""
+    """(target, source): the weight of each source position in each target position."""
     if align_corners:
         positions = np.arange(target) * ((source - 1) / max(target - 1, 1))
     else:

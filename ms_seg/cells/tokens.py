@@ -1,8 +1,11 @@
-"""Between feature maps (N, C, H, W), which convolutions want, and tokens (N, L, C), which attention wants."""
+"""Tokens (N, L, C), which attention wants, from pictures and feature maps (N, C, H, W), and back."""
 
 from __future__ import annotations
 
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
+
+from ms_seg.cells.conv import Conv2d, fan_in_uniform
+from ms_seg.cells.norm import LayerNorm
 
 
 def map_to_tokens(x: Tensor) -> Tensor:
@@ -15,3 +18,36 @@ def tokens_to_map(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, H*W, C) -> (N, C, H, W)."""
     n, _, c = x.shape
     return ops.reshape(ops.transpose(x, (0, 2, 1)), (n, c, size[0], size[1]))
+
+
+class PatchEmbed(nn.Cell):
+    """Square patches side by side, `patch` pixels wide, each of them a token.
+
+    (N, in_channels, H, W) -> tokens (N, H' * W', channels) and their grid (H', W') = (H, W) / patch, rounded down.
+    arXiv:2010.11929, equation 1.
+    """
+
+    def __init__(self, in_channels: int, channels: int, patch: int):
+        super().__init__()
+        self.proj = Conv2d(in_channels, channels, patch, stride=patch, weight_init=fan_in_uniform())
+
+    def construct(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        x = self.proj(x)
+        return map_to_tokens(x), x.shape[2:]
+
+
+class OverlapPatchEmbed(nn.Cell):
+    """Overlapping patches, which keep neighbours related: a strided convolution and LayerNorm.
+
+    (N, in_channels, H, W) -> tokens (N, H' * W', channels) and their grid (H', W'), H' = ceil(H / stride).
+    SegFormer, section 3.1 (arXiv:2105.15203).
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, norm_eps: float):
+        super().__init__()
+        self.proj = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2)
+        self.norm = LayerNorm(channels, norm_eps)
+
+    def construct(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        x = self.proj(x)
+        return self.norm(map_to_tokens(x)), x.shape[2:]

@@ -1,4 +1,4 @@
-"""The block that vision transformers and CLIP's text tower are stacks of."""
+"""The pre-norm block that vision transformers and CLIP's text transformer are stacks of."""
 
 from __future__ import annotations
 

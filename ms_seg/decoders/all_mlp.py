@@ -1,4 +1,9 @@
-"""The all-MLP decoder of SegFormer: arXiv:2105.15203, section 3.2."""
+"""The all-MLP decoder of SegFormer: arXiv:2105.15203, section 3.2.
+
+Written from the paper and from transformers' SegformerDecodeHead (Apache-2.0) alone; of mmsegmentation's and EasyCV's
+heads nothing is used but key names and numbers, which tell that their files hold a batch norm after each level's
+projection (level_norm), the order of the levels, and the classifier's initial deviation.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from mindspore.common.initializer import Normal
 
 from ms_seg.cells.conv import Conv2d, ConvNormReLU
 from ms_seg.cells.drop import Dropout2d
-from ms_seg.cells.precision import product
+from ms_seg.cells.precision import in_precision
 from ms_seg.cells.resize import Resize
 
 CONCAT_ORDERS = ("fine_to_coarse", "coarse_to_fine")
@@ -18,8 +23,9 @@ CONCAT_ORDERS = ("fine_to_coarse", "coarse_to_fine")
 class AllMLPDecoder(nn.Cell):
     """Four feature maps of strides 4 to 32 -> logits (N, num_classes, H / 4, W / 4).
 
-    level_norm: project each level with convolution, batch norm and ReLU (mmsegmentation, EasyCV) instead of a plain
-    linear layer (the original, transformers). concat_order: the order of the levels in the fusing weight.
+    level_norm: batch norm and ReLU after each level's projection (mmsegmentation, EasyCV), which is a mere linear layer
+    otherwise (the original, transformers). concat_order: of the levels in the fusing weight, one of CONCAT_ORDERS;
+    ValueError for others.
     """
 
     def __init__(
@@ -33,7 +39,7 @@ class AllMLPDecoder(nn.Cell):
     ):
         super().__init__()
         if concat_order not in CONCAT_ORDERS:
-            raise ValueError(f"concat_order is {concat_order!r}: it is one of {', '.join(CONCAT_ORDERS)}")
+            raise ValueError(f"concat_order must be one of {', '.join(CONCAT_ORDERS)}: it is {concat_order!r}")
         levels = len(in_channels)
         self.project = nn.CellList([ConvNormReLU(c, width) if level_norm else Conv2d(c, width, 1) for c in in_channels])
         self.fuse = ConvNormReLU(levels * width, width)
@@ -43,14 +49,14 @@ class AllMLPDecoder(nn.Cell):
         self.slots = tuple(range(levels)) if concat_order == "fine_to_coarse" else tuple(reversed(range(levels)))
 
     def construct(self, features: tuple[Tensor, ...]) -> Tensor:
-        # The references resize every level to the finest, concatenate and fuse. A 1x1 convolution commutes with
-        # bilinear resizing, so each level is fused at its own size and the results are added: the same sum with a
-        # third of the multiplications and no concatenated map.
+        # The paper resizes every level to the finest, concatenates and fuses. A 1x1 convolution commutes with bilinear
+        # resizing, so each level is fused at its own size and the results are added: the same sum with a third of the
+        # multiplications and no concatenated map.
         size = features[0].shape[2:]
         weights = ops.chunk(self.fuse.conv.weight, len(features), axis=1)
         fused = 0
         for level, feature in enumerate(features):
-            projected = product(ops.conv2d, self.project[level](feature), weights[self.slots[level]])
+            projected = in_precision(ops.conv2d, self.project[level](feature), weights[self.slots[level]])
             fused = fused + self.resize(projected, size)
         fused = ops.relu(self.fuse.norm(fused))
         return self.classify(self.dropout(fused))

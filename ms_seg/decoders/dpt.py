@@ -1,4 +1,4 @@
-"""The fusing decoder of DPT (arXiv:2103.13413, section 3), ending in one vector for each pixel, as in lang-seg."""
+"""The fusion decoder of DPT (arXiv:2103.13413, section 3), which ends in a feature for each pixel, as in lang-seg."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ms_seg.cells.resize import Resize
 
 
 class ResidualUnit(nn.Cell):
-    """Twice ReLU, 3x3 convolution and batch norm, around a residual connection: (N, features, H, W) -> the same."""
+    """ReLU, 3x3 convolution and batch norm, twice, and a residual connection: (N, features, H, W) -> the same."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -25,9 +25,9 @@ class ResidualUnit(nn.Cell):
 
 
 class Fusion(nn.Cell):
-    """Adds a level to what comes from the coarser ones, and doubles the size: (N, features, H, W) -> (..., 2H, 2W).
+    """Adds a level to the output of the coarser ones, and doubles the size: (N, features, H, W) -> (..., 2H, 2W).
 
-    The coarsest level has nothing to be added to. The reference's block has the unit for it there too, never used.
+    The coarsest level has nothing to be added to; there the reference's block has an unused `skip_unit`.
     """
 
     def __init__(self, features: int, coarsest: bool):
@@ -35,12 +35,12 @@ class Fusion(nn.Cell):
         self.skip_unit = None if coarsest else ResidualUnit(features)
         self.unit = ResidualUnit(features)
         self.out_conv = Conv2d(features, features, 1, weight_init=fan_in_uniform())
-        self.resize = Resize(align_corners=True)  # the reference's, at every doubling
+        self.resize = Resize(align_corners=True)  # as in the reference, at every doubling
 
     def construct(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         if self.skip_unit is not None:
             x = x + self.skip_unit(skip)
-        # The reference resizes first. A 1x1 convolution commutes with it, and costs a quarter before.
+        # The reference resizes first. A 1x1 convolution commutes with that, and costs a quarter if it comes first.
         x = self.out_conv(self.unit(x))
         return self.resize(x, (2 * x.shape[2], 2 * x.shape[3]))
 
@@ -48,7 +48,7 @@ class Fusion(nn.Cell):
 class DPTDecoder(nn.Cell):
     """Four maps of strides 4 to 32, of in_channels[i] -> features of pixels (N, embed_dim, H / 2, W / 2).
 
-    Each map is twice as large as the next: H and W are multiples of 32. features: width of the decoder.
+    Each map must be twice as large as the next: H and W are multiples of 32. features: channels of the decoder.
     """
 
     def __init__(self, in_channels: Sequence[int], features: int, embed_dim: int):

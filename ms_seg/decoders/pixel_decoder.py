@@ -1,4 +1,4 @@
-"""The pixel decoder of Mask2Former: deformable attention over three levels, then one step of a feature pyramid.
+"""The pixel decoder of Mask2Former: deformable attention over three levels, then one step of a feature pyramid network.
 
 arXiv:2112.01527, section 4.1; as in mmdetection's MSDeformAttnPixelDecoder and detectron2's original.
 """
@@ -11,20 +11,20 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Initializer, Normal, XavierNormal, XavierUniform, initializer
 
 from ms_seg.cells.conv import Conv2d
-from ms_seg.cells.deformable_attention import DeformableAttention, sizes_of
+from ms_seg.cells.deformable_attention import DeformableAttention, spatial_shapes
 from ms_seg.cells.mlp import MLP
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import SinePosition, pixel_centres
 from ms_seg.cells.resize import Resize
 from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
 
-LEVELS = 3  # of the backbone's four maps, those that attend and are attended to: the coarser ones
+LEVELS = 3  # the coarser three of the backbone's four maps attend and are attended to
 NORM_EPS = 1e-5
 _GROUPS = 32
 
 
 class ConvGroupNorm(nn.Cell):
-    """A convolution that keeps the size, and group norm: (N, in_channels, H, W) -> (N, channels, H, W)."""
+    """A convolution that keeps the size, then group norm: (N, in_channels, H, W) -> (N, channels, H, W)."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int, bias: bool, weight_init: Initializer):
         super().__init__()
@@ -47,19 +47,19 @@ class DeformableLayer(nn.Cell):
         for dense in (self.mlp.fc1, self.mlp.fc2):
             dense.weight.set_data(initializer(XavierNormal(), dense.weight.shape))
 
-    def construct(self, x: Tensor, position: Tensor, places: Tensor, sizes: Tensor) -> Tensor:
-        x = self.norm1(x + self.self_attn(x + position, x, places, sizes))
+    def construct(self, x: Tensor, position: Tensor, reference_points: Tensor, shapes: Tensor) -> Tensor:
+        x = self.norm1(x + self.self_attn(x + position, x, reference_points, shapes))
         return self.norm2(x + self.mlp(x))
 
 
 class PixelDecoder(nn.Cell):
-    """Four maps of strides 4 to 32 and of in_channels[i] -> what masks are made of, and three levels of tokens.
+    """Four maps of strides 4 to 32 and of in_channels[i] -> mask features, and a memory for each of three levels.
 
-    The former is a map (N, width, H / 4, W / 4); the levels are those of stride 32, 16 and 8, in this order, each of
-    tokens (N, h w, width), and come with their sizes (h, w). Maps may have any size.
+    The mask features are a map (N, width, H / 4, W / 4). The memories are tokens (N, h w, width) of stride 32, 16 and
+    8, in this order, and come with their sizes (h, w). Maps may have any size.
 
-    heads, points: of DeformableAttention. layers, hidden: number of its layers, and channels within their MLPs. width
-    is a multiple of 32, the groups of group norm.
+    heads, points: of DeformableAttention. layers, hidden: number of encoder layers, and channels within their MLPs.
+    width must be a multiple of 32, the groups of group norm.
     """
 
     def __init__(self, in_channels: Sequence[int], width: int, heads: int, points: int, layers: int, hidden: int):
@@ -75,26 +75,26 @@ class PixelDecoder(nn.Cell):
         self.resize = Resize()
 
     def construct(self, maps: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...], tuple[tuple[int, int], ...]]:
-        levels, positions, places, sizes = (), (), (), ()
+        tokens, positions, centres, sizes = (), (), (), ()
         for level in range(LEVELS):
             projected = self.input_proj[level](maps[LEVELS - level])
             size = projected.shape[2:]
-            levels += (map_to_tokens(projected),)
+            tokens += (map_to_tokens(projected),)
             positions += (self.position(size) + self.level_embed[level],)
-            places += (pixel_centres(size),)
+            centres += (pixel_centres(size),)
             sizes += (size,)
-        x, position, place = ops.concat(levels, 1), ops.concat(positions, 0), ops.concat(places, 0)
-        extents = sizes_of(sizes)
+        x, position, reference_points = ops.concat(tokens, 1), ops.concat(positions, 0), ops.concat(centres, 0)
+        shapes = spatial_shapes(sizes)
         for layer in self.layers:
-            x = layer(x, position, place, extents)
+            x = layer(x, position, reference_points, shapes)
 
         memories, start = (), 0
         for height, width in sizes:
             memories += (x[:, start : start + height * width],)
             start = start + height * width
         lateral = self.lateral(maps[0])
-        finest = self.resize(tokens_to_map(memories[-1], sizes[-1]), lateral.shape[2:])
-        return self.mask_features(ops.relu(self.output(lateral + finest))), memories, sizes
+        top_down = self.resize(tokens_to_map(memories[-1], sizes[-1]), lateral.shape[2:])
+        return self.mask_features(ops.relu(self.output(lateral + top_down))), memories, sizes
 
 
 def _caffe2_xavier() -> Initializer:

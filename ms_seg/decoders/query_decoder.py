@@ -1,4 +1,4 @@
-"""The query decoder of Mask2Former: queries that look at what they take for their own, and become masks and classes.
+"""The query decoder of Mask2Former: masked attention refines queries, each of which becomes a class and a mask.
 
 arXiv:2112.01527, section 3.2; as in mmdetection's Mask2FormerHead and detectron2's original.
 """
@@ -13,17 +13,16 @@ from mindspore.common.initializer import Normal, Uniform, XavierNormal, initiali
 
 from ms_seg.cells.attention import CrossAttention, SelfAttention
 from ms_seg.cells.conv import fan_in_uniform
-from ms_seg.cells.dense import Dense
-from ms_seg.cells.mlp import MLP
+from ms_seg.cells.mlp import MLP, Dense
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import SinePosition
-from ms_seg.cells.precision import product
+from ms_seg.cells.precision import in_precision
 from ms_seg.cells.resize import Resize
 
 LEVELS = 3
 NORM_EPS = 1e-5
 
-Prediction = tuple[Tensor, Tensor]
+Prediction = tuple[Tensor, Tensor]  # class logits and mask logits
 
 
 class QueryLayer(nn.Cell):
@@ -40,19 +39,20 @@ class QueryLayer(nn.Cell):
         self.norm2 = LayerNorm(channels, NORM_EPS)
         self.mlp = MLP(channels, hidden, nn.ReLU())
         self.norm3 = LayerNorm(channels, NORM_EPS)
-        _start_as_glorot(self, channels)
+        _init_weights(self, channels)
 
     def construct(self, x: Tensor, query_embed: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """query_embed (Q, C) is added to queries, and keys; key and value are (N, L, C), mask (N, Q, L)."""
+        """query_embed (Q, C) is added to the queries, and to the keys of self-attention; key and value are (N, L, C),
+        the mask of cross-attention (N, Q, L)."""
         x = self.norm1(x + self.cross_attn(x + query_embed, key, value, mask))
         x = self.norm2(x + self.self_attn(x, position=query_embed))
         return self.norm3(x + self.mlp(x))
 
 
 class QueryDecoder(nn.Cell):
-    """What PixelDecoder gives -> (class_logits (N, Q, num_classes + 1), mask_logits (N, Q, H / 4, W / 4)).
+    """Outputs of PixelDecoder -> (class_logits (N, Q, num_classes + 1), mask_logits (N, Q, H / 4, W / 4)).
 
-    The last class is no object. queries: how many there are, Q. layers: each looks at one of the three levels, from
+    The last class is "no object". queries: their number, Q. layers: each attends to one of the three levels, from
     coarse to fine and again. heads, hidden: of their attention, and channels within their MLPs.
     """
 
@@ -64,8 +64,8 @@ class QueryDecoder(nn.Cell):
         self.position = SinePosition(width)
         self.layers = nn.CellList([QueryLayer(width, heads, hidden) for _ in range(layers)])
         self.norm = LayerNorm(width, NORM_EPS)
-        self.class_embed = _dense(width, num_classes + 1)
-        self.mask_embed = nn.CellList([_dense(width, width) for _ in range(3)])
+        self.class_embed = _linear(width, num_classes + 1)
+        self.mask_embed = nn.CellList([_linear(width, width) for _ in range(3)])
         self.resize = Resize()
         self.multiply = ops.BatchMatMul()
 
@@ -76,54 +76,58 @@ class QueryDecoder(nn.Cell):
         sizes: Sequence[tuple[int, int]],
         return_all_layers: bool = False,
     ) -> Prediction | list[Prediction]:
-        """With return_all_layers the predictions before the first and after each layer, the last being the answer."""
-        values, keys, small_features = (), (), ()
+        """mask_features and memories, from coarse to fine, with their sizes (h, w), are PixelDecoder's.
+
+        With return_all_layers: the predictions before the first layer and after each, the last being the result.
+        """
+        memory, keys, level_features = (), (), ()
         for level in range(LEVELS):
-            value = memories[level] + self.level_embed[level]
-            values += (value,)
-            keys += (value + self.position(sizes[level]),)
+            memory += (memories[level] + self.level_embed[level],)
+            keys += (memory[level] + self.position(sizes[level]),)
             # The references resize every query's mask to the level's size. Masks are sums of features, so the resized
             # features give the same, once for all queries and layers.
-            small_features += (self.resize(mask_features, sizes[level]),)
+            level_features += (self.resize(mask_features, sizes[level]),)
 
-        x = ops.broadcast_to(self.query_feat, (mask_features.shape[0], *self.query_feat.shape))
+        queries = ops.broadcast_to(self.query_feat, (mask_features.shape[0], *self.query_feat.shape))
         predictions = []
         for index, layer in enumerate(self.layers):
             level = index % LEVELS
-            normal = self.norm(x)
-            vectors = self._mask_vectors(normal)
+            decoder_output = self.norm(queries)
+            mask_embed = self._embed_masks(decoder_output)
             if return_all_layers:
-                predictions.append((self.class_embed(normal), self._masks(vectors, mask_features)))
-            mask = attention_mask(self._masks(vectors, small_features[level]))
-            x = layer(x, self.query_embed, keys[level], values[level], mask)
-        normal = self.norm(x)
-        answer = self.class_embed(normal), self._masks(self._mask_vectors(normal), mask_features)
-        return [*predictions, answer] if return_all_layers else answer
+                predictions.append((self.class_embed(decoder_output), self._mask_logits(mask_embed, mask_features)))
+            mask = attention_mask(self._mask_logits(mask_embed, level_features[level]))
+            queries = layer(queries, self.query_embed, keys[level], memory[level], mask)
+        decoder_output = self.norm(queries)
+        mask_embed = self._embed_masks(decoder_output)
+        last = self.class_embed(decoder_output), self._mask_logits(mask_embed, mask_features)
+        return [*predictions, last] if return_all_layers else last
 
-    def _mask_vectors(self, queries: Tensor) -> Tensor:
+    def _embed_masks(self, decoder_output: Tensor) -> Tensor:
         first, second, third = self.mask_embed
-        return third(ops.relu(second(ops.relu(first(queries)))))
+        return third(ops.relu(second(ops.relu(first(decoder_output)))))
 
-    def _masks(self, vectors: Tensor, features: Tensor) -> Tensor:
-        """(N, Q, C), (N, C, h, w) -> logits (N, Q, h, w)."""
+    def _mask_logits(self, mask_embed: Tensor, features: Tensor) -> Tensor:
+        """(N, Q, C), (N, C, h, w) -> (N, Q, h, w)."""
         n, channels, height, width = features.shape
-        logits = product(self.multiply, vectors, ops.reshape(features, (n, channels, height * width)))
-        return ops.reshape(logits, (n, vectors.shape[1], height, width))
+        logits = in_precision(self.multiply, mask_embed, ops.reshape(features, (n, channels, height * width)))
+        return ops.reshape(logits, (n, mask_embed.shape[1], height, width))
 
 
-def attention_mask(logits: Tensor) -> Tensor:
-    """Masks (N, Q, h, w) -> what is added to scores, (N, Q, h w): -inf where a mask's probability is below a half.
+def attention_mask(mask_logits: Tensor) -> Tensor:
+    """Mask logits (N, Q, h, w) -> what is added to attention scores, (N, Q, h w): -inf where the mask's probability is
+    below a half, and 0 elsewhere.
 
-    A query whose mask is empty looks everywhere.
+    A query whose mask is empty attends everywhere.
     """
-    n, queries, height, width = logits.shape
-    logits = ops.stop_gradient(ops.reshape(logits, (n, queries, height * width)))
-    somewhere = logits.max(-1, keepdims=True) >= 0
-    return ops.select(ops.logical_and(logits < 0, somewhere), float("-inf"), 0.0)
+    n, queries, height, width = mask_logits.shape
+    mask_logits = ops.stop_gradient(ops.reshape(mask_logits, (n, queries, height * width)))
+    not_empty = mask_logits.max(-1, keepdims=True) >= 0
+    return ops.select(ops.logical_and(mask_logits < 0, not_empty), float("-inf"), 0.0)
 
 
-def _start_as_glorot(layer: QueryLayer, channels: int) -> None:
-    """Matrices by Glorot's normal rule, for which the references pack queries, keys and values into one matrix."""
+def _init_weights(layer: QueryLayer, channels: int) -> None:
+    """Glorot's normal rule, for which the references pack queries, keys and values into one matrix."""
     packed = Normal(math.sqrt(2 / (4 * channels)))
     for dense in (layer.cross_attn.q, layer.cross_attn.k, layer.cross_attn.v, layer.self_attn.qkv):
         dense.weight.set_data(initializer(packed, dense.weight.shape))
@@ -131,8 +135,8 @@ def _start_as_glorot(layer: QueryLayer, channels: int) -> None:
         dense.weight.set_data(initializer(XavierNormal(), dense.weight.shape))
 
 
-def _dense(in_channels: int, out_channels: int) -> Dense:
-    """A linear layer that starts as PyTorch's own does."""
+def _linear(in_channels: int, out_channels: int) -> Dense:
+    """A linear layer with PyTorch's default initialisation."""
     dense = Dense(in_channels, out_channels)
     dense.weight.set_data(initializer(fan_in_uniform(), dense.weight.shape))
     dense.bias.set_data(initializer(Uniform(in_channels**-0.5), dense.bias.shape))

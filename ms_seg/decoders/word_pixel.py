@@ -1,4 +1,4 @@
-"""Which word is each pixel closest to? The end of LSeg: arXiv:2201.03546, section 3, equations 1 and 2."""
+"""The word-pixel correlation that ends LSeg: arXiv:2201.03546, section 3, equations 1 and 2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.activation import tanh
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
-from ms_seg.cells.precision import product
+from ms_seg.cells.precision import in_precision
 from ms_seg.cells.resize import Resize
 
 TEMPERATURE = 0.07
@@ -19,22 +19,22 @@ ACTIVATIONS = {"lrelu": partial(nn.LeakyReLU, 0.01), "tanh": tanh, "relu": nn.Re
 class WordPixel(nn.Cell):
     """Features of pixels (N, D, h, w) and of K words (K, D), or (N, K, D) -> logits (N, K, 2h, 2w).
 
-    The cosine of the angle between the two, divided by the temperature. lang-seg multiplies by its reciprocal, as
-    exp(log(1 / 0.07)), and ModelScope divides: the same to 1e-7. Like both, this gives nan for a feature of zeros.
+    The cosine similarity of the two, divided by the temperature. lang-seg multiplies by its reciprocal, as
+    exp(log(1 / 0.07)), and ModelScope divides: the same to 1e-7. As in both, a feature of zeros gives NaN.
 
     head_block: spatial regularisation (section 3, "Spatial regularization"), "none" for no block at all. block_depth:
-    how often the one block is applied, from 1. activation: "lrelu", "tanh" or "relu", after all times but the last.
-    Raises ValueError for others.
+    how often the one block is applied, from 1. activation: "lrelu", "tanh" or "relu", after all applications but the
+    last. Raises ValueError for other values.
     """
 
     def __init__(self, head_block: str, block_depth: int, activation: str):
         super().__init__()
         if head_block not in HEAD_BLOCKS:
-            raise ValueError(f"head_block is {head_block!r}: it is one of {', '.join(HEAD_BLOCKS)}")
+            raise ValueError(f"head_block must be one of {', '.join(HEAD_BLOCKS)}: it is {head_block!r}")
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}: it is one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}: it is {activation!r}")
         if block_depth < 1:
-            raise ValueError(f"block_depth is {block_depth}: the block is applied once at least")
+            raise ValueError(f"block_depth must be at least 1: it is {block_depth}")
         self.block = None if head_block == "none" else SpatialBlock(head_block == "bottleneck")
         self.block_depth = block_depth
         self.activation = ACTIVATIONS[activation]()
@@ -46,9 +46,9 @@ class WordPixel(nn.Cell):
         pixels = ops.reshape(pixels, (n, depth, height * width))
         words = words / ops.norm(words, dim=-1, keepdim=True)
         words = ops.broadcast_to(words, (n, *words.shape[-2:]))
-        # Lengths are sums over the second axis, which are fast as matrix products. Squares of float16 may be infinite.
+        # Sums over the second axis are fast as matrix products; in float32, for squares of float16 may be infinite.
         squares = self.multiply(ops.ones((n, 1, depth), pixels.dtype), pixels * pixels)  # (N, 1, h w)
-        cosines = product(self.multiply, words, pixels) / ops.sqrt(squares)
+        cosines = in_precision(self.multiply, words, pixels) / ops.sqrt(squares)
         logits = ops.reshape(cosines / TEMPERATURE, (n, words.shape[1], height, width))
         if self.block is not None:
             for _ in range(self.block_depth - 1):
@@ -58,17 +58,17 @@ class WordPixel(nn.Cell):
 
 
 class SpatialBlock(nn.Cell):
-    """One 3x3 convolution that all label maps share: (N, K, H, W) -> the same.
+    """One 3x3 convolution shared by the maps of all words: (N, K, H, W) -> the same.
 
-    with_largest: add the largest of the labels' values at each pixel, as lang-seg's "bottleneck"; "depthwise" does not.
+    add_max: add each pixel's maximum over the words, as lang-seg's "bottleneck" does and "depthwise" does not.
     """
 
-    def __init__(self, with_largest: bool):
+    def __init__(self, add_max: bool):
         super().__init__()
         self.conv = Conv2d(1, 1, 3, padding=1, weight_init=fan_in_uniform())
-        self.with_largest = with_largest
+        self.add_max = add_max
 
     def construct(self, x: Tensor) -> Tensor:
         n, k, height, width = x.shape
         y = ops.reshape(self.conv(ops.reshape(x, (n * k, 1, height, width))), x.shape)
-        return y + x.max(1, keepdims=True) if self.with_largest else y
+        return y + x.max(1, keepdims=True) if self.add_max else y

@@ -1,4 +1,4 @@
-"""One published file, fetched over the network and kept only if it is the very file that was published."""
+"""Download of one published file, kept only if its checksum is the published one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from convert.atomic import whole_file
 
-_SILENCE = 10  # seconds that a server may take for its next bytes
+_READ_TIMEOUT = 10  # seconds that a server may take for its next bytes
 
 
 def download(url: str, target: Path, sha256: str, limit: int, seconds: float = 60) -> Path:
-    """Fetch a file of at most `limit` bytes within `seconds` into `target`, and give its path back.
+    """Fetch a file of at most `limit` bytes within `seconds` into `target`, which is returned.
 
     Raises ValueError when the server fails, is too slow, or sends anything but the file with this checksum; OSError
     when `target` cannot be written.
@@ -33,14 +33,14 @@ def download(url: str, target: Path, sha256: str, limit: int, seconds: float = 6
 def _fetch(url: str, limit: int, seconds: float) -> bytes:
     deadline, content = time.monotonic() + seconds, bytearray()
     try:
-        with urllib.request.urlopen(url, timeout=min(seconds, _SILENCE)) as response:
+        with urllib.request.urlopen(url, timeout=min(seconds, _READ_TIMEOUT)) as response:
             while piece := response.read1(1 << 16):
                 content += piece
                 if len(content) > limit:
                     raise ValueError(f"{url} is larger than the {limit} bytes that were expected at most")
                 if time.monotonic() > deadline:
                     raise ValueError(f"{url} was not received within {seconds:g} seconds")
-    except (OSError, http.client.HTTPException) as error:  # OSError: of urllib, of the connection, a silence
+    except (OSError, http.client.HTTPException) as error:  # OSError: of urllib, of the connection, a timeout
         reason = " ".join(str(error).split())[:200]  # a server's own words, among others
         raise ValueError(f"{url} cannot be fetched: {reason}") from error
     return bytes(content)

@@ -1,7 +1,7 @@
-"""CLIP's byte-pair vocabulary: where its file is found, and what it says.
+"""CLIP's byte-pair vocabulary: where its file is found, and what it holds.
 
-A vocabulary numbers the symbols that words are written in: 256 bytes, the same ending a word, one more for each merge
-of two symbols, and the two marks of a text's start and end. Only the merges need a file.
+A vocabulary numbers the symbols that words are made of: 256 bytes, the same at the end of a word, one more for each
+merge of two symbols, and the tokens of a text's start and end. Only the merges need a file.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ URLS = (
 )
 VARIABLE = "MS_SEG_CLIP_VOCAB"
 
-MERGES = 48_894  # the first of OpenAI's file, which goes on to 262,144
+MERGES = 48_894  # CLIP reads so many of OpenAI's file, which has 262,144
 END_OF_WORD = "</w>"
-MARKS = ("<|startoftext|>", "<|endoftext|>")
+SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
 
-_LARGEST = 16 << 20  # bytes, unpacked; OpenAI's file has 3.2 MB
+_MAX_BYTES = 16 << 20  # unpacked; OpenAI's file has 3.2 MB
 _OWN_NAMES = (FILE, FILE.removesuffix(".gz"))
 _TRANSFORMERS_NAMES = ("vocab.json", "merges.txt")
 
 
 def _byte_symbols() -> tuple[str, ...]:
-    """A printable character for each byte: its own in Latin-1, or the next from U+0100 where that cannot be seen."""
-    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    """A printable character for each byte: its own in Latin-1, or the next from U+0100 where that is not printable."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
-    return tuple(chr(byte if byte in visible else next(spare)) for byte in range(0x100))
+    return tuple(chr(byte if byte in printable else next(spare)) for byte in range(0x100))
 
 
 BYTE_SYMBOLS = _byte_symbols()
@@ -46,7 +46,7 @@ BYTE_SYMBOLS = _byte_symbols()
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """merges: pairs of symbols in the order in which they are joined. ids: the number of every symbol and mark."""
+    """merges: pairs of symbols, in the order in which they are merged. ids: of every symbol and special token."""
 
     merges: tuple[tuple[str, str], ...]
     ids: dict[str, int]
@@ -64,12 +64,12 @@ def find_vocabulary(
     embedded: Path | None = None,
     urls: Sequence[str] = URLS,
 ) -> Path:
-    """The file or folder of a vocabulary, for `read_vocabulary`; the first that there is of these:
+    """The file or folder of a vocabulary, for `read_vocabulary`: the first that exists of
 
-    `vocab` itself; the folder of the checkpoint, then that of the embedded one, if the model has such a one; what
+    `vocab` itself; the folder of the checkpoint, then that of the embedded checkpoint, if the model has one; what
     $MS_SEG_CLIP_VOCAB names; the cache; a download from one of `urls` into the cache. A folder holds OpenAI's file,
-    packed or not, or transformers' vocab.json and merges.txt.
-    Raises ValueError when `vocab` or the variable names nothing of the kind, and when there is none anywhere.
+    compressed or not, or transformers' vocab.json and merges.txt.
+    Raises ValueError when `vocab` or the variable does not name a vocabulary, and when none is found.
     """
     if vocab is not None:
         return _named(vocab)
@@ -85,7 +85,7 @@ def find_vocabulary(
     failures = []
     for url in urls:
         try:
-            return download(url, cache_folder() / FILE, SHA256, limit=_LARGEST)
+            return download(url, cache_folder() / FILE, SHA256, limit=_MAX_BYTES)
         except (ValueError, OSError) as error:
             failures.append(str(error))
     raise ValueError(
@@ -96,11 +96,11 @@ def find_vocabulary(
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
-    """Read OpenAI's file, packed or not, any other list of merges, or a folder that `find_vocabulary` accepts.
+    """Read OpenAI's file, compressed or not, any other list of merges, or a folder that `find_vocabulary` accepts.
 
-    The file's first line holds "#version", each other one a pair of symbols with a space between; those after CLIP's
-    48,894 are left out, as CLIP does. Symbols are numbered as CLIP's: bytes, bytes that end a word, merges, marks.
-    Raises ValueError for anything else, and when a vocab.json numbers the symbols otherwise.
+    The file's first line holds "#version", each other line a pair of symbols with a space between; those after the
+    48,894th are ignored, as by CLIP. Symbols are numbered as in CLIP: bytes, bytes that end a word, merges, special
+    tokens. Raises ValueError for anything else, and when a vocab.json numbers the symbols differently.
     """
     path = _named(path)
     if not path.is_dir():
@@ -137,14 +137,14 @@ def _inside(folder: Path) -> Path | None:
 
 def _text(path: Path) -> str:
     with path.open("rb") as file:
-        content = file.read(_LARGEST + 1)
+        content = file.read(_MAX_BYTES + 1)
     try:
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST + 1)
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_MAX_BYTES + 1)
         elif path.suffix == ".gz":
             raise ValueError(f"{path} is not a gzip file, as its name says")
-        if len(content) > _LARGEST:
-            raise ValueError(f"{path} holds more than {_LARGEST >> 20} MB: it is no vocabulary of CLIP's kind")
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"{path} holds more than {_MAX_BYTES >> 20} MB: it is no vocabulary of CLIP's kind")
         return content.decode("utf-8")
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
@@ -169,5 +169,5 @@ def _vocabulary(text: str, path: Path) -> Vocabulary:
             )
         ids[pair[0] + pair[1]] = number
         merges.append(pair)
-    ids |= {mark: number for number, mark in enumerate(MARKS, len(symbols) + len(merges))}
+    ids |= {token: number for number, token in enumerate(SPECIAL_TOKENS, len(symbols) + len(merges))}
     return Vocabulary(tuple(merges), ids)

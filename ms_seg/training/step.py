@@ -9,11 +9,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
-from ms_seg.cells.device import run_graphs_in_caller
+from ms_seg.cells import native
+from ms_seg.cells.device import recompute_blocks, run_graphs_in_caller
 from ms_seg.cells.drop import give_noise
 from ms_seg.cells.norm import running_statistics, synchronise
-from ms_seg.cells.precision import products_in
-from ms_seg.cells.recompute import recompute_blocks
+from ms_seg.cells.precision import compute_dtype
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.optimizer import SGD, Adam, make_optimizer
@@ -78,6 +78,7 @@ class TrainStep:
             self._gradients = ms.jit(self._gradients.construct)
         self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
+    @native.clear_errors()
     def __call__(self, step: int, batch: Batch) -> float:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""
         position = step * self.recipe.batch_size + self.world.rank * self.local_batch_size
@@ -92,7 +93,7 @@ class TrainStep:
         for part in self._micro_batches(batch):
             self._draw_noise(range(position, position + len(part[0])))
             position += len(part[0])
-            with products_in(self.precision):
+            with compute_dtype(self.precision):
                 loss, gradients = self._gradients(*scale, *(Tensor(array) for array in part))
             losses.append(float(loss))
             total = gradients if not total else [one + other for one, other in zip(total, gradients, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import mindspore as ms
 import numpy as np
@@ -17,10 +18,9 @@ ROWS = np.array([3, -1, 0, 5, 2, -1], np.int32)
 
 
 @pytest.fixture(params=["c", "mindspore"], autouse=True)
-def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if request.param == "mindspore":
-        monkeypatch.setattr(native, "_library", lambda: None)
-    yield
+def ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    with native.disabled() if request.param == "mindspore" else nullcontext():
+        yield
 
 
 def points(*shape: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 import ms_seg
 from ms_seg.cells import precision
-from ms_seg.cells.precision import product, products_in
+from ms_seg.cells.precision import compute_dtype, in_precision
 from ms_seg.training.losses.cross_entropy import SemanticLoss
 
 UNITS = {ms.bfloat16: 2.0**-8, ms.float16: 2.0**-11}  # half a unit in the last place of 1.0
@@ -21,7 +21,7 @@ class Squares(nn.Cell):
     """Half the sum of the squares of x w: the gradient of x w is x w itself."""
 
     def construct(self, x: Tensor, w: Tensor) -> Tensor:
-        y = product(ops.MatMul(), x, w)
+        y = in_precision(ops.MatMul(), x, w)
         return ops.reduce_sum(y * y) * 0.5
 
 
@@ -48,7 +48,7 @@ def error(ours: np.ndarray, truth: np.ndarray) -> float:
 def test_a_product_and_its_gradients_are_those_of_rounded_numbers(kind: ms.Type):
     generator = np.random.default_rng(0)
     x, w = (generator.standard_normal(shape).astype(np.float32) for shape in ((64, 48), (48, 32)))
-    with products_in(kind):
+    with compute_dtype(kind):
         value, gradients = ms.jit(Compiled(Squares(), (0, 1)).construct)(Tensor(x), Tensor(w))
     low_x, low_w = rounded(x, kind), rounded(w, kind)
     y = rounded(low_x @ low_w, kind)
@@ -63,7 +63,7 @@ def test_a_product_and_its_gradients_are_those_of_rounded_numbers(kind: ms.Type)
 def test_graphs_compiled_afterwards_are_float32():
     x = Tensor(np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32))
     values = [ms.jit(Compiled(Squares(), (0, 1)).construct)(x, x)[0]]
-    with products_in(ms.bfloat16):
+    with compute_dtype(ms.bfloat16):
         low = ms.jit(Compiled(Squares(), (0, 1)).construct)
         values.append(low(x, x)[0])
     values.append(ms.jit(Compiled(Squares(), (0, 1)).construct)(x, x)[0])
@@ -90,7 +90,7 @@ def loss_and_gradients(network: nn.Cell, kind: ms.Type) -> tuple[float, np.ndarr
     labels = Tensor(generator.integers(0, 5, (2, 32, 32)).astype(np.int32))
     cell = SemanticLoss(network).set_train(True)
     scale = 2.0**10 if kind == ms.float16 else 1.0  # or most gradients would be 0
-    with products_in(kind):
+    with compute_dtype(kind):
         compute = ms.jit(Compiled(_Times(cell, scale), None, ms.ParameterTuple(network.trainable_params())).construct)
         loss, gradients = compute(images, labels)
     assert {gradient.dtype for gradient in gradients} == {ms.float32}

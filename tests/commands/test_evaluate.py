@@ -137,7 +137,7 @@ def test_windows_and_several_scales_give_other_figures_each(toy, data, tmp_path)
         (("--predictions", "p", "--model", "segformer_b0_ade20k"), "leave out --model"),
         (("--predictions", "p", "--save-predictions", "q"), "leave out --save-predictions"),
         (("--checkpoint", "x.pth", "--stride", 3), "--crop and --stride belong to --slide"),
-        (("--checkpoint", "x.pth", "--slide", "--crop", 8, "--stride", 9), "stride must be 1 to 8, the side of the window: 9 is not"),
+        (("--checkpoint", "x.pth", "--slide", "--crop", 8, "--stride", 9), "stride must be 1 to 8, the side of the"),
         (("--model", "segformer_b0_ade20k"), "segformer_b0_ade20k needs its weights"),
         (("--predictions", "nowhere"), "there is no folder nowhere"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ms_seg.cells.precision import products_in
+from ms_seg.cells.precision import compute_dtype
 from ms_seg.inference.execution import Runner
 from ms_seg.text.transformer import TextTransformer
 
@@ -17,7 +17,7 @@ START, END = 98, 99
 @pytest.fixture(scope="module")
 def text() -> TextTransformer:
     ms.set_seed(0)
-    return TextTransformer(width=32, heads=4, layers=2, embed_dim=24, vocabulary=100, context=20)
+    return TextTransformer(width=32, heads=4, layers=2, embed_dim=24, vocabulary=100, context_length=20)
 
 
 def rows(*texts: list[int], length: int = 20) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_graphs_of_every_size_give_what_pynative_gives(text: TextTransformer):
 def test_the_mask_leaves_no_trace_in_half_precision(text: TextTransformer):
     tokens = rows([1, 2, 3], [1, 2, 3])
     tokens[1, 5:] = 7
-    with products_in(ms.float16):
+    with compute_dtype(ms.float16):
         given = features(text, tokens)
     assert np.isfinite(given).all()
     np.testing.assert_array_equal(given[1], given[0])

@@ -177,7 +177,7 @@ def test_the_next_address_is_tried_when_one_fails(serve: Callable):
     ids=["cut off", "altered", "empty", "too large", "not there", "not HTTP", "silent"],
 )
 def test_a_failed_download_leaves_nothing_and_says_how_to_get_the_file(cache, serve, answer, reason, monkeypatch):
-    monkeypatch.setattr(vocabulary, "_LARGEST", 4000)
+    monkeypatch.setattr(vocabulary, "_MAX_BYTES", 4000)
     with pytest.raises(ValueError, match=reason) as raised:
         find_vocabulary(urls=[serve(answer)])
     assert "\n" not in str(raised.value)

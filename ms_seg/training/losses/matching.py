@@ -9,8 +9,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from scipy.optimize import linear_sum_assignment
 
-from ms_seg.cells.count import count
 from ms_seg.cells.points import SamplePoints
+from ms_seg.cells.position import arange
 from ms_seg.presets.recipe import Recipe
 
 PADDING = -1  # the class of a target, or the index in a pair, where there is none
@@ -36,7 +36,7 @@ class MatchingCosts(nn.Cell):
     ) -> Tensor:
         n, queries, height, width = mask_logits.shape
         num_points, targets = points.shape[1], labels.shape[1]
-        logits = self.sample(mask_logits.reshape(-1, height, width), count(n * queries), points)
+        logits = self.sample(mask_logits.reshape(-1, height, width), arange(n * queries), points)
         logits = ops.reshape(logits, (n, queries, num_points))
         truth = self.sample(masks.reshape(-1, *masks.shape[2:]), _target_indices(labels), points)
         truth = truth.reshape(n, targets, num_points)
@@ -69,4 +69,4 @@ def match(costs: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _target_indices(labels: Tensor) -> Tensor:
     """The index of each target in the whole batch, PADDING where there is none: (N M,)."""
     labels = labels.ravel()
-    return ops.select(labels >= 0, count(labels.shape[0]), PADDING)
+    return ops.select(labels >= 0, arange(labels.shape[0]), PADDING)

@@ -1,10 +1,8 @@
-"""The operators of kernels.c compute what their formulas say; without a compiler, the cells do without them."""
+"""GELU, LayerNorm and the depthwise convolution compute what their formulas say, with gradients, for every size."""
 
 from __future__ import annotations
 
-import logging
 import math
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -49,7 +47,7 @@ def outcome(cell: nn.Cell, x: np.ndarray, gradient: np.ndarray) -> list[Tensor]:
 
 
 def test_this_machine_has_the_operators():
-    """CI has a compiler: without this, the tests below might only see the ways round."""
+    """CI has a compiler: without it the tests below would see MindSpore's operators alone."""
     assert native.available()
 
 
@@ -63,7 +61,7 @@ def test_gelu_and_its_gradient_are_those_of_the_normal_distribution(shape: tuple
     assert error(of_x, gradient * (distribution + x * density)) < 2e-7
 
 
-def test_gelu_of_what_is_no_number_is_none():
+def test_gelu_of_nan_is_nan():
     x = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -1e30], np.float32)
     out, _ = outcome(gelu(), x, np.ones_like(x))
     assert np.isnan(out.asnumpy()[0])
@@ -134,35 +132,12 @@ def test_a_graph_for_every_size_gives_what_one_for_this_size_gives(make, shapes:
 
 
 @pytest.mark.parametrize("make", [gelu, lambda: LayerNorm(6, 1e-5), lambda: DepthwiseConv2d(6)])
-def test_without_a_compiler_the_cells_are_the_same(make, monkeypatch: pytest.MonkeyPatch):
+def test_without_the_operators_the_cells_are_the_same(make):
     x, gradient = draw(2, 6, 6, 6), draw(2, 6, 6, 6, seed=1)
     ms.set_seed(0)
     quick = outcome(make(), x, gradient)
-    monkeypatch.setattr(native, "_library", lambda: None)
     ms.set_seed(0)
-    plain = outcome(make(), x, gradient)
+    with native.disabled():
+        plain = outcome(make(), x, gradient)
     for ours, other in zip(quick, plain, strict=True):
         assert error(ours, other.asnumpy()) < 2e-6
-
-
-def test_a_compiler_that_fails_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    compiler = tmp_path / "broken"
-    compiler.write_text("#!/bin/sh\nexit 1\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CC", str(compiler))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with caplog.at_level(logging.INFO, "ms_seg"):
-        assert native._library.__wrapped__() is None
-    assert "could not be compiled" in caplog.text
-    assert not list((tmp_path / "cache" / "ms_seg").iterdir())
-
-
-def test_the_operators_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    library = native._library.__wrapped__()
-    written = library.stat().st_mtime_ns
-    assert native._library.__wrapped__() == library
-    assert library.stat().st_mtime_ns == written
-    assert [path.name for path in library.parent.iterdir()] == [library.name]

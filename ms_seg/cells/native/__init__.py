@@ -1,8 +1,10 @@
-"""Operators of the C files beside this one, compiled by the machine's own compiler when a process first needs one.
+"""Operators in C for the CPU, compiled by the machine's own compiler when a process first needs one.
 
 On the CPU a network is made of many small passes over memory, which MindSpore's kernels take slowly. Forward and
-backward on two cores: LayerNorm of 16384 x 64, 1.5 ms; GELU of 8 x 96 x 32 x 32, 0.6 ms instead of 8; a depthwise
-convolution of 2 x 128 x 128 x 128, 5 ms instead of 71. Without a compiler the cells fall back on MindSpore's operators.
+backward on two cores: LayerNorm of 16384 x 64, 1.5 ms instead of 25; GELU of 8 x 96 x 32 x 32, 0.6 ms instead of 8; a
+depthwise convolution of 2 x 128 x 128 x 128, 5 ms instead of 71. A cell decides when it is built: without a compiler,
+on other devices and within `disabled()` it is made of MindSpore's own operators. Each operator has a
+file beside this one; operator.h states the contract.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import mindspore as ms
@@ -23,34 +28,75 @@ from mindspore.ops import CustomRegOp, DataType
 
 from ms_seg.cells.device import on_cpu
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "deformable.c", "points.c", "softmax.c"))
-_HEADERS = tuple(Path(__file__).with_name(name) for name in ("threads.h", "bilinear.h", "exponential.h"))
+_FOLDER = Path(__file__).parent
+_SOURCES = tuple(sorted(_FOLDER.glob("*.c")))
+_HEADERS = tuple(sorted(_FOLDER.glob("*.h")))
 # Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
 _FLAGS = ("-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
 _FLAGS += ("-fassociative-math", "-fPIC", "-shared", "-pthread")
 _SECONDS = 120
 
+_STATUS = {  # of operator.h
+    1: "there was not enough memory",
+    2: "its inputs must have the types that its file states",
+    3: "the shapes of its inputs must fit each other as its file states",
+    4: "every index must lie within the tensor that it points into, and sizes must add up to it",
+}
+_REFUSAL = re.compile(r"CPU AOT kernel\(.*\)'s function\((\w+)\) is (\d+)")  # in MindSpore's message
+
+_enabled = ContextVar("enabled", default=True)
 _log = logging.getLogger(__name__)
 
 
 def available() -> bool:
-    """Whether the operators can be had: on the CPU, with a C compiler."""
-    return on_cpu() and _library() is not None
+    """Whether a cell that is built now may use the operators: on the CPU, with a C compiler, outside `disabled()`."""
+    return _enabled.get() and on_cpu() and _library() is not None
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Let the cells that this thread builds in the block be made of MindSpore's own operators alone.
+
+    For export, for debugging, and to compare the two. Cells that exist already keep what they are made of.
+    """
+    token = _enabled.set(False)
+    try:
+        yield
+    finally:
+        _enabled.reset(token)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Let what an operator refuses in the block be said in a sentence: ValueError, or MemoryError.
+
+    MindSpore raises a RuntimeError with the operator's name and a number: for a graph when it is called, in PyNative
+    mode when an output is read. After the error of a graph nothing more should be computed in the process.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        refusal = _REFUSAL.search(str(error))
+        if refusal is None:
+            raise
+        name, status = refusal[1], int(refusal[2])
+        kind = MemoryError if status == 1 else ValueError
+        raise kind(f"the operator {name} refused its inputs: {_STATUS.get(status, f'status {status}')}") from error
 
 
 def operator(name: str, inputs: int) -> ops.Custom:
-    """An operator of the C files, of and to float32, whose output has the shape that it infers from its inputs'."""
+    """An operator with an output in float32, whose shape nameInferShape derives from the inputs', at run time too."""
     # MindSpore asks the library for the shape only if it is told of the inputs.
     registration = CustomRegOp(name).target("CPU").output(0, "out")
     for position in range(inputs):
         registration.input(position, f"in{position}")
     registration.dtype_format(*[DataType.None_None] * (inputs + 1))
-    told = registration.get_op_info()
-    return ops.Custom(f"{_library()}:{name}", None, ms.float32, func_type="aot", reg_info=told)
+    info = registration.get_op_info()
+    return ops.Custom(f"{_library()}:{name}", None, ms.float32, func_type="aot", reg_info=info)
 
 
 def gradient(name: str, of: int) -> ops.Custom:
-    """An operator of the C files for the gradients of the first `of` inputs, in their shapes, which must be fixed."""
+    """An operator for the gradients of its first `of` inputs, in their shapes, which must be known when compiling."""
 
     def of_first(*inputs):
         return inputs[0] if of == 1 else inputs[:of]
@@ -58,8 +104,8 @@ def gradient(name: str, of: int) -> ops.Custom:
     return ops.Custom(f"{_library()}:{name}", of_first, of_first, func_type="aot")
 
 
-def of_fixed_sizes(name: str, shape: Callable[..., list[int]]) -> ops.Custom:
-    """An operator of the C files to float32, whose output has the shape that `shape` tells of those of its inputs.
+def fixed_size_operator(name: str, shape: Callable[..., list[int]]) -> ops.Custom:
+    """An operator with an output in float32, whose shape is what `shape` returns for those of the inputs.
 
     MindSpore keeps one such function for each name: it depends on nothing else.
     """

@@ -1,0 +1,115 @@
+"""How cells come by the operators in C: compiled once, done without where there is no compiler or none are wanted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+import ms_seg
+from ms_seg.cells import native
+from ms_seg.cells.activation import gelu
+from ms_seg.cells.attention import BiasedSoftmax
+from ms_seg.cells.conv import DepthwiseConv2d
+from ms_seg.cells.deformable_attention import DeformableAttention
+from ms_seg.cells.norm import LayerNorm
+from ms_seg.cells.points import SamplePoints, UncertainPoints
+
+CELLS = {
+    "gelu": gelu,
+    "layer_norm": lambda: LayerNorm(6, 1e-5),
+    "depthwise_conv": lambda: DepthwiseConv2d(6),
+    "biased_softmax": BiasedSoftmax,
+    "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),
+    "sample_points": SamplePoints,
+    "uncertain_points": lambda: UncertainPoints(3),
+}
+
+
+def custom_operators(model: nn.Cell) -> list[str]:
+    """The names in C of all custom operators that a cell, or a cell within, is made of."""
+    parts = [part for _, cell in model.cells_and_names() for part in vars(cell)["_primitives"].values()]
+    return [part.func.rsplit(":", 1)[1] for part in parts if isinstance(part, ops.Custom)]
+
+
+def outputs_of(model: nn.Cell, *inputs: np.ndarray) -> Iterator[np.ndarray]:
+    outputs = model.set_train(False)(*map(Tensor, inputs))
+    for output in outputs if isinstance(outputs, tuple) else (outputs,):
+        yield output.asnumpy()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_built_while_they_are_disabled_has_none(name: str):
+    assert name in custom_operators(CELLS[name]())
+    with native.disabled():
+        assert not native.available()
+        assert not custom_operators(CELLS[name]())
+    assert name in custom_operators(CELLS[name]())
+
+
+@pytest.mark.parametrize("name", ["segformer_tiny_shapes", "lseg_tiny_shapes", "mask2former_tiny_shapes"])
+def test_a_model_of_mindspores_operators_alone_gives_the_same(name: str):
+    ms.set_seed(0)
+    model = ms_seg.create_model(name)
+    with native.disabled():
+        plain = ms_seg.create_model(name)
+    ms.load_param_into_net(plain, model.parameters_dict())
+    assert custom_operators(model) and not custom_operators(plain)
+    generator = np.random.default_rng(0)
+    inputs = [generator.standard_normal((1, 3, 64, 96)).astype(np.float32)]
+    if name == "lseg_tiny_shapes":
+        inputs.append(generator.integers(1, 200, (3, 77)).astype(np.int32))
+    for ours, others in zip(outputs_of(model, *inputs), outputs_of(plain, *inputs), strict=True):
+        assert np.linalg.norm(ours - others) < 1e-5 * np.linalg.norm(others)
+
+
+def test_disabling_nests_and_ends_with_an_error():
+    with native.disabled():
+        with native.disabled():
+            assert not native.available()
+        assert not native.available()
+    assert native.available()
+    with pytest.raises(KeyError), native.disabled():
+        raise KeyError
+    assert native.available()
+
+
+def test_disabling_is_for_the_thread_that_does_it():
+    with ThreadPoolExecutor(1) as other, native.disabled():
+        assert other.submit(native.available).result()
+        assert not native.available()
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    compiler = tmp_path / "broken"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO, "ms_seg"):
+        assert native._library.__wrapped__() is None
+    assert "could not be compiled" in caplog.text
+    assert not list((tmp_path / "cache" / "ms_seg").iterdir())
+
+
+def test_without_a_compiler_the_cells_do_without(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(native, "_library", lambda: None)
+    assert not native.available()
+    assert not any(custom_operators(make()) for make in CELLS.values())
+
+
+def test_the_operators_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = native._library.__wrapped__()
+    written = library.stat().st_mtime_ns
+    assert native._library.__wrapped__() == library
+    assert library.stat().st_mtime_ns == written
+    assert [path.name for path in library.parent.iterdir()] == [library.name]

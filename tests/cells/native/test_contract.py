@@ -1,0 +1,334 @@
+"""What operator.h promises of every operator: it refuses what does not fit, and NaN and infinity have their place.
+
+The compiled library is called as MindSpore calls it, without MindSpore between.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mindspore import Tensor, mint
+
+from ms_seg.cells import native
+from ms_seg.cells.activation import gelu
+
+ROOT = Path(__file__).resolve().parents[3]
+WRONG_TYPE, WRONG_SHAPE, WRONG_INDEX = 2, 3, 4
+UNTOUCHED = 777.0
+NOWHERE = (np.nan, np.inf, -np.inf, 1e30, -1e30, 3e38, 2.0**31, -(2.0**63))
+
+
+@cache
+def library() -> ctypes.CDLL:
+    return ctypes.CDLL(str(native._library()))
+
+
+def call(name: str, inputs: list[np.ndarray], outputs: list[tuple[int, ...]]) -> tuple[int, list[np.ndarray]]:
+    """Call an operator; returns its status and its outputs, which are float32 of these shapes."""
+    made = [np.full(shape, UNTOUCHED, np.float32) for shape in outputs]
+    arrays = [np.ascontiguousarray(array) for array in (*inputs, *made)]
+    count = len(arrays)
+    params = (ctypes.c_void_p * count)(*[array.ctypes.data for array in arrays])
+    ranks = (ctypes.c_int * count)(*[array.ndim for array in arrays])
+    sizes = [(ctypes.c_int64 * max(array.ndim, 1))(*array.shape) for array in arrays]
+    shapes = (ctypes.POINTER(ctypes.c_int64) * count)(*[ctypes.cast(s, ctypes.POINTER(ctypes.c_int64)) for s in sizes])
+    types = (ctypes.c_char_p * count)(*[array.dtype.name.encode() for array in arrays])
+    status = getattr(library(), name)(count, params, ranks, shapes, types, None, None)
+    return status, arrays[len(inputs) :]
+
+
+def outputs_of(name: str, inputs: list[np.ndarray], outputs: list[tuple[int, ...]]) -> list[np.ndarray]:
+    status, made = call(name, inputs, outputs)
+    assert status == 0
+    return made
+
+
+def refuses(status: int, name: str, inputs: list[np.ndarray], outputs: list[tuple[int, ...]]) -> bool:
+    """Whether the operator returns this status and has written nothing."""
+    found, made = call(name, inputs, outputs)
+    return found == status and all((array == UNTOUCHED).all() for array in made)
+
+
+def ones(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def numbers(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+# --------------------------------------------------------------------------------------------- indices from tensors
+
+
+@pytest.mark.parametrize("row", [3, 4, 2**31 - 1])
+def test_a_row_beyond_the_last_map_is_refused(row: int):
+    maps, rows = draw(3, 4, 5), numbers(0, row, -1)
+    assert refuses(WRONG_INDEX, "sample_points", [maps, rows, ones(3, 7, 2)], [(3, 7)])
+    assert refuses(WRONG_INDEX, "sample_points_grad", [maps, rows, ones(3, 7, 2), ones(3, 7)], [(3, 4, 5)])
+    assert refuses(WRONG_INDEX, "uncertain_points", [maps, rows, ones(3, 7, 2), ones(2)], [(3, 2, 2)])
+
+
+def test_a_negative_row_stands_for_none():
+    maps, rows, points = draw(3, 4, 5), numbers(-1, -(2**31), 2), np.full((3, 7, 2), 0.5, np.float32)
+    (samples,) = outputs_of("sample_points", [maps, rows, points], [(3, 7)])
+    assert not samples[:2].any() and samples[2].all()
+    (gradient,) = outputs_of("sample_points_grad", [maps, rows, points, ones(3, 7)], [(3, 4, 5)])
+    assert not gradient[:2].any() and gradient[2].sum() == pytest.approx(7)
+
+
+@pytest.mark.parametrize("index", [-1, 2, 2**31 - 1, -(2**31)])
+def test_a_bias_that_is_not_there_is_refused(index: int):
+    scores, biases, which = draw(3, 4, 20), draw(2, 4, 20), numbers(0, 1, index)
+    assert refuses(WRONG_INDEX, "biased_softmax", [scores, biases, which], [(3, 4, 20)])
+    assert refuses(WRONG_INDEX, "biased_softmax_grad", [scores, biases, which, scores], [(3, 4, 20), (2, 4, 20)])
+
+
+def deformable(shapes: np.ndarray, positions: int = 12, offsets: np.ndarray | None = None) -> list[np.ndarray]:
+    """Inputs of two heads of three channels, five queries, one level, four points."""
+    offsets = draw(1, 5, 2, 1, 4, 2) if offsets is None else offsets
+    weights, points = np.full((1, 5, 2, 1, 4), 0.25, np.float32), np.full((5, 2), 0.5, np.float32)
+    return [draw(1, positions, 6), offsets, weights, points, shapes]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 5), (4, 4), (3, 3.5), (0, 12), (-3, -4), (1, 2.0**25), *((side, 4) for side in NOWHERE), (3, np.nan)],
+    ids=str,
+)
+def test_spatial_shapes_that_are_not_those_of_the_values_are_refused(shape: tuple[float, float]):
+    inputs, outputs = deformable(np.array([shape], np.float32)), [(1, 5, 6)]
+    assert refuses(WRONG_INDEX, "deformable_attention", inputs, outputs)
+    gradients = [inputs[index].shape for index in range(3)]
+    assert refuses(WRONG_INDEX, "deformable_attention_grad", [*inputs, ones(1, 5, 6)], gradients)
+
+
+# -------------------------------------------------------------------------------------------------- types and shapes
+
+SOUND = {  # inputs, outputs
+    "gelu": ([ones(3, 4)], [(3, 4)]),
+    "gelu_grad": ([ones(3, 4), ones(3, 4)], [(3, 4)]),
+    "layer_norm": ([draw(3, 4), ones(4), ones(4), ones()], [(3, 4)]),
+    "layer_norm_grad": ([draw(3, 4), ones(4), ones(4), ones(), ones(3, 4)], [(3, 4), (4,), (4,)]),
+    "depthwise_conv": ([ones(2, 3, 4, 5), ones(3, 1, 3, 3)], [(2, 3, 4, 5)]),
+    "depthwise_conv_grad": (
+        [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],
+        [(2, 3, 4, 5), (3, 1, 3, 3)],
+    ),
+    "biased_softmax": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0)], [(2, 3, 4)]),
+    "biased_softmax_grad": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0), ones(2, 3, 4)], [(2, 3, 4), (1, 3, 4)]),
+    "sample_points": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2)], [(2, 7)]),
+    "sample_points_grad": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2), ones(2, 7)], [(3, 4, 5)]),
+    "uncertain_points": ([ones(3, 4, 5), numbers(0, 1), ones(2, 7, 2), ones(3)], [(2, 3, 2)]),
+    "deformable_attention": (deformable(np.array([[3, 4]], np.float32)), [(1, 5, 6)]),
+    "deformable_attention_grad": (
+        [*deformable(np.array([[3, 4]], np.float32)), ones(1, 5, 6)],
+        [(1, 12, 6), (1, 5, 2, 1, 4, 2), (1, 5, 2, 1, 4)],
+    ),
+}
+
+FITS = {  # longer arrays that are sound as well: more maps, larger ones, more points, more candidates, more biases
+    *(("sample_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
+    *(("uncertain_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
+    *((name, 2, (2, 7, 2)) for name in ("sample_points", "sample_points_grad")),
+    ("uncertain_points", 2, (2, 8, 2)),
+    ("biased_softmax", 1, (2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_arrays_of_other_types_and_of_another_number_are_refused(name: str):
+    inputs, outputs = SOUND[name]
+    outputs_of(name, inputs, outputs)
+    for position, array in enumerate(inputs):
+        other = np.float16 if array.dtype == np.float32 else np.int64
+        changed = [*inputs[:position], array.astype(other), *inputs[position + 1 :]]
+        assert refuses(WRONG_TYPE, name, changed, outputs), position
+    assert refuses(WRONG_TYPE, name, inputs, outputs[:-1])
+    assert refuses(WRONG_TYPE, name, inputs, [*outputs, (1,)])
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_arrays_whose_shapes_do_not_fit_are_refused(name: str):
+    """Each array in turn is one longer along each of its axes, or has an axis more."""
+    inputs, outputs = SOUND[name]
+    for position, array in enumerate(inputs):
+        shapes = [(*array.shape[:axis], size + 1, *array.shape[axis + 1 :]) for axis, size in enumerate(array.shape)]
+        for shape in (*shapes, (*array.shape, 2)):
+            changed = [*inputs[:position], np.zeros(shape, array.dtype), *inputs[position + 1 :]]
+            status, _ = call(name, changed, outputs)
+            assert status in (WRONG_SHAPE, WRONG_INDEX) or (name, position, shape) in FITS, (position, shape)
+    for position, shape in enumerate(outputs):
+        for other in ((*shape[:-1], shape[-1] + 1), (*shape, 1)):
+            assert refuses(WRONG_SHAPE, name, inputs, [*outputs[:position], other, *outputs[position + 1 :]]), position
+
+
+def test_more_points_than_candidates_and_empty_maps_are_refused():
+    maps, rows, candidates = draw(3, 4, 5), numbers(0, 1), ones(2, 7, 2)
+    assert refuses(WRONG_SHAPE, "uncertain_points", [maps, rows, candidates, ones(8)], [(2, 8, 2)])
+    for empty in (ones(3, 0, 5), ones(3, 4, 0)):
+        assert refuses(WRONG_SHAPE, "sample_points", [empty, rows, candidates], [(2, 7)])
+    assert refuses(WRONG_SHAPE, "sample_points", [maps, numbers(0, 1, 2), candidates], [(3, 7)])
+    assert refuses(WRONG_SHAPE, "sample_points", [maps, rows, ones(0, 7, 2)], [(2, 7)])
+    for shape in ((1, 2, 0, 3), (1, 2, 3, 0)):
+        assert refuses(WRONG_SHAPE, "depthwise_conv", [ones(*shape), ones(2, 1, 3, 3)], [shape])
+    assert refuses(WRONG_SHAPE, "layer_norm", [ones(3, 0), ones(0), ones(0), ones()], [(3, 0)])
+
+
+# -------------------------------------------------------------------------------------------------- NaN and infinity
+
+
+def test_samples_at_no_number_and_far_away_are_zeros():
+    points = np.full((1, 2 * len(NOWHERE) + 1, 2), 0.5, np.float32)
+    points[0, : len(NOWHERE), 0] = points[0, len(NOWHERE) : -1, 1] = NOWHERE
+    (samples,) = outputs_of("sample_points", [ones(1, 4, 4), numbers(0), points], [(1, points.shape[1])])
+    assert samples[0].tolist() == [0] * (2 * len(NOWHERE)) + [1]
+    (gradient,) = outputs_of(
+        "sample_points_grad", [ones(1, 4, 4), numbers(0), points, np.ones_like(samples)], [(1, 4, 4)]
+    )
+    assert gradient.sum() == pytest.approx(1) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("far", NOWHERE)
+def test_deformable_samples_at_no_number_and_far_away_are_zeros_without_gradients(far: float, axis: int):
+    offsets = np.zeros((1, 5, 2, 1, 4, 2), np.float32)
+    offsets[..., :3, axis] = far
+    inputs = deformable(np.array([[3, 4]], np.float32), offsets=offsets)
+    (out,) = outputs_of("deformable_attention", inputs, [(1, 5, 6)])
+    middle = inputs[0].reshape(3, 4, 6)[1, 1:3].mean(0)  # three rows and four columns
+    np.testing.assert_allclose(out, np.broadcast_to(middle / 4, (1, 5, 6)), rtol=1e-5)
+    shapes = [array.shape for array in inputs[:3]]
+    of_value, of_offsets, of_weights = outputs_of("deformable_attention_grad", [*inputs, ones(1, 5, 6)], shapes)
+    assert np.isfinite(of_value).all() and not of_offsets[..., :3, :].any() and not of_weights[..., :3].any()
+    assert of_value.sum() == pytest.approx(5 * 6 / 4)
+    assert of_weights[..., 3].any()
+
+
+def test_where_a_mask_is_nan_it_is_certain():
+    """A map of four pairs of columns, a candidate between each pair: NaN is chosen when nothing else is left."""
+    values = np.array([3, -0.5, np.nan, -np.inf], np.float32)
+    maps = np.repeat(values, 2)[None, None]
+    candidates = np.stack((np.arange(4, dtype=np.float32) / 4 + 0.125, np.full(4, 0.5, np.float32)), -1)[None]
+    (samples,) = outputs_of("sample_points", [maps, numbers(0), candidates], [(1, 4)])
+    np.testing.assert_array_equal(samples[0], values)
+    for expected in ([1], [0, 1], [0, 1, 3], [0, 1, 2, 3]):
+        inputs = [maps, numbers(0), candidates, ones(len(expected))]
+        (selected,) = outputs_of("uncertain_points", inputs, [(1, len(expected), 2)])
+        np.testing.assert_array_equal(selected[0], candidates[0, expected])
+
+
+def test_the_softmax_of_rows_with_nan_and_infinity_is_the_formulas():
+    scores = np.zeros((1, 5, 40), np.float32)
+    scores[0, 0, 7], scores[0, 1, 39], scores[0, 2], scores[0, 3, 3] = np.nan, np.inf, -np.inf, -np.inf
+    for keys in (40, 5):
+        rows = scores[:, :, 40 - keys :] if keys == 40 else scores[:, :, 3:8]
+        (out,) = outputs_of("biased_softmax", [rows, np.zeros((1, 5, keys), np.float32), numbers(0)], [(1, 5, keys)])
+        assert np.isnan(out[0, 0]).all() and np.isnan(out[0, 2]).all()
+        expected = np.full(keys, np.float32(1 / (keys - 1)))
+        expected[0 if keys == 5 else 3] = 0
+        np.testing.assert_allclose(out[0, 3], expected, rtol=1e-6)
+        np.testing.assert_allclose(out[0, 4], np.full(keys, 1 / keys), rtol=1e-6)
+        if keys == 40:
+            assert np.isnan(out[0, 1, 39])
+
+
+def test_gelu_and_its_gradient_of_nan_and_infinity():
+    x = np.array([*NOWHERE[:5], 2.0**31, -(2.0**63), 0, -0.0, 1e-40], np.float32)
+    (out,) = outputs_of("gelu", [x], [x.shape])
+    (gradient,) = outputs_of("gelu_grad", [x, np.ones_like(x)], [x.shape])
+    assert np.isnan(out[0]) and np.isnan(gradient[0])
+    np.testing.assert_array_equal(out[[1, 3, 5]], x[[1, 3, 5]])
+    np.testing.assert_allclose(gradient[[3, 5]], 1)
+    np.testing.assert_array_equal(out[[4, 6]], 0)
+    np.testing.assert_allclose(gradient[[4, 6]], 0, atol=1e-7)
+
+
+def test_a_layer_norm_of_nan_and_infinity_is_nan_in_their_rows_alone():
+    x = draw(4, 20)
+    x[0, 3], x[1, 5], x[2, 7] = np.nan, np.inf, -np.inf
+    (out,) = outputs_of("layer_norm", [x, ones(20), ones(20), ones()], [(4, 20)])
+    assert np.isnan(out[0]).all() and np.isnan(out[1, 5]) and np.isnan(out[2, 7]) and np.isfinite(out[3]).all()
+
+
+def test_a_depthwise_convolution_spreads_nan_to_its_neighbours_alone():
+    x = ones(1, 2, 5, 5)
+    x[0, 0, 2, 2] = np.nan
+    (out,) = outputs_of("depthwise_conv", [x, ones(2, 1, 3, 3)], [x.shape])
+    around = np.zeros((5, 5), bool)
+    around[1:4, 1:4] = True
+    assert (np.isnan(out[0, 0]) == around).all() and np.isfinite(out[0, 1]).all()
+
+
+# --------------------------------------------------------------------------------------------- as MindSpore calls it
+
+
+REFUSED = """
+import mindspore as ms, numpy as np
+from mindspore import Tensor
+from ms_seg.cells import native
+from ms_seg.cells.attention import BiasedSoftmax
+from ms_seg.cells.points import SamplePoints
+
+rows = [Tensor(np.array([0, last], np.int32)) for last in (1, 2)]
+maps, points = Tensor(np.ones((2, 4, 4), np.float32)), Tensor(np.full((2, 5, 2), 0.5, np.float32))
+softmax = BiasedSoftmax()
+
+def weighted(scores, index):
+    return (softmax(scores, maps, index) * scores).sum()
+
+calls = {
+    "pynative": lambda index: SamplePoints()(maps, index, points),
+    "graph": lambda index: ms.jit(SamplePoints())(maps, index, points),
+    "gradient": lambda index: ms.jit(ms.grad(weighted))(maps, index),
+}
+with native.clear_errors():
+    assert np.isfinite(calls["WAY"](rows[0]).asnumpy()).all()
+    print("sound", flush=True)
+    calls["WAY"](rows[1]).asnumpy()
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "name"), [("pynative", "sample_points"), ("graph", "sample_points"), ("gradient", "biased_softmax")]
+)
+def test_a_refusal_is_an_error_in_a_sentence(way: str, name: str, tmp_path: Path):
+    """In a process of its own: MindSpore raises a graph's error again at what follows."""
+    program = tmp_path / "program.py"
+    program.write_text(REFUSED.replace("WAY", way))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and ended.stdout == "sound\n"
+    sentence = f"ValueError: the operator {name} refused its inputs: every index must lie within the tensor that it"
+    assert any(line.startswith(sentence) for line in ended.stderr.splitlines()), ended.stderr
+
+
+def test_other_errors_pass_unchanged():
+    with pytest.raises(RuntimeError, match="^something else$"):
+        with native.clear_errors():
+            raise RuntimeError("something else")
+
+
+def test_every_status_of_the_header_has_a_sentence():
+    header = (Path(native.__file__).parent / "operator.h").read_text()
+    codes = {int(code) for code in re.findall(r"^    [A-Z_]+ = (\d+),", header, re.MULTILINE)}
+    assert codes == {0, *native._STATUS} and len(codes) > 4
+
+
+def test_views_arrive_without_gaps():
+    x = Tensor(draw(6, 8))
+    views = (mint.transpose(x, 0, 1), x[:, ::2], mint.narrow(x, 1, 2, 3), mint.chunk(x, 2, 1)[1])
+    assert not all(view.is_contiguous() for view in views)
+    for view in views:
+        np.testing.assert_array_equal(gelu()(view).asnumpy(), gelu()(Tensor(view.asnumpy().copy())).asnumpy())
