@@ -126,8 +126,9 @@ def _read_tar_storages(source: Source, machine: PickleMachine, made: dict[str, o
     views = machine.load()
     for view in views if isinstance(views, list) else []:
         match view:
-            case (key, root, int() as offset, int() as count) if isinstance(made.get(_key(root)), TypedStorage):
-                whole = made[_key(root)]
+            case (key, root, int() as offset, int() as count) if isinstance(
+                whole := made.get(_key(root)), TypedStorage
+            ):
                 start, stop = (n * ITEM_SIZES[whole.dtype] for n in (offset, offset + count))
                 if not 0 <= start <= stop <= whole.storage.nbytes:
                     raise source.error(whole.storage.record, "has a view that reaches beyond it.")
@@ -139,8 +140,7 @@ def _read_tar_storages(source: Source, machine: PickleMachine, made: dict[str, o
 def _read_tar_tensors(source: Source, machine: PickleMachine, made: dict[str, object]) -> None:
     for _ in range(_count(machine)):
         match machine.load():
-            case (key, storage_key, _) if isinstance(made.get(_key(storage_key)), TypedStorage):
-                typed = made[_key(storage_key)]
+            case (key, storage_key, _) if isinstance(typed := made.get(_key(storage_key)), TypedStorage):
                 (dimensions,) = _I32.unpack(machine.take(_I32.size))
                 machine.take(4)  # the count once took 8 bytes
                 if not 0 <= dimensions <= 64:

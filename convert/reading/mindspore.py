@@ -141,7 +141,8 @@ def _fields(source: Source, view: memoryview) -> Iterator[tuple[int, int | memor
 
 def _numbers(source: Source, view: memoryview) -> list[int]:
     """Packed varints."""
-    numbers, at = [], 0
+    numbers: list[int] = []
+    at = 0
     while at < len(view) and len(numbers) <= 64:
         number, at = _varint(source, view, at)
         numbers.append(number)

@@ -110,11 +110,16 @@ def bytes_of(value: object) -> memoryview | None:
     if isinstance(value, LongText) and value.encoding == "latin-1":
         return value.view
     try:
-        if isinstance(value, LongText):
-            return memoryview(str(value.view, "utf-8").encode("latin-1"))
-        return memoryview(value.encode("latin-1") if isinstance(value, str) else value)
-    except (UnicodeError, TypeError):
-        return None
+        match value:
+            case LongText():
+                return memoryview(str(value.view, "utf-8").encode("latin-1"))
+            case str():
+                return memoryview(value.encode("latin-1"))
+            case bytes() | bytearray() | memoryview():
+                return memoryview(value)
+    except UnicodeError:
+        pass
+    return None
 
 
 def _recoded_storage(source: Source, record: str, text: LongText, nbytes: int) -> Storage:

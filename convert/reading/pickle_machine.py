@@ -10,6 +10,7 @@ import codecs
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from convert.reading.entry import CheckpointError, shown
 
@@ -18,6 +19,8 @@ SHORT = 4096  # bytes; a longer string or byte string stays in the file until it
 MAX_INTEGER_BYTES = 1024
 MAX_KEY = 1 << 16  # numbers below it are keys as they are
 STOP = ord(".")
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,8 @@ class PickleMachine:
         self.position = end
         return view
 
-    def number(self, form: struct.Struct) -> int | float:
+    def number(self, form: struct.Struct) -> Any:
+        """The next number, an integer or a float as its form says."""
         return form.unpack(self.take(form.size))[0]
 
     def line(self) -> bytes:
@@ -121,7 +125,7 @@ class PickleMachine:
             self.position += len(piece) if found < 0 else found + 1
         return bytes(self.data[start : self.position - 1])
 
-    def line_value(self, convert: Callable[[bytes], object]) -> object:
+    def line_value(self, convert: Callable[[bytes], Value]) -> Value:
         text = self.line()
         try:
             return convert(text)
@@ -287,13 +291,19 @@ def _line_string(text: bytes) -> str:
     text = text.strip()
     if len(text) < 2 or text[:1] != text[-1:] or text[:1] not in b"'\"":
         raise ValueError("a string without quotes")
-    return codecs.escape_decode(text[1:-1])[0].decode("latin-1")
+    decoded: Any = codecs.escape_decode(text[1:-1])[0]  # bytes, where typeshed says str
+    return str(decoded, "latin-1")
 
 
 _U8, _U16, _I32, _U32, _U64 = (struct.Struct(form) for form in ("<B", "<H", "<i", "<I", "<Q"))
 _F64 = struct.Struct(">d")
 
-Action = Callable[[PickleMachine], None]
+Action = Callable[[PickleMachine], object]
+
+
+def _with_number(form: struct.Struct, use: Callable[[PickleMachine, Any], object]) -> Action:
+    """The action of an opcode that a number follows."""
+    return lambda machine: use(machine, machine.number(form))
 
 
 def _table() -> dict[int, Action]:
@@ -353,17 +363,17 @@ def _table() -> dict[int, Action]:
         b"Q": lambda m: m.push(m.load_persistent(m.pop())),
     }
     for code, form in {b"K": _U8, b"M": _U16, b"J": _I32, b"G": _F64}.items():
-        table[code] = lambda m, form=form: m.push(m.number(form))
+        table[code] = _with_number(form, machine.push)
     for code, form in {b"\x82": _U8, b"\x83": _U16, b"\x84": _I32}.items():
-        table[code] = lambda m, form=form: m.push(Unknown(f"extension {m.number(form)}"))
+        table[code] = _with_number(form, lambda m, number: m.push(Unknown(f"extension {number}")))
     for code, form in {b"\x8c": _U8, b"X": _U32, b"\x8d": _U64}.items():
-        table[code] = lambda m, form=form: m.push_text(m.take(m.number(form)), "utf-8")
+        table[code] = _with_number(form, lambda m, size: m.push_text(m.take(size), "utf-8"))
     for code, form in {b"U": _U8, b"T": _I32}.items():  # what Python 2 called str: text, or the bytes of an array
-        table[code] = lambda m, form=form: m.push_text(m.take(m.number(form)), "latin-1")
+        table[code] = _with_number(form, lambda m, size: m.push_text(m.take(size), "latin-1"))
     for code, form in {b"C": _U8, b"B": _U32, b"\x8e": _U64, b"\x96": _U64}.items():
-        table[code] = lambda m, form=form: m.push_bytes(m.take(m.number(form)))
+        table[code] = _with_number(form, lambda m, size: m.push_bytes(m.take(size)))
     for code, form in {b"\x8a": _U8, b"\x8b": _I32}.items():
-        table[code] = lambda m, form=form: m.push_integer(m.take(m.number(form)))
+        table[code] = _with_number(form, lambda m, size: m.push_integer(m.take(size)))
     return {code[0]: action for code, action in table.items()}
 
 

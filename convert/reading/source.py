@@ -27,6 +27,8 @@ class MappedFile:
         return self._map is None
 
     def view(self) -> memoryview:
+        if self._map is None:
+            raise ValueError("the file was closed")
         return memoryview(self._map)
 
     def use(self, nbytes: int) -> None:

@@ -92,7 +92,7 @@ class StoredTensor:
         stored = np.dtype((">" if self.big_endian else "<") + NUMPY_CODES[self.dtype])
         size = stored.itemsize
         strides = tuple(step * size for step in self.strides)
-        array = np.ndarray(self.shape, stored, self.storage.read(), self.offset * size, strides)
+        array: np.ndarray = np.ndarray(self.shape, stored, self.storage.read(), self.offset * size, strides)
         if self.dtype == "bfloat16":
             array = self._copied(array, np.dtype("u4"), 16).view("f4")
         elif array.dtype != native:

@@ -65,7 +65,7 @@ class ZipArchive:
         _, disk, first_disk, here, count, size, offset, _ = _END.unpack_from(tail, at)
         end = len(view) - len(tail) + at
         locator_at = end - _END64_LOCATOR.size
-        if locator_at >= 0 and view[locator_at : locator_at + 4] == b"PK\x06\x07":
+        if locator_at >= 0 and bytes(view[locator_at : locator_at + 4]) == b"PK\x06\x07":
             _, _, end, disks = _END64_LOCATOR.unpack_from(view, locator_at)
             fields = _END64.unpack(self.source.window(end, _END64.size, "the zip64 directory"))
             if fields[0] != b"PK\x06\x06" or disks > 1:
@@ -138,7 +138,7 @@ class ZipArchive:
         self.check(name)
         if self.records[name].method == STORED:
             return self.packed(name)
-        return memoryview(self._inflated(name))
+        return self._inflated(name).data
 
     def storage(self, name: str) -> Storage:
         """The contents of a record, to be read when they are asked for."""
@@ -178,7 +178,7 @@ class ZipArchive:
         """The pieces of a deflated record, never more bytes than the directory says, and checked at the end."""
         record, packed = self.records[name], self.packed(name)
         engine, total, checksum, at = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, 0
-        pending = b""
+        pending: bytes | memoryview = b""
         while not engine.eof and (pending or at < len(packed)):
             if not pending:
                 pending = packed[at : at + PIECE]

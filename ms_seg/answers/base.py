@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ class BaseAnswer(ABC):
     def segments(self) -> list[dict[str, Any]]:
         """The segments as COCO writes them, ready for JSON."""
 
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """What is in the picture, in a few words."""
+
     @abstractmethod
     def draw(self) -> Image.Image:
         """The picture under the colours of its segments, with a legend."""
@@ -83,11 +89,20 @@ class BaseAnswer(ABC):
         write_json(paths[2], {**about, "segments": self.segments})
         return paths
 
+    def save_embeddings(self, folder: str | os.PathLike[str], stem: str | None = None) -> Path:
+        """Write the features that a model of words compared; ValueError where there are none."""
+        raise ValueError(f"{self.model} gave no embeddings: only models that take words do, of a picture seen at once")
+
     def _paths(self, folder: str | os.PathLike[str], stem: str | None, *endings: str) -> list[Path]:
         """Files of the answer in a folder, which is made if missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return [folder / f"{stem or self.stem}.{ending}" for ending in endings]
+
+
+def first_three(found: Sequence[str]) -> str:
+    """Some of what was found, for a summary."""
+    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "") or "nothing"
 
 
 def write_png(path: Path, image: Image.Image, fast: bool = False) -> None:

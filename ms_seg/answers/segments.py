@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ms_seg.answers.base import BaseAnswer, write_json
+from ms_seg.answers.base import BaseAnswer, first_three, write_json
 from ms_seg.answers.drawing.colours import segment_colours
 from ms_seg.answers.drawing.segments import draw_segments
 from ms_seg.data.coco.codecs import box_of, boxes_of, encode_mask, encode_masks
@@ -44,6 +45,12 @@ class SegmentsAnswer(BaseAnswer):
     @abstractmethod
     def _shapes(self) -> list[dict[str, Any]]:
         """area, bbox and segmentation of each segment."""
+
+    @property
+    def summary(self) -> str:
+        """The classes of the first segments, and how many there are of each."""
+        counts = Counter(self.shown_labels)
+        return first_three([f"{count} {label}" if count > 1 else label for label, count in counts.items()])
 
     @property
     def shown_labels(self) -> list[str]:

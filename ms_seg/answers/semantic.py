@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from convert.atomic import whole_file
-from ms_seg.answers.base import BaseAnswer
+from ms_seg.answers.base import BaseAnswer, first_three
 from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR
 from ms_seg.answers.drawing.semantic import draw_overlay
 from ms_seg.data.coco.codecs import boxes_of, encode_masks
@@ -42,8 +42,8 @@ class Embeddings:
         pixels, words = self.read_pixels(), self.read_words()
         sizes = {key: np.array(value) for key, value in asdict(self.geometry).items()}
         return {
-            "pixels": pixels / np.linalg.norm(pixels, axis=0),
-            "words": words / np.linalg.norm(words, axis=1, keepdims=True),
+            "pixels": _of_unit_length(pixels, 0),
+            "words": _of_unit_length(words, 1),
             "labels": np.array(self.words),
             **sizes,
         }
@@ -122,6 +122,12 @@ class Answer(BaseAnswer):
             for number, (index, segmentation) in enumerate(zip(self.classes, encoded, strict=True), start=1)
         ]
 
+    @property
+    def summary(self) -> str:
+        """The three largest classes with their shares of the picture."""
+        shares = (segment["area"] / self.label_map.size for segment in self.segments)
+        return first_three([f"{label} {share:.0%}" for label, share in zip(self.labels, shares, strict=True)])
+
     def draw(self) -> Image.Image:
         """The picture under the colours of its classes, with a legend."""
         return draw_overlay(self.picture, self.label_map, self.label_set)
@@ -142,9 +148,7 @@ class Answer(BaseAnswer):
         Returns its path. Raises ValueError if there are none, OSError if the folder cannot be written.
         """
         if self.embeddings is None:
-            raise ValueError(
-                f"{self.model} gave no embeddings: only models that take words do, of a picture seen at once"
-            )
+            return super().save_embeddings(folder, stem)
         (path,) = self._paths(folder, stem, "embeddings.npz")
         with whole_file(path) as draft, draft.open("wb") as file:
             np.savez(file, **self.embeddings.arrays())
@@ -153,3 +157,9 @@ class Answer(BaseAnswer):
     @cached_property
     def _areas(self) -> np.ndarray:
         return np.bincount(self.label_map.ravel(), minlength=len(self.class_scores))
+
+
+def _of_unit_length(features: np.ndarray, axis: int) -> np.ndarray:
+    """Features divided by their length; those of length 0 stay as they are."""
+    length = np.linalg.norm(features, axis=axis, keepdims=True)
+    return features / np.where(length > 0, length, 1)

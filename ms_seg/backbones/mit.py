@@ -124,7 +124,7 @@ class MixTransformer(nn.Cell):
         )
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        features = ()
+        features: tuple[Tensor, ...] = ()
         for stage in self.stages:
             x = stage(x)
             features += (x,)

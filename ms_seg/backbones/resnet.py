@@ -82,7 +82,7 @@ class ResNet(nn.Cell):
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.pool(ops.relu(self.stem(images)))
-        maps = ()
+        maps: tuple[Tensor, ...] = ()
         for stage in self.stages:
             x = stage(x)
             maps += (x,)

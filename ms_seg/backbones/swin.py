@@ -168,7 +168,7 @@ class SwinTransformer(nn.Cell):
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         norms = (self.norm0, self.norm1, self.norm2, self.norm3)
         x, grid = self.patch_embed(images)
-        maps = ()
+        maps: tuple[Tensor, ...] = ()
         for level, stage in enumerate(self.stages):
             x = stage(x, grid)
             maps += (tokens_to_map(norms[level](x), grid),)

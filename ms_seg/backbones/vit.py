@@ -42,7 +42,7 @@ class VisionTransformer(nn.Cell):
         x = x + map_to_tokens(self.resize(pos_embed, grid))
         cls_token = self.cls_token + self.pos_embed[:, :1]
         x = ops.concat((ops.broadcast_to(cls_token, (x.shape[0], 1, x.shape[2])), x), 1)  # (N, 1 + L, C)
-        features = ()
+        features: tuple[Tensor, ...] = ()
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in self.out_indices:
@@ -77,7 +77,7 @@ class ViTPyramid(nn.Cell):
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         height, width = images.shape[2:]
         grid = (height // self.patch, width // self.patch)
-        maps = ()
+        maps: tuple[Tensor, ...] = ()
         for level, tokens in enumerate(self.vit(images)):
             maps += (self.reassemble[level](self.readout[level](tokens), grid),)
         return maps

@@ -51,7 +51,7 @@ class _GELUWithGradient(_GELU):
 
 
 class _NativeGELU(nn.Cell):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.forward = native.operator("gelu", inputs=1)
         self.gradient = native.gradient("gelu_grad", of=1)

@@ -92,7 +92,7 @@ class BiasedSoftmax(nn.Cell):
     may hold -inf, but not in a whole row. An index outside the biases is an error where the operator in C is used.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.softmax = _NativeBiasedSoftmax() if native.available() else _BiasedSoftmax()
 
@@ -101,7 +101,7 @@ class BiasedSoftmax(nn.Cell):
 
 
 class _NativeBiasedSoftmax(nn.Cell):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.forward = native.operator("biased_softmax", inputs=3)
         self.gradient = native.gradient("biased_softmax_grad", of=2)

@@ -151,7 +151,7 @@ class _DepthwiseWithGradient(_Depthwise):
 
 
 class _NativeDepthwise(nn.Cell):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.forward = native.operator("depthwise_conv", inputs=2)
         self.gradient = native.gradient("depthwise_conv_grad", of=2)

@@ -53,7 +53,7 @@ class DeformableAttention(nn.Cell):
 
 def spatial_shapes(sizes: Sequence[tuple[int, int]]) -> Tensor:
     """Sizes (H, W) of maps, which may be known only at run time -> (levels, 2) float32."""
-    sides = ()
+    sides: tuple[Tensor, ...] = ()
     for height, width in sizes:
         sides += (ops.scalar_to_tensor(height, ms.float32), ops.scalar_to_tensor(width, ms.float32))
     return ops.reshape(ops.stack(sides), (-1, 2))
@@ -80,7 +80,7 @@ class _NativeSample(nn.Cell):
     grid_sample 95 and 225 ms, 610 ms and more.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.forward = native.operator("deformable_attention", inputs=5)
         self.gradient = native.gradient("deformable_attention_grad", of=3)
@@ -132,7 +132,7 @@ class _Sample(nn.Cell):
         pixels = (ops.reshape(pixels, (n, length, heads, samples)) + batch) * heads
         weights = ops.reshape(weights, (n * length, heads, 1, samples))
         table = ops.reshape(value, (n * positions * heads, depth))
-        outputs = ()
+        outputs: tuple[Tensor, ...] = ()
         for head in range(heads):
             corners = ops.gather(table, ops.reshape(pixels[:, :, head] + head, (n * length, samples)), 0)
             outputs += (ops.reshape(ops.bmm(weights[:, head], corners), (n, length, depth)),)

@@ -22,7 +22,7 @@ class SamplePoints(nn.Cell):
     Samples of a row of -1 are zeros. Maps have gradients, points have none.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.sample = _NativeSample() if native.available() else _Sample()
 
@@ -72,7 +72,7 @@ class _Select(nn.Cell):
 class _NativeSample(nn.Cell):
     """What _Sample computes, in one pass."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.forward = native.fixed_size_operator("sample_points", _sampled_shape)
         self.gradient = native.fixed_size_operator("sample_points_grad", _maps_shape)

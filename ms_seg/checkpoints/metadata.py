@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -98,7 +98,8 @@ def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | Labe
 def _rows(labels: str | LabelSet | None) -> str | list[list[Any]] | None:
     if labels is None or isinstance(labels, str):
         return labels
-    columns = [labels.names, ["#{:02x}{:02x}{:02x}".format(*colour) for colour in labels.palette.tolist()]]
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in labels.palette.tolist()]
+    columns: list[Sequence[Any]] = [labels.names, colours]
     columns += [labels.things, labels.numbers] if labels.things else []
     return [list(row) for row in zip(*columns, strict=True)]
 
@@ -127,10 +128,11 @@ def _own(rows: Any) -> LabelSet:
         check_names(names, "it")
     except ValueError as error:
         raise _wrong("labels", str(error)) from None
-    things, ids = kinds or (None, None)
-    if kinds:
-        _check_kinds(things, ids)
-    return LabelSet(names, np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8), things, ids)
+    palette = np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)
+    if not kinds:
+        return LabelSet(names, palette)
+    _check_kinds(*kinds)
+    return LabelSet(names, palette, *kinds)
 
 
 def _check_kinds(things: tuple[Any, ...], ids: tuple[Any, ...]) -> None:

@@ -18,6 +18,7 @@ from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.data.drawn.phrases import unseen_phrases
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
+from ms_seg.label_sets import read_labels
 from ms_seg.presets import ASSETS, find_preset
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     folder, checkpoint = Path(options.output), ASSETS / f"{MODEL}.pth"
     print(f"{checkpoint.name}: a PyTorch file of {checkpoint.stat().st_size / 1e6:.1f} MB, converted without PyTorch")
     segmenter = ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint), options.mode)
-    matrix = ConfusionMatrix(segmenter.preset.num_classes)
+    matrix = ConfusionMatrix(len(read_labels("shapes")))
     errors = []
     with np.load(ASSETS / f"{MODEL}.logits.npz") as of_pytorch:
         for name in PICTURES:

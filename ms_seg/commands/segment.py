@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
-from ms_seg.answers import SegmentsAnswer
 from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_override
 from ms_seg.presets import TASKS, find_preset
 
 if TYPE_CHECKING:
-    from ms_seg.answers import Answer
+    from ms_seg.answers import BaseAnswer
 
 DEFAULT_MODEL = "segformer_tiny_shapes"
 
@@ -119,7 +117,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _segment_all(
-    segment: Callable[[Path], Answer | SegmentsAnswer],
+    segment: Callable[[Path], BaseAnswer],
     stems: dict[Path, str],
     folder: Path,
     bar: ProgressBar,
@@ -137,17 +135,6 @@ def _segment_all(
             answer.save(folder, stem)
             if embeddings:
                 answer.save_embeddings(folder, stem)
-            bar.note(f"{picture} -> {folder / stem}.*: {_in_brief(answer)}")
+            bar.note(f"{picture} -> {folder / stem}.*: {answer.summary}")
         bar()
     return failed
-
-
-def _in_brief(answer: Answer | SegmentsAnswer) -> str:
-    """The three largest classes, or the classes of the first segments and how many there are of each."""
-    if isinstance(answer, SegmentsAnswer):
-        counts = Counter(answer.shown_labels)
-        named = [f"{count} {label}" if count > 1 else label for label, count in counts.items()]
-    else:
-        shares = [segment["area"] / answer.label_map.size for segment in answer.segments]
-        named = [f"{label} {share:.0%}" for label, share in zip(answer.labels, shares, strict=True)]
-    return ", ".join(named[:3]) + (", ..." if len(named) > 3 else "") or "nothing"

@@ -6,8 +6,10 @@ interruptions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence, Sized
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -18,14 +20,17 @@ from ms_seg.data.semantic import SemanticDataset
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 
-_AUGMENT = {"mmseg": mmseg.augment, "lang_seg": lang_seg.augment}
+Pictures = TypeVar("Pictures", bound=Sized)
+
+_AUGMENT: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {"mmseg": mmseg.augment, "lang_seg": lang_seg.augment}
 _PANOPTIC = "lsj"
 _SHUFFLING, _AUGMENTATION, _TURNS = 0, 1, 3  # what randomness is for: see `stream`
 LATEST = 2  # orders cached: the thread that reads ahead may be in the next one already
 
 
-class TrainingSamples:
-    """Position in the run -> an augmented sample. Position p belongs to step p // batch_size.
+class TrainingSamples(ABC, Generic[Pictures]):
+    """Position in the run -> an augmented sample, an array for each of `columns`. Position p belongs to step
+    p // batch_size.
 
     Each epoch goes through all pictures, in an order of its own.
 
@@ -37,12 +42,10 @@ class TrainingSamples:
     Raises ValueError for an augmentation of another kind of dataset.
     """
 
-    columns: tuple[str, ...] = ("image", "labels")
-    augmentations: tuple[str, ...] = tuple(_AUGMENT)
+    columns: tuple[str, ...]
+    augmentations: tuple[str, ...]
 
-    def __init__(
-        self, dataset: SemanticDataset, recipe: Recipe, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD
-    ):
+    def __init__(self, dataset: Pictures, recipe: Recipe, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD):
         if recipe.augmentation not in self.augmentations:
             known = " or ".join(self.augmentations)
             raise ValueError(f"augmentation is {recipe.augmentation!r}: pictures of this kind of dataset take {known}")
@@ -53,26 +56,34 @@ class TrainingSamples:
         return self.recipe.steps * self.recipe.batch_size
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, ...]:
-        """The image (3, crop, crop) float32 and its label map (crop, crop) int32."""
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} is outside the run's {len(self)}")
         return self.sample(self._order[position], position)
 
+    @abstractmethod
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
-        """The picture at an index and its label map, augmented as at a position of the run."""
+        """The picture at an index and its truth, augmented as at a position of the run."""
+
+
+class SemanticSamples(TrainingSamples[SemanticDataset]):
+    """The image (3, crop, crop) float32 and its label map (crop, crop) int32."""
+
+    columns = ("image", "labels")
+    augmentations = tuple(_AUGMENT)
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
         picture, label_map = self.dataset.picture(index), self.dataset.label_map(index)
         return _AUGMENT[self.recipe.augmentation](picture, label_map, self.recipe, rng, self.mean, self.std)
 
 
-class PanopticSamples(TrainingSamples):
-    """The same for panoptic maps: the image (3, crop, crop) float32, the targets' classes (M,) int32, and the targets'
-    index map (crop, crop) uint16; see `augmentation.lsj`.
+class PanopticSamples(TrainingSamples[PanopticDataset]):
+    """The image (3, crop, crop) float32, the targets' classes (M,) int32, and the targets' index map (crop, crop)
+    uint16; see `augmentation.lsj`.
     """
 
     columns = ("image", "labels", "targets")
     augmentations = (_PANOPTIC,)
-    dataset: PanopticDataset
 
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
@@ -91,11 +102,11 @@ class MixedSamples:
         recipe, mean, std: as of `TrainingSamples`.
     """
 
-    columns = TrainingSamples.columns
+    columns = SemanticSamples.columns
 
     def __init__(self, datasets: Sequence[SemanticDataset], recipe: Recipe, mean: Triple, std: Triple):
         self._batch_size = recipe.batch_size
-        self._samples = [TrainingSamples(dataset, recipe, mean, std) for dataset in datasets]
+        self._samples = [SemanticSamples(dataset, recipe, mean, std) for dataset in datasets]
         self._orders = [EpochOrder(recipe.seed, len(dataset), number) for number, dataset in enumerate(datasets)]
         self._turns = Turns(recipe.seed, [-(-len(dataset) // recipe.batch_size) for dataset in datasets])
 

@@ -13,7 +13,6 @@ import numpy as np
 from ms_seg.data.drawn.phrases import Phrases
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
-from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.picture import picture_size, read_picture
 from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
 
@@ -132,7 +131,12 @@ def open_folder(root: Path, split: str) -> LabelledFolder:
     return _pair(root / "images" / split, root / "labels" / split, ".png", label_set, numbering)
 
 
-Dataset = TypeVar("Dataset", SemanticDataset, PanopticDataset)
+class AnyDataset(Protocol):
+    def first(self, count: int) -> Self:
+        """The first pictures alone."""
+
+
+Dataset = TypeVar("Dataset", bound=AnyDataset)
 
 
 def first_pictures(dataset: Dataset, count: int) -> Dataset:

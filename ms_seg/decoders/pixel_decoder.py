@@ -75,7 +75,10 @@ class PixelDecoder(nn.Cell):
         self.resize = Resize()
 
     def construct(self, maps: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...], tuple[tuple[int, int], ...]]:
-        tokens, positions, centres, sizes = (), (), (), ()
+        tokens: tuple[Tensor, ...] = ()
+        positions: tuple[Tensor, ...] = ()
+        centres: tuple[Tensor, ...] = ()
+        sizes: tuple[tuple[int, int], ...] = ()
         for level in range(LEVELS):
             projected = self.input_proj[level](maps[LEVELS - level])
             size = projected.shape[2:]
@@ -88,7 +91,8 @@ class PixelDecoder(nn.Cell):
         for layer in self.layers:
             x = layer(x, position, reference_points, shapes)
 
-        memories, start = (), 0
+        memories: tuple[Tensor, ...] = ()
+        start = 0
         for height, width in sizes:
             memories += (x[:, start : start + height * width],)
             start = start + height * width

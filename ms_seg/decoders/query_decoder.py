@@ -80,7 +80,9 @@ class QueryDecoder(nn.Cell):
 
         With return_all_layers: the predictions before the first layer and after each, the last being the result.
         """
-        memory, keys, level_features = (), (), ()
+        memory: tuple[Tensor, ...] = ()
+        keys: tuple[Tensor, ...] = ()
+        level_features: tuple[Tensor, ...] = ()
         for level in range(LEVELS):
             memory += (memories[level] + self.level_embed[level],)
             keys += (memory[level] + self.position(sizes[level]),)

@@ -6,6 +6,7 @@ an edge are padded and not moved back. All resizing is bilinear with align_corne
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,27 +36,31 @@ class MultiEval:
 
     def __call__(self, image: np.ndarray, run: Run) -> np.ndarray:
         """A normalised image (3, H, W) float32 -> the sum of its logits over all scales, (K, H, W) float32."""
-        size, total = image.shape[1:], 0
-        for scale in self.scales:
-            scaled = resize(image, resized_size(size, math.ceil(self.base_size * scale)), align_corners=True)
-            total = total + resize(self._look(scaled, run), size, align_corners=True)
-        return total
+        height, width = image.shape[1:]
+
+        def at(scale: float) -> np.ndarray:
+            scaled_size = resized_size((height, width), math.ceil(self.base_size * scale))
+            logits = self._look(resize(image, scaled_size, align_corners=True), run)
+            return resize(logits, (height, width), align_corners=True)
+
+        return functools.reduce(np.add, map(at, self.scales))
 
     def _look(self, image: np.ndarray, run: Run) -> np.ndarray:
         """The logits of an image (3, h, w), averaged where windows overlap: (K, h, w)."""
         height, width = image.shape[1:]
         padded = self._pad(image)
-        total, count = 0, np.zeros(padded.shape[1:], np.float32)
+        total = np.zeros((0, *padded.shape[1:]), np.float32)
+        count = np.zeros(padded.shape[1:], np.float32)
         for rows, columns in self._windows(padded.shape[1:]):
             window = padded[:, rows, columns]
             logits = self._both_ways(self._pad(window), run)[:, : window.shape[1], : window.shape[2]]
-            if not count.any():
+            if not len(total):
                 total = np.zeros((len(logits), *padded.shape[1:]), np.float32)
             total[:, rows, columns] += logits
             count[rows, columns] += 1
         return (total / count)[:, :height, :width]
 
-    def _windows(self, size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    def _windows(self, size: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
         """Rows and columns of each window of an image; at the far edges they are cut."""
         stride = int(self.crop_size * (2.0 / 3.0))
         rows, columns = (range(0, max(side - self.crop_size, 0) + stride, stride) for side in size)
@@ -71,6 +76,6 @@ class MultiEval:
         """Right and below up to a window's size."""
         height, width = (max(side, self.crop_size) for side in image.shape[1:])
         padded = np.empty((3, height, width), np.float32)
-        padded[:] = np.float32(self.beyond).reshape(3, 1, 1)
+        padded[:] = np.array(self.beyond, np.float32).reshape(3, 1, 1)
         padded[:, : image.shape[1], : image.shape[2]] = image
         return padded

@@ -44,17 +44,16 @@ def label_views(
     Returns: labels (H, W) int32; scores (C,) float64 of 0..1, the mean probability of a class over the pixels it was
         chosen for, 0 for a class without pixels.
     """
-    total: np.ndarray | None = None
-    count = 0
-    for view in views(size, rule):
+    total = np.zeros((*size, 0), np.float32)
+    seen = list(views(size, rule))
+    for view in seen:
         logits = look(view)
-        if total is None:
+        if not total.shape[2]:
             total = np.zeros((*size, len(logits.values)), np.float32)
         for rows, band in logits.bands():
             softmax(band)
             total[rows] += band[:, ::-1] if view.mirrored else band
-        count += 1
-    total /= count
+    total /= len(seen)
     labels = total.argmax(axis=2).astype(np.int32)
     chosen = np.take_along_axis(total, labels[..., None], axis=2)
     num_classes = total.shape[2]
@@ -67,7 +66,8 @@ def _scaled(size: tuple[int, int], rule: Preprocessing, scale: float) -> Preproc
 
     "shrink" leaves small pictures as they are, so that their own sides are what is scaled.
     """
-    short_side, long_side = rule.short_side, rule.long_side
+    short_side: float = rule.short_side
+    long_side: float = rule.long_side
     if rule.resize == "shrink":
         factor = min(1.0, long_side / max(size), short_side / min(size))
         short_side, long_side = min(size) * factor, max(size) * factor

@@ -23,8 +23,8 @@ class Taps:
         Without align_corners: a float32 scale and one fused multiply-subtract, for which float64 stands in.
         """
         if align_corners:
-            scale = np.float32(source - 1) / np.float32(max(target - 1, 1))
-            positions = np.arange(target, dtype=np.float32) * scale
+            step = np.float32(source - 1) / np.float32(max(target - 1, 1))
+            positions = np.arange(target, dtype=np.float32) * step
         else:
             scale = np.float64(np.float32(source) / np.float32(target))
             positions = np.maximum((np.arange(target) + 0.5) * scale - 0.5, 0).astype(np.float32)

@@ -94,6 +94,6 @@ def _fits(row: Preset, backbone: tuple[str, Mapping[str, Any]] | None, arguments
 
 def _answering(row: Preset) -> str:
     """What of a row decides its answers. Two rows alike in it can stand for each other."""
-    same = {"name": "", "licence": "", "published": (), "score": "", "recipe": Recipe(), "label_set": None}
-    alike = replace(row, arguments={**row.arguments, "num_classes": 0}, **same)
-    return repr(alike)
+    arguments = {**row.arguments, "num_classes": 0}
+    alike = replace(row, arguments=arguments, name="", licence="", published=(), score="", label_set=None)
+    return repr(replace(alike, recipe=Recipe()))

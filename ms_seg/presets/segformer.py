@@ -78,8 +78,6 @@ def rows() -> list[Preset]:
     for size, (_, _, width) in _SIZES.items():
         side = 640 if size == "b5" else 512  # B5 was trained and is tested at 640
         keep_ratio = Preprocessing("keep_ratio", short_side=side)
-        sides = {"crop_size": side, "short_side": side}
-        common = {"system": "segformer", "output": "logits", "arithmetic": _ARITHMETIC}
         rows += [
             Preset(
                 name=f"segformer_{size}_cocostuff164k",
@@ -88,7 +86,7 @@ def rows() -> list[Preset]:
                 arguments={"num_classes": 172, "head_width": width, **_MMSEG_HEAD, "dropout_rate": 0.1},
                 preprocessing=keep_ratio,
                 label_set="cocostuff164k",
-                recipe=replace(_EASYCV_RECIPE, **sides),
+                recipe=replace(_EASYCV_RECIPE, crop_size=side, short_side=side),
                 licence="Apache-2.0",
                 published=(
                     Published(
@@ -98,7 +96,9 @@ def rows() -> list[Preset]:
                     ),
                 ),
                 score=f"mIoU {_COCO_SCORES[size]} (COCO-Stuff-164k)",
-                **common,
+                system="segformer",
+                output="logits",
+                arithmetic=_ARITHMETIC,
             ),
             Preset(
                 name=f"segformer_{size}_ade20k",
@@ -106,10 +106,12 @@ def rows() -> list[Preset]:
                 arguments={"num_classes": 150, "head_width": width, **_TRANSFORMERS_HEAD, "dropout_rate": 0.1},
                 preprocessing=Preprocessing("squash", short_side=side, logits_via_input=False),
                 label_set="ade20k",
-                recipe=replace(_ORIGINAL_RECIPE, **sides),
+                recipe=replace(_ORIGINAL_RECIPE, crop_size=side, short_side=side),
                 licence=_NVIDIA,
                 published=(Published("huggingface", f"nvidia/segformer-{size}-finetuned-ade-{side}-{side}"),),
-                **common,
+                system="segformer",
+                output="logits",
+                arithmetic=_ARITHMETIC,
             ),
             Preset(
                 name=f"segformer_{size}_ade20k_mmseg",
@@ -117,11 +119,13 @@ def rows() -> list[Preset]:
                 arguments={"num_classes": 150, "head_width": 256, **_MMSEG_HEAD, "dropout_rate": 0.1},
                 preprocessing=keep_ratio,
                 label_set="ade20k",
-                recipe=replace(_MMSEG_RECIPE, **sides),
+                recipe=replace(_MMSEG_RECIPE, crop_size=side, short_side=side),
                 licence="Apache-2.0",
                 published=_openmmlab(size, side),
                 score=f"mIoU {_ADE_SCORES[size]} (ADE20K)",
-                **common,
+                system="segformer",
+                output="logits",
+                arithmetic=_ARITHMETIC,
             ),
         ]
     rows.append(

@@ -64,7 +64,7 @@ class Tokenizer:
         """The tokens of a text of any length, without start and end token and without padding."""
         clean = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
         clean = _SPACES.sub(" ", clean).strip().lower()
-        tokens = []
+        tokens: list[int] = []
         for word in _WORD.findall(clean):
             tokens += self._cached_tokens_of_word(word) if len(word) <= _CACHED_LENGTH else self._tokens_of_word(word)
         return tokens
@@ -100,8 +100,9 @@ class Tokenizer:
                     merged.append(at)
             for at in merged:
                 for left in (chain.before[at], at):
-                    if (found := self._ranks.get(chain.pair(left))) is not None:
-                        heappush(queue, (found, left))
+                    pair = chain.pair(left)
+                    if pair in self._ranks:
+                        heappush(queue, (self._ranks[pair], left))
         return tuple(self._ids[symbol] for symbol in symbols if symbol)
 
 

@@ -159,15 +159,15 @@ def _vocabulary(text: str, path: Path) -> Vocabulary:
     symbols = sorted(BYTE_SYMBOLS)  # CLIP counts the visible bytes first
     symbols += [symbol + END_OF_WORD for symbol in symbols]
     ids = {symbol: number for number, symbol in enumerate(symbols)}
-    merges = []
+    merges: list[tuple[str, str]] = []
     for number, line in enumerate(lines[:MERGES], len(symbols)):
-        pair = tuple(line.split())
+        pair = line.split()
         if len(pair) != 2 or pair[0] not in ids or pair[1] not in ids:
             raise ValueError(
                 f"{path}, line {len(merges) + 2}: {line[:40]!r} is not a pair of symbols that are bytes or were made "
                 "by the lines before"
             )
         ids[pair[0] + pair[1]] = number
-        merges.append(pair)
+        merges.append((pair[0], pair[1]))
     ids |= {token: number for number, token in enumerate(SPECIAL_TOKENS, len(symbols) + len(merges))}
     return Vocabulary(tuple(merges), ids)

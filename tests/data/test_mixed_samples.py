@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data import samples as data_samples
-from ms_seg.data.samples import EpochOrder, MixedSamples, TrainingSamples, Turns
+from ms_seg.data.samples import EpochOrder, MixedSamples, SemanticSamples, Turns
 from ms_seg.label_sets import LabelSet, numbered_labels
 from ms_seg.presets.recipe import Recipe
 
@@ -47,7 +47,7 @@ def mixed(*counts: int) -> MixedSamples:
     return MixedSamples([Plain(number, count) for number, count in enumerate(counts)], RECIPE, *BYTES)
 
 
-def origin(samples: MixedSamples | TrainingSamples, position: int) -> tuple[int, int]:
+def origin(samples: MixedSamples | SemanticSamples, position: int) -> tuple[int, int]:
     """The dataset and the picture of a sample."""
     image, _ = samples[position]
     return tuple(np.rint(image[:2, 0, 0] * 255).astype(int).tolist())
@@ -98,7 +98,7 @@ def test_two_datasets_of_one_size_have_orders_of_their_own():
 
 
 def test_one_dataset_has_the_samples_of_a_run_of_its_own():
-    alone, single = mixed(9), TrainingSamples(Plain(0, 9), RECIPE, *BYTES)
+    alone, single = mixed(9), SemanticSamples(Plain(0, 9), RECIPE, *BYTES)
     assert len(alone) == len(single) == 240
     assert [origin(alone, position) for position in range(240)] == [origin(single, p) for p in range(240)]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
-from ms_seg.data.samples import EpochOrder, PanopticSamples, TrainingSamples
+from ms_seg.data.samples import EpochOrder, PanopticSamples, SemanticSamples
 from ms_seg.presets.recipe import Recipe
 
 RECIPE = Recipe(steps=100, batch_size=4, crop_size=48, short_side=64, long_side=256, seed=3)
@@ -40,7 +40,7 @@ def test_the_order_of_a_seed_stays_what_it_is():
 
 
 def test_a_sample_depends_on_its_position_alone():
-    samples, others = TrainingSamples(WORLD, RECIPE), TrainingSamples(WORLD, RECIPE)
+    samples, others = SemanticSamples(WORLD, RECIPE), SemanticSamples(WORLD, RECIPE)
     others[399], others[17]
     for position in (0, 17, 250):
         for one, other in zip(samples[position], others[position], strict=True):
@@ -52,7 +52,7 @@ def test_the_same_picture_is_augmented_anew_in_the_next_epoch():
         def __len__(self) -> int:
             return 1
 
-    samples = TrainingSamples(OnePicture("validation", (64, 64)), RECIPE)
+    samples = SemanticSamples(OnePicture("validation", (64, 64)), RECIPE)
     assert len({samples[position][0].tobytes() for position in range(8)}) == 8
 
 
@@ -62,12 +62,12 @@ def test_another_seed_augments_otherwise():
             return 1
 
     world = OnePicture("validation", (64, 64))
-    one, other = (TrainingSamples(world, replace(RECIPE, seed=seed))[0][0] for seed in (1, 2))
+    one, other = (SemanticSamples(world, replace(RECIPE, seed=seed))[0][0] for seed in (1, 2))
     assert not np.array_equal(one, other)
 
 
 def test_there_is_a_sample_for_every_place_of_the_run_and_no_more():
-    samples = TrainingSamples(WORLD, RECIPE)
+    samples = SemanticSamples(WORLD, RECIPE)
     assert len(samples) == 400
     image, labels = samples[399]
     assert (image.shape, image.dtype) == ((3, 48, 48), np.float32)
@@ -78,7 +78,7 @@ def test_there_is_a_sample_for_every_place_of_the_run_and_no_more():
 
 
 def test_the_models_own_normalisation_is_applied():
-    samples = TrainingSamples(WORLD, replace(RECIPE, photometric=False), mean=(0, 0, 0), std=(1, 1, 1))
+    samples = SemanticSamples(WORLD, replace(RECIPE, photometric=False), mean=(0, 0, 0), std=(1, 1, 1))
     image, labels = samples[0]
     pixels = image[:, labels != 255]
     assert np.array_equal(pixels, pixels.round()) and pixels.max() > 50
@@ -95,7 +95,7 @@ def test_panoptic_samples_depend_on_their_position_alone():
             assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize(("samples", "other"), [(TrainingSamples, "lsj"), (PanopticSamples, "mmseg")])
+@pytest.mark.parametrize(("samples", "other"), [(SemanticSamples, "lsj"), (PanopticSamples, "mmseg")])
 def test_an_augmentation_for_other_labels_is_refused(samples, other):
     recipe = replace(RECIPE, augmentation=other, photometric=False, cat_max_ratio=1)
     with pytest.raises(ValueError, match=f"augmentation is '{other}': pictures of this kind of dataset take "):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ms_seg.data.drawn.world import DrawnWorld
-from ms_seg.data.samples import TrainingSamples
+from ms_seg.data.samples import SemanticSamples
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.loader import Loader
 
@@ -54,7 +54,7 @@ def test_steps_follow_each_other_in_order(workers):
 
 def test_augmented_batches_do_not_depend_on_the_number_of_workers_or_on_a_restart():
     recipe = Recipe(steps=6, batch_size=4, crop_size=48, short_side=64, long_side=256)
-    samples = TrainingSamples(DrawnWorld("validation", (64, 64)), recipe)
+    samples = SemanticSamples(DrawnWorld("validation", (64, 64)), recipe)
     whole = list(Loader(samples, 4).batches(0, 6))
     continued = [*Loader(samples, 4, workers=2).batches(0, 2), *Loader(samples, 4, workers=3).batches(2, 6)]
     for one, other in zip(whole, continued, strict=True):

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 from mindspore import ops
@@ -32,8 +33,8 @@ _FOLDER = Path(__file__).parent
 _SOURCES = tuple(sorted(_FOLDER.glob("*.c")))
 _HEADERS = tuple(sorted(_FOLDER.glob("*.h")))
 # Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
-_FLAGS = ("-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
-_FLAGS += ("-fassociative-math", "-fPIC", "-shared", "-pthread")
+_MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
+_FLAGS = ("-std=c11", "-O3", "-march=native", *_MATH, "-fPIC", "-shared", "-pthread")
 _SECONDS = 120
 
 _STATUS = {  # of operator.h
@@ -98,7 +99,7 @@ def operator(name: str, inputs: int) -> ops.Custom:
 def gradient(name: str, of: int) -> ops.Custom:
     """An operator for the gradients of its first `of` inputs, in their shapes, which must be known when compiling."""
 
-    def of_first(*inputs):
+    def of_first(*inputs: Any) -> Any:
         return inputs[0] if of == 1 else inputs[:of]
 
     return ops.Custom(f"{_library()}:{name}", of_first, of_first, func_type="aot")
@@ -110,7 +111,7 @@ def fixed_size_operator(name: str, shape: Callable[..., list[int]]) -> ops.Custo
     MindSpore keeps one such function for each name: it depends on nothing else.
     """
 
-    def dtype(*inputs):
+    def dtype(*inputs: Any) -> Any:
         return ms.float32
 
     return ops.Custom(f"{_library()}:{name}", shape, dtype, func_type="aot")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ms_seg.answers.drawing.semantic import draw_comparison
 from ms_seg.data.preflight import preflight
-from ms_seg.data.samples import TrainingSamples
+from ms_seg.data.samples import SemanticSamples
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.distributed import World
 from ms_seg.evaluation.predictions import Predictions
@@ -52,7 +52,7 @@ def _batches(
 ) -> Batches:
     """Images (n, 3, s, s) float32 and labels (n, s, s) int32."""
     (dataset,), rule = datasets, model.preset.preprocessing
-    samples = TrainingSamples(dataset, recipe, rule.mean, rule.std)
+    samples = SemanticSamples(dataset, recipe, rule.mean, rule.std)
     return Loader(samples, recipe.batch_size, world.rank, world.size, workers).batches
 
 

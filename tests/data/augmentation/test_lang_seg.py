@@ -7,7 +7,7 @@ import pytest
 
 from ms_seg.data.augmentation.lang_seg import augment, normalise, resized_size
 from ms_seg.data.drawn.world import DrawnWorld
-from ms_seg.data.samples import TrainingSamples
+from ms_seg.data.samples import SemanticSamples
 from ms_seg.presets.recipe import Recipe
 
 HALF = (127.5, 127.5, 127.5)
@@ -70,7 +70,7 @@ def test_normalising_divides_by_255_first():
 
 
 def test_the_recipe_chooses_whose_pictures_a_run_has():
-    samples = TrainingSamples(DrawnWorld("validation", (64, 64)), RECIPE, HALF, HALF)
+    samples = SemanticSamples(DrawnWorld("validation", (64, 64)), RECIPE, HALF, HALF)
     image, labels = samples[0]
     beyond = [samples[position][0][:, samples[position][1] == 255] for position in range(12)]
     assert image.shape == (3, 48, 48) and labels.shape == (48, 48)
@@ -79,5 +79,5 @@ def test_the_recipe_chooses_whose_pictures_a_run_has():
 
 @pytest.mark.parametrize("other", [{"photometric": True}, {"cat_max_ratio": 0.75}])
 def test_what_lang_seg_does_not_do_is_refused(other: dict):
-    with pytest.raises(ValueError, match="augmentation lang_seg goes with photometric false and cat_max_ratio 1"):
+    with pytest.raises(ValueError, match="photometric must be false and cat_max_ratio 1 for augmentation lang_seg"):
         Recipe(**{**NUMBERS, **other})
