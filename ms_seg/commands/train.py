@@ -135,7 +135,7 @@ def _sources(options: argparse.Namespace, task: str) -> list[Source]:
 
 
 def _open(options: argparse.Namespace, source: Source, split: str) -> Any:
-    dataset = open_for_task(*source, split)
+    dataset: Any = open_for_task(*source, split)
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 
