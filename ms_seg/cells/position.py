@@ -41,7 +41,8 @@ class SinePosition(nn.Cell):
 
     def _waves(self, extent: int) -> Tensor:
         """(extent, channels / 2)."""
-        turns = (arange(extent).astype(ms.float32) + 1) / (extent + _EPSILON)
+        # ops.arange: a graph for every size of a ResNet's maps does not compile with ops.range here (MindSpore 2.8).
+        turns = (ops.arange(extent).astype(ms.float32) + 1) / (extent + _EPSILON)
         angles = ops.reshape(turns * (2 * math.pi), (extent, 1)) * self.frequencies
         return ops.reshape(ops.stack((ops.sin(angles), ops.cos(angles)), -1), (extent, self.half))
 
@@ -49,7 +50,7 @@ class SinePosition(nn.Cell):
 def pixel_centres(size: tuple[int, int]) -> Tensor:
     """A map's size (H, W) -> the centres of its pixels, (H * W, 2) float32, as (x, y) from 0 to 1, row by row."""
     height, width = size
-    y = ops.reshape((arange(height).astype(ms.float32) + 0.5) / height, (height, 1, 1))
-    x = ops.reshape((arange(width).astype(ms.float32) + 0.5) / width, (1, width, 1))
+    y = ops.reshape((ops.arange(height).astype(ms.float32) + 0.5) / height, (height, 1, 1))
+    x = ops.reshape((ops.arange(width).astype(ms.float32) + 0.5) / width, (1, width, 1))
     shape = (height, width, 1)
     return ops.reshape(ops.concat((ops.broadcast_to(x, shape), ops.broadcast_to(y, shape)), -1), (height * width, 2))
