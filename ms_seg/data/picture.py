@@ -64,19 +64,19 @@ def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image
     name = os.fspath(picture)
     if os.path.isdir(name):
         raise ValueError(f"{name} is a folder, not a picture")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_size has its own limit
-        with _in_a_sentence(name):
-            image = Image.open(name)
-        with image:
-            _check_size(name, *image.size)
-            if not whole or image.format != "PNG":
-                yield image
-                return
-            with _in_a_sentence(name):
-                image.verify()
-        with Image.open(name) as image:  # a verified image cannot be decoded
+    with _in_a_sentence(name):
+        image = Image.open(name)
+    with image:
+        _check_size(name, *image.size)
+        if not whole or image.format != "PNG":
             yield image
+            return
+        with _in_a_sentence(name):
+            image.verify()
+    with _in_a_sentence(name):
+        image = Image.open(name)  # a verified image cannot be decoded
+    with image:
+        yield image
 
 
 def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
@@ -93,8 +93,12 @@ def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
 
 @contextmanager
 def _in_a_sentence(name: str) -> Iterator[None]:
+    """Pillow's many errors as one sentence, and none of its warnings: of sizes, which _check_size limits, of damaged EXIF
+    tags, which are done without, and of transparency, which is dropped."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
     except FileNotFoundError:
         raise ValueError(f"there is no picture {name}") from None
     except UnidentifiedImageError:

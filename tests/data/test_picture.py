@@ -121,6 +121,20 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path, content):
         read_picture(tmp_path / "a.jpg")
 
 
+def test_pillows_warnings_are_not_passed_on(tmp_path):
+    cut_exif = b"Exif\0\0II*\0\x08\0\0\0\x03\0" + bytes(8)  # three tags are announced, and less than one is there
+    Image.fromarray(gradient()).save(tmp_path / "cut_exif.jpg", exif=cut_exif)
+    palette = Image.fromarray(gradient()).quantize(8)
+    palette.save(tmp_path / "palette.png", transparency=bytes(range(8)))
+    for name in ("cut_exif.jpg", "palette.png"):
+        with pytest.warns(UserWarning), Image.open(tmp_path / name) as image:  # as Pillow alone reads it
+            image.getexif()
+            image.convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read_picture(tmp_path / name).shape == (40, 56, 3)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"there is no picture .*nothing\.png"):
         read_picture(tmp_path / "nothing.png")
