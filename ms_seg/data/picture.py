@@ -93,8 +93,11 @@ def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
 
 @contextmanager
 def _in_a_sentence(name: str) -> Iterator[None]:
-    """Pillow's many errors as one sentence, and none of its warnings: of sizes, which _check_size limits, of damaged EXIF
-    tags, which are done without, and of transparency, which is dropped."""
+    """Pillow's many errors as one sentence each, and none of its warnings.
+
+    It warns of sizes, which _check_size limits, of damaged EXIF tags, which are done without, and of transparency, which
+    is dropped.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from ms_seg.answers import Answer
+from ms_seg.answers.semantic import Embeddings
 from ms_seg.data.coco.codecs import decode_mask
+from ms_seg.data.preprocessing import Geometry
 from ms_seg.label_sets import numbered_labels, read_labels
 
 TREE, SKY, GRASS = 4, 2, 9
@@ -124,3 +127,14 @@ def test_answers_and_their_post_processing_need_no_mindspore():
     modules = "ms_seg.answers, ms_seg.postprocessing.semantic, ms_seg.postprocessing.panoptic, ms_seg.evaluation.tasks"
     code = f"import sys, {modules}; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_features_of_length_zero_stay_zero_and_warn_of_nothing():
+    geometry = Geometry((1, 2), (1, 2), (1, 2))
+    pixels = np.array([[[3, 0]], [[4, 0]]], np.float32)
+    embeddings = Embeddings(("one", "none"), geometry, lambda: pixels, lambda: np.array([[0, 2], [0, 0]], np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arrays = embeddings.arrays()
+    assert arrays["pixels"][:, 0].T.tolist() == [pytest.approx([0.6, 0.8]), [0, 0]]
+    assert arrays["words"].tolist() == [[0, 1], [0, 0]]

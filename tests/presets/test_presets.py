@@ -1,0 +1,63 @@
+"""The table of models: its rows agree with themselves, names lead to them, and a structure to no wrong one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ms_seg.label_sets import read_labels
+from ms_seg.presets import PRESETS, find_preset, preset_for
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_row_agrees_with_itself(name: str):
+    row = PRESETS[name]
+    assert row.name == name
+    assert row.tasks[0] == ("panoptic" if "panoptic" in row.tasks else "semantic")
+    assert (row.num_classes is None) == (row.output == "words")
+    assert not row.backbone[1].keys() & row.arguments.keys()  # `sizes` would hide one of them
+    assert row.licence
+    if row.label_set is not None:
+        assert isinstance(row.label_set, str)
+        assert len(read_labels(row.label_set)) in (row.num_classes, row.num_classes - 1)  # EasyCV's 172nd output
+
+
+def test_no_two_models_are_published_as_one_file():
+    places = Counter((entry.hub, entry.id, entry.file) for row in PRESETS.values() for entry in row.published)
+    assert {place for place, count in places.items() if count > 1 and place[2]} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("segformer_b0", "segformer_b0_cocostuff164k, segformer_b0_ade20k"),
+        ("segformer_b5", "segformer_b5_cocostuff164k, segformer_b5_ade20k"),
+        ("mask2former_swin_l", "mask2former_swin_l_"),
+        ("lseg_vitl16_ade", "lseg_vitl16_ade20k"),
+        ("mask2fromer_r50_coco_panoptic", "mask2former_r50_coco_panoptic"),
+    ],
+)
+def test_the_nearest_names_are_those_that_were_begun(name: str, near: str):
+    with pytest.raises(ValueError, match=f"there is no model '{name}'; the nearest are {near}"):
+        find_preset(name)
+
+
+def test_models_that_a_file_cannot_tell_apart_are_refused_by_their_names():
+    row = find_preset("lseg_vitl16_ade20k")
+    with pytest.raises(ValueError, match="can be any of lseg_vitl16_ade20k, lseg_zs_vitl16, .*: name the one that it"):
+        preset_for("lseg", row.backbone, row.arguments)
+    assert preset_for("lseg", row.backbone, row.arguments, name="lseg_zs_vitl16").name == "lseg_zs_vitl16"
+
+
+def test_a_structure_that_none_has_is_refused_with_what_it_is():
+    row = find_preset("segformer_b0_ade20k")
+    backbone = (row.backbone[0], {**row.backbone[1], "depths": (1, 1, 1, 1)})
+    with pytest.raises(ValueError, match=r"no published segformer has mit, .*depths=\(1, 1, 1, 1\)"):
+        preset_for("segformer", backbone, row.arguments)
+
+
+def test_classes_that_a_published_label_set_has_are_named():
+    row = find_preset("segformer_b0_ade20k")
+    own = preset_for("segformer", row.backbone, {**row.arguments, "num_classes": 7}, name=row.name)
+    assert (own.num_classes, own.label_set) == (7, None)
