@@ -95,8 +95,8 @@ def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
 def _in_a_sentence(name: str) -> Iterator[None]:
     """Pillow's many errors as one sentence each, and none of its warnings.
 
-    It warns of sizes, which _check_size limits, of damaged EXIF tags, which are done without, and of transparency, which
-    is dropped.
+    It warns of sizes, which _check_size limits, of damaged EXIF tags, without which it goes on, and of transparency,
+    which is dropped.
     """
     try:
         with warnings.catch_warnings():

@@ -135,24 +135,34 @@ class LogitsOutput:
         )
 
 
-class LogitsNetwork:
-    """A model that gives logits of its own classes, (N, C, h, w)."""
+class OwnClasses:
+    """What networks have in common that have classes of their own."""
 
     def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
         self.preset, self._run = model.preset, Runner(model, mode)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
-        _refuse_labels(self.preset, labels)
+        if labels is not None:
+            raise ValueError(
+                f"{self.preset.name} has classes of its own: labels are for a model that takes words, as lseg_*"
+            )
         return None
+
+    def check_embeddings(self) -> None:
+        raise ValueError(f"{self.preset.name} has no embeddings to save: that is for models that take words")
+
+    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
+        """The dataset as it is."""
+        preset = self.preset
+        check_classes(preset.label_set, preset.num_classes or 0, dataset.label_set, task, preset.name)
+        return dataset, None, lambda answer: answer
+
+
+class LogitsNetwork(OwnClasses):
+    """A model that gives logits of its own classes, (N, C, h, w)."""
 
     def check_window(self, window: Window, task: str) -> None:
         """Any will do."""
-
-    def check_embeddings(self) -> None:
-        _refuse_embeddings(self.preset)
-
-    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
-        return _own_classes(self.preset, dataset, task)
 
     def __call__(
         self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
@@ -267,25 +277,12 @@ class QueriesOutput:
         return Answer(picture, labels, known, scores, name, source)
 
 
-class QueriesNetwork:
+class QueriesNetwork(OwnClasses):
     """A model that gives classes and masks of queries, (N, Q, C + 1) and (N, Q, h, w)."""
-
-    def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
-        self.preset, self._run = model.preset, Runner(model, mode)
-
-    def check_labels(self, labels: Sequence[str] | None) -> Words:
-        _refuse_labels(self.preset, labels)
-        return None
 
     def check_window(self, window: Window, task: str) -> None:
         if task != "semantic":
             raise ValueError(f"windows answer semantic segmentation alone: {task} is asked of {self.preset.name}")
-
-    def check_embeddings(self) -> None:
-        _refuse_embeddings(self.preset)
-
-    def for_dataset(self, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
-        return _own_classes(self.preset, dataset, task)
 
     def __call__(
         self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
@@ -339,22 +336,6 @@ def _reading(tensor: Tensor, place: int | None = None) -> Callable[[], np.ndarra
 
 def _label_set(preset: Preset, outputs: int) -> LabelSet:
     return labels_of(preset.label_set) or numbered_labels(outputs)
-
-
-def _refuse_labels(preset: Preset, labels: Sequence[str] | None) -> None:
-    if labels is not None:
-        raise ValueError(f"{preset.name} has classes of its own: labels are for a model that takes words, as lseg_*")
-
-
-def _refuse_embeddings(preset: Preset) -> None:
-    raise ValueError(f"{preset.name} has no embeddings to save: that is for models that take words")
-
-
-def _own_classes(preset: Preset, dataset: Any, task: str) -> tuple[Any, Words, Callable[[AnyAnswer], AnyAnswer]]:
-    """The dataset as it is, if a model of these classes can be scored on it."""
-    outputs = preset.num_classes or 0
-    check_classes(preset.label_set, outputs, dataset.label_set, task, preset.name)
-    return dataset, None, lambda answer: answer
 
 
 def check_classes(own: str | LabelSet | None, outputs: int, labels: LabelSet, task: str, name: str) -> None:
