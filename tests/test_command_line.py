@@ -248,7 +248,7 @@ class TestDemo:
         assert quality.average().pq > 0.5
 
     def test_another_model_than_pytorchs_fails(self, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(demo, "LARGEST_ERROR", 0.0)
+        monkeypatch.setattr(demo, "MAX_ERROR", 0.0)
         assert run("demo", "--output", tmp_path) == 1
         assert "not the model that PyTorch ran" in capsys.readouterr().err
 

@@ -1,1 +1,1 @@
-"""Bricks that know nothing of segmentation. What differs between devices is decided here alone."""
+"""Building blocks that know nothing of segmentation. What differs between devices is decided here alone."""

@@ -30,7 +30,7 @@ WORDS_MODEL, WORDS_PICTURE = "lseg_tiny_shapes", "shapes_1"
 WORDS = "red circle,white circle,black circle,purple triangle,red square,orange ring,pink ring,black cross,grass,sand"
 PANOPTIC_MODEL, PANOPTIC_PICTURE = "mask2former_tiny_shapes", "shapes_1"
 HELD_OUT, HELD_OUT_SIZE = 60, (192, 256)
-LARGEST_ERROR = 1e-4  # relative, for "the same model"
+MAX_ERROR = 1e-4  # relative, for "the same model"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print mIoU against the truth and the error against PyTorch; 1 if that is above LARGEST_ERROR."""
+    """Print mIoU against the truth and the error against PyTorch; 1 if that is above MAX_ERROR."""
     set_up_device(options.device)
     folder, checkpoint = Path(options.output), ASSETS / f"{MODEL}.pth"
     print(f"{checkpoint.name}: a PyTorch file of {checkpoint.stat().st_size / 1e6:.1f} MB, converted without PyTorch")
@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"mIoU against the truth: {matrix.miou:.3f} on {HELD_OUT + 2} held-out pictures ({of_the_two:.3f} on these two)"
     )
-    print(f"||ours - PyTorch's|| / ||PyTorch's||, of the logits: {max(errors):.1e} (at most {LARGEST_ERROR:.0e})")
-    if max(errors) > LARGEST_ERROR:
+    print(f"||ours - PyTorch's|| / ||PyTorch's||, of the logits: {max(errors):.1e} (at most {MAX_ERROR:.0e})")
+    if max(errors) > MAX_ERROR:
         print("this is not the model that PyTorch ran", file=sys.stderr)
         return 1
     _segment_by_words(options, folder)

@@ -50,7 +50,7 @@ class TrainingSamples(ABC, Generic[Pictures]):
             known = " or ".join(self.augmentations)
             raise ValueError(f"augmentation is {recipe.augmentation!r}: pictures of this kind of dataset take {known}")
         self.dataset, self.recipe, self.mean, self.std = dataset, recipe, mean, std
-        self._order = EpochOrder(recipe.seed, len(dataset))
+        self._order = EpochSampler(recipe.seed, len(dataset))
 
     def __len__(self) -> int:
         return self.recipe.steps * self.recipe.batch_size
@@ -107,7 +107,7 @@ class MixedSamples:
     def __init__(self, datasets: Sequence[SemanticDataset], recipe: Recipe, mean: Triple, std: Triple):
         self._batch_size = recipe.batch_size
         self._samples = [SemanticSamples(dataset, recipe, mean, std) for dataset in datasets]
-        self._orders = [EpochOrder(recipe.seed, len(dataset), number) for number, dataset in enumerate(datasets)]
+        self._orders = [EpochSampler(recipe.seed, len(dataset), number) for number, dataset in enumerate(datasets)]
         self._turns = Turns(recipe.seed, [-(-len(dataset) // recipe.batch_size) for dataset in datasets])
 
     def __len__(self) -> int:
@@ -125,7 +125,7 @@ class MixedSamples:
         return self._turns[step][0]
 
 
-class EpochOrder:
+class EpochSampler:
     """Position in the run -> index of a picture, for `count` pictures, endlessly.
 
     dataset: its number in the run; each dataset has its own orders.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data import samples as data_samples
-from ms_seg.data.samples import EpochOrder, MixedSamples, SemanticSamples, Turns
+from ms_seg.data.samples import EpochSampler, MixedSamples, SemanticSamples, Turns
 from ms_seg.label_sets import LabelSet, numbered_labels
 from ms_seg.presets.recipe import Recipe
 
@@ -114,8 +114,8 @@ def test_another_seed_is_another_order(seed: int):
     assert [Turns(0, [20, 20])[step] for step in range(40)] != [Turns(seed, [20, 20])[step] for step in range(40)]
 
 
-@pytest.mark.parametrize("order", [partial(Turns, 0, [3, 5]), partial(EpochOrder, 0, 8)], ids=["turns", "epochs"])
-def test_two_threads_may_ask_at_once_for_places_in_different_rounds(order: Callable[[], Turns | EpochOrder]):
+@pytest.mark.parametrize("order", [partial(Turns, 0, [3, 5]), partial(EpochSampler, 0, 8)], ids=["turns", "epochs"])
+def test_two_threads_may_ask_at_once_for_places_in_different_rounds(order: Callable[[], Turns | EpochSampler]):
     """The trainer asks for the dataset of a step while a thread reads the pictures of a later one."""
     alone = [order()[place] for place in range(24)]
     for place in range(24):
@@ -125,7 +125,7 @@ def test_two_threads_may_ask_at_once_for_places_in_different_rounds(order: Calla
             assert answers and set(answers) == {alone[other]}
 
 
-def interrupted(order: Turns | EpochOrder, place: int, other: int) -> tuple[Any, list]:
+def interrupted(order: Turns | EpochSampler, place: int, other: int) -> tuple[Any, list]:
     """What one thread hears that asks for a place, and what all hear asking for the other between two of its lines."""
     heard = []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
-from ms_seg.data.samples import EpochOrder, PanopticSamples, SemanticSamples
+from ms_seg.data.samples import EpochSampler, PanopticSamples, SemanticSamples
 from ms_seg.presets.recipe import Recipe
 
 RECIPE = Recipe(steps=100, batch_size=4, crop_size=48, short_side=64, long_side=256, seed=3)
@@ -16,7 +16,7 @@ WORLD = DrawnWorld("validation", (64, 64))
 
 
 def test_every_epoch_goes_through_all_pictures_in_an_order_of_its_own():
-    order = EpochOrder(seed=1, count=50)
+    order = EpochSampler(seed=1, count=50)
     epochs = [[order[position] for position in range(50 * epoch, 50 * (epoch + 1))] for epoch in range(4)]
     assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
@@ -24,18 +24,18 @@ def test_every_epoch_goes_through_all_pictures_in_an_order_of_its_own():
 
 
 def test_the_order_is_the_same_whatever_was_asked_before():
-    forwards, random_access = EpochOrder(1, 10), EpochOrder(1, 10)
+    forwards, random_access = EpochSampler(1, 10), EpochSampler(1, 10)
     expected = [forwards[position] for position in range(40)]
     assert [random_access[position] for position in reversed(range(40))] == expected[::-1]
 
 
 def test_another_seed_is_another_order():
-    assert [EpochOrder(1, 50)[p] for p in range(50)] != [EpochOrder(2, 50)[p] for p in range(50)]
+    assert [EpochSampler(1, 50)[p] for p in range(50)] != [EpochSampler(2, 50)[p] for p in range(50)]
 
 
 def test_the_order_of_a_seed_stays_what_it_is():
     """A run continued with a later version of NumPy or of this package must go on with the same pictures."""
-    order = EpochOrder(0, 8)
+    order = EpochSampler(0, 8)
     assert [order[position] for position in range(16)] == [1, 0, 6, 5, 7, 3, 4, 2, 1, 2, 3, 0, 6, 7, 4, 5]
 
 

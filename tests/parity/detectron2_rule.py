@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-LEAST_SCORE = LEAST_OVERLAP = 0.8  # the COCO configurations' OBJECT_MASK_THRESHOLD and OVERLAP_THRESHOLD
+SCORE_THRESHOLD = OVERLAP_THRESHOLD = 0.8  # the COCO configurations' OBJECT_MASK_THRESHOLD and OVERLAP_THRESHOLD
 DETECTIONS = 100
 
 
 def panoptic(class_logits: torch.Tensor, masks: torch.Tensor, things: list[bool]) -> tuple[torch.Tensor, list[dict]]:
     """Class logits (Q, C + 1) and mask logits (Q, H, W) of the picture's size -> ids (H, W), and what each id is."""
     score, label = class_logits.softmax(-1).max(-1)
-    confident = (label < len(things)) & (score > LEAST_SCORE)
+    confident = (label < len(things)) & (score > SCORE_THRESHOLD)
     score, label, probability = score[confident], label[confident], masks.sigmoid()[confident]
     ids, segments, id_of_stuff = torch.zeros(masks.shape[1:], dtype=torch.int32), [], {}
     if not len(score):
@@ -20,7 +20,7 @@ def panoptic(class_logits: torch.Tensor, masks: torch.Tensor, things: list[bool]
     for query, category in enumerate(label.tolist()):
         held, own = owner == query, probability[query] >= 0.5
         region = held & own
-        if not region.any() or int(held.sum()) / int(own.sum()) < LEAST_OVERLAP:
+        if not region.any() or int(held.sum()) / int(own.sum()) < OVERLAP_THRESHOLD:
             continue
         if category in id_of_stuff:
             ids[region] = id_of_stuff[category]

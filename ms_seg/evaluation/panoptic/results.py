@@ -25,8 +25,8 @@ def panoptic_results(tally: PanopticTally, dataset: PanopticDataset, predictions
     quality = tally.quality
     figures = {name: _figures(quality, things) for name, things in _GROUPS.items()}
     rows = class_rows(quality)
-    of_classes = [(row["class"], row["PQ"], row["SQ"], row["RQ"]) for row in rows]
-    of_groups = [(name, *(means[key] for key in ("PQ", "SQ", "RQ"))) for name, means in figures.items()]
+    lines = [(row["class"], row["PQ"], row["SQ"], row["RQ"]) for row in rows]
+    group_lines = [(name, *(means[key] for key in ("PQ", "SQ", "RQ"))) for name, means in figures.items()]
     totals = {key: figures["all"][key] for key in ("PQ", "SQ", "RQ")}
 
     def compare(index: int) -> Image.Image:
@@ -37,7 +37,7 @@ def panoptic_results(tally: PanopticTally, dataset: PanopticDataset, predictions
         figures={**figures.pop("all"), **figures},
         class_columns=_CLASS_COLUMNS,
         classes=rows,
-        table=table_of(("class", "PQ", "SQ", "RQ"), [*of_classes, ("", None, None, None), *of_groups], totals),
+        table=table_of(("class", "PQ", "SQ", "RQ"), [*lines, ("", None, None, None), *group_lines], totals),
         picture_columns=_PICTURE_COLUMNS,
         pictures=list(_picture_rows(tally, dataset)),
         worst=tally.worst(WORST),
