@@ -191,7 +191,7 @@ def test_links_and_pictures_lead_somewhere(page: Path):
         target, _, anchor = link.partition("#")
         if not link.startswith(("http://", "https://")):
             file = page.parent / target if target else page
-            assert file.is_file(), f"{page.name} points to {target}, which is not there"
+            assert file.exists(), f"{page.name} points to {target}, which is not there"
             assert not anchor or anchor in anchors(file), f"{page.name} points to {link}: there is no such heading"
 
 

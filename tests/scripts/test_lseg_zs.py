@@ -17,13 +17,14 @@ from PIL import Image
 import ms_seg
 from ms_seg.evaluation import few_shot
 from ms_seg.presets import Preprocessing, Preset, find_preset
+from ms_seg.systems import Model
 from ms_seg.text import Tokenizer
 from tests.data.few_shot_folders import FSS_NAMES, write_fss, write_list, write_pascal
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "test_lseg_zs.py"
 SIDE, MIDDLE = 40, 130.0  # of the network's input; grey that parts bright from dark
 SQUASH = Preprocessing("squash", SIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-PRESET = replace(find_preset("segformer_tiny_shapes"), system="lseg", label_set=None, preprocessing=SQUASH)
+PRESET = replace(find_preset("lseg_tiny_shapes"), preprocessing=SQUASH)
 LINE = ["--widehead", "--no-scaleinv", "--arch_option", "0", "--ignore_index", "255", "--nshot", "0",
         "--module", "clipseg_DPT_test_v2"]  # fmt: skip
 
@@ -60,16 +61,16 @@ class Products(nn.Cell):
         return ops.repeat_elements(ops.repeat_elements(logits, 2, 2), 2, 3)
 
 
-class StandIn(nn.Cell):
+class StandIn(Model):
     """In the parts of `LSeg`."""
 
     def __init__(self, preset: Preset, vocab: Path):
         super().__init__()
-        self.preset, self.checkpoint = preset, None
+        self.preset = preset
         self.backbone, self.decoder, self.text, self.word_pixel = nn.Identity(), Brightness(), Words(vocab), Products()
 
-    def construct(self, images: Tensor, tokens: Tensor) -> Tensor:
-        return self.word_pixel(self.decoder(self.backbone(images)), self.text(tokens))
+    def pixels(self, images: Tensor) -> Tensor:
+        return self.decoder(self.backbone(images))
 
 
 @pytest.fixture
@@ -264,7 +265,7 @@ def test_a_model_without_words_is_refused(script, tmp_path, capsys):
     write_fss(tmp_path, pictures=1)
     script.preset = find_preset("segformer_b0_ade20k")
     assert run(script) == 2
-    assert "takes no words" in capsys.readouterr().err
+    assert "has classes of its own: labels are for a model that takes words" in capsys.readouterr().err
 
 
 def test_the_script_runs_by_itself(tmp_path):
