@@ -240,7 +240,7 @@ def _mmcv_source() -> Path:
                 env={**os.environ, "PIP_CONSTRAINT": str(constraint), "PIP_BUILD_CONSTRAINT": str(constraint)},
             )
             with tarfile.open(Path(scratch, f"mmcv-{MMCV}.tar.gz")) as archive:
-                archive.extractall(scratch, filter="data")
+                archive.extractall(scratch)
             with contextlib.suppress(FileExistsError, OSError):  # another process was first
                 Path(scratch, f"mmcv-{MMCV}").rename(folder)
     return folder
