@@ -57,7 +57,8 @@ def test_a_structure_that_none_has_is_refused_with_what_it_is():
         preset_for("segformer", backbone, row.arguments)
 
 
-def test_classes_that_a_published_label_set_has_are_named():
-    row = find_preset("segformer_b0_ade20k")
-    own = preset_for("segformer", row.backbone, {**row.arguments, "num_classes": 7}, name=row.name)
-    assert (own.num_classes, own.label_set) == (7, None)
+@pytest.mark.parametrize(("classes", "label_set"), [(171, "cocostuff164k"), (7, None)])
+def test_another_number_of_classes_has_names_only_if_a_published_label_set_has_it(classes: int, label_set: str | None):
+    row = find_preset("segformer_b0_ade20k_mmseg")
+    own = preset_for("segformer", row.backbone, {**row.arguments, "num_classes": classes}, name=row.name)
+    assert (own.num_classes, own.label_set) == (classes, label_set)
