@@ -1,4 +1,4 @@
-"""ViT-Adapter with Mask2Former against modelscope's copy of it, running beside it: a small network, in both arithmetics.
+"""ViT-Adapter with Mask2Former against modelscope's copy of it beside it: a small network, in both arithmetics.
 
 Its gradients are compared in test_mask2former.py."""
 
