@@ -13,9 +13,10 @@ import numpy as np
 from ms_seg.answers import Answer
 from ms_seg.data.picture import Picture, read_picture
 from ms_seg.inference.execution import Mode
-from ms_seg.inference.networks import AnyAnswer, Input, Output, Words, fitting_window, open_network
+from ms_seg.inference.networks import Words, fitting_window, open_network
+from ms_seg.inference.outputs import AnyAnswer, Input, Output
 from ms_seg.inference.views import View, label_views
-from ms_seg.postprocessing.logits import Logits
+from ms_seg.postprocessing.logits import ClassMaps
 from ms_seg.presets import Window
 from ms_seg.systems import Model
 
@@ -128,7 +129,7 @@ class Segmenter:
     def _answer_by_views(self, seen: Input, words: Words) -> Answer:
         outputs: list[Output] = []
 
-        def look(view: View) -> Logits:
+        def look(view: View) -> ClassMaps:
             outputs[:] = self.network([Input.of(seen.picture, view.rule, None, view.mirrored)], words, self.window)
             return outputs[0].logits()
 

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from ms_seg.inference.windows import slide
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.inference.windows import slide as slide_pieces
 from ms_seg.inference.windows import starts as window_starts
+from ms_seg.postprocessing.mosaic import Mosaic
 from ms_seg.presets.preset import Window
+
+
+def slide(run, images: np.ndarray, window: Window) -> np.ndarray:
+    """The logits of all windows at the images' own size, (N, C, h, w)."""
+    size = images.shape[2:]
+    pieces = slide_pieces(run, images, window)
+    return np.stack([Mosaic(own, Geometry(size, size, size)).values for own in pieces])
 
 
 @pytest.mark.parametrize(
