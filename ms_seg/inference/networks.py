@@ -26,10 +26,10 @@ from ms_seg.inference.outputs import (
     ScoresOutput,
     logits_of,
 )
-from ms_seg.inference.windows import slide
+from ms_seg.inference.windows import Progress, slide
 from ms_seg.inference.words import OTHERS, WordReader, check_words, word_labels
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
-from ms_seg.postprocessing.logits import ClassMaps, Logits
+from ms_seg.postprocessing.logits import ClassMaps
 from ms_seg.postprocessing.mosaic import Mosaic
 from ms_seg.postprocessing.semantic import semantic_scores
 from ms_seg.presets import Preset, Window
@@ -61,9 +61,17 @@ class Network(Protocol):
         Raises ValueError where the model's classes are not the dataset's.
         """
 
-    def __call__(self, inputs: Sequence[Input], words: Words = None, window: Window | None = None) -> Sequence[Output]:
-        """Outputs of inputs of one size. Raises ValueError for values that are not finite, RuntimeError when MindSpore
-        cannot run the model."""
+    def __call__(
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
+    ) -> Sequence[Output]:
+        """Outputs of inputs of one size. progress: of windows, see `slide`.
+
+        Raises ValueError for values that are not finite, RuntimeError when MindSpore cannot run the model.
+        """
 
 
 def open_network(model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None) -> Network:
@@ -119,13 +127,17 @@ class LogitsNetwork(OwnClasses):
         """Any will do."""
 
     def __call__(
-        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> list[LogitsOutput]:
-        maps: Sequence[ClassMaps] = _slide(self._logits, inputs, window) if window else self._at_once(inputs)
+        maps = _slide(self._logits, inputs, window, progress) if window else self._at_once(inputs)
         known = _label_set(self.preset, maps[0].num_classes)
         return [LogitsOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
 
-    def _at_once(self, inputs: Sequence[Input]) -> list[Logits]:
+    def _at_once(self, inputs: Sequence[Input]) -> Sequence[ClassMaps]:
         logits = self._logits(_stacked(inputs))
         return [logits_of(values, item, self.preset) for values, item in zip(logits, inputs, strict=True)]
 
@@ -174,12 +186,16 @@ class WordsNetwork:
         return dataset, words, lambda answer: replace(answer, label_map=classes[answer.label_map], label_set=labels)
 
     def __call__(
-        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> list[LogitsOutput]:
         assert words is not None, "what check_labels gives of a model that takes words"
         known, asked = word_labels(words), words
         if window:
-            maps = _slide(lambda part: self.compare(part, asked)[0], inputs, window)
+            maps = _slide(lambda part: self.compare(part, asked)[0], inputs, window, progress)
             return [LogitsOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
         values, pixels = self.compare(_stacked(inputs), words)
         features = self.reader.features(words)
@@ -215,10 +231,14 @@ class QueriesNetwork(OwnClasses):
             raise ValueError(f"windows answer semantic segmentation alone: {task} is asked of {self.preset.name}")
 
     def __call__(
-        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> Sequence[ScoresOutput] | Sequence[QueriesOutput]:
         if window:
-            maps = _slide(self._scores, inputs, window)
+            maps = _slide(self._scores, inputs, window, progress)
             known = _label_set(self.preset, maps[0].num_classes)
             return [ScoresOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
         class_logits, mask_logits = _run(self._run, self.preset, _stacked(inputs))
@@ -241,8 +261,10 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 }
 
 
-def _slide(run: Callable[[np.ndarray], np.ndarray], inputs: Sequence[Input], window: Window) -> list[Mosaic]:
-    pieces = slide(run, _stacked(inputs), window)
+def _slide(
+    run: Callable[[np.ndarray], np.ndarray], inputs: Sequence[Input], window: Window, progress: Progress | None
+) -> Sequence[Mosaic]:
+    pieces = slide(run, _stacked(inputs), window, progress)
     return [Mosaic(own, item.geometry) for own, item in zip(pieces, inputs, strict=True)]
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import ms_seg
+from convert.progress import ProgressBar
 from ms_seg import Segmenter
 from ms_seg.__main__ import main
 from ms_seg.data.preprocessing import Geometry, network_input
@@ -104,9 +105,12 @@ class TestCommandLine:
         out = str(picture.parent / "out")
         return main(["segment", str(picture), "--checkpoint", "x.pth", "--mode", "pynative", "--output", out, *more])
 
-    def test_windows_need_no_option(self, picture: Path, capsys: pytest.CaptureFixture[str]):
+    def test_windows_need_no_option_and_the_bar_moves_with_them(self, picture: Path, monkeypatch: pytest.MonkeyPatch):
+        parts: list[tuple[float, str]] = []
+        monkeypatch.setattr(ProgressBar, "part", lambda self, *part: parts.append(part))
         assert self.segment(picture) == 0
         assert np.array(Image.open(picture.parent / "out" / "strip.labels.png")).shape == (20, 150)
+        assert parts == [(0.5, "window 1 of 2"), (1.0, "window 2 of 2")]
 
     def test_things_cannot_be_asked_for(self, picture: Path, capsys: pytest.CaptureFixture[str]):
         assert self.segment(picture, "--task", "panoptic") == 2

@@ -37,6 +37,17 @@ def test_overlapping_windows_are_averaged():
     assert logits[0, 0, 0].tolist() == [1] * 4 + [1.5] * 4 + [2] * 4
 
 
+def test_progress_is_told_of_each_window_once_it_is_done():
+    told = []
+
+    def run(part: np.ndarray) -> np.ndarray:
+        told.append("run")
+        return part
+
+    slide_pieces(run, np.zeros((2, 3, 8, 16), np.float32), Window(8, 4), lambda done, of: told.append((done, of)))
+    assert told == ["run", (1, 3), "run", (2, 3), "run", (3, 3)]
+
+
 def test_logits_of_a_window_are_resized_to_it():
     logits = slide(lambda part: part[:, :, ::4, ::4], np.ones((1, 3, 20, 30), np.float32), Window(16, 16))
     assert logits.shape == (1, 3, 20, 30)
