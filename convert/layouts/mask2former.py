@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convert.layouts import resnet, swin
+from convert.layouts import resnet, swin, vit_adapter
 from convert.layouts.backbones import OWN_BACKBONES
 from convert.layouts.names import count_cells
 from convert.layouts.row import NATIVE, Layout, drop
@@ -117,6 +117,15 @@ LAYOUTS = (
             *swin.TABLE.rows("mmdet", under="backbone."),
             *resnet.TABLE.rows("torchvision", under="backbone."),
             *TABLE.rows("mmdet", under="panoptic_head."),
+        ),
+    ),
+    Layout(
+        name="vit-adapter",
+        system="mask2former",
+        title="the original's and ModelScope's ViT-Adapter with Mask2Former",
+        rows=(
+            *vit_adapter.TABLE.rows("vit-adapter", under="backbone."),
+            *TABLE.rows("mmdet", under="decode_head."),
         ),
     ),
     Layout(

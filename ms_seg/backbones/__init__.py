@@ -12,12 +12,14 @@ from ms_seg.backbones.mit import MixTransformer
 from ms_seg.backbones.resnet import ResNet
 from ms_seg.backbones.swin import SwinTransformer
 from ms_seg.backbones.vit import ViTPyramid
+from ms_seg.backbones.vit_adapter import ViTAdapter
 
 BACKBONES: dict[str, type[nn.Cell]] = {
     "mit": MixTransformer,
     "resnet": ResNet,
     "swin": SwinTransformer,
     "vit": ViTPyramid,
+    "vit_adapter": ViTAdapter,
 }
 
 

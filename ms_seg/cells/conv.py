@@ -90,11 +90,15 @@ class ConvTranspose2d(nn.Conv2dTranspose):
 
 
 class ConvNormReLU(nn.Cell):
-    """A 1x1 convolution without bias, batch norm, ReLU: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
+    """A convolution without bias, padded to keep the size but for the stride; batch norm; ReLU.
 
-    def __init__(self, in_channels: int, out_channels: int):
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)), for an odd kernel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1):
         super().__init__()
-        self.conv = Conv2d(in_channels, out_channels, 1, bias=False, weight_init=HeNormal(mode="fan_out"))
+        init = HeNormal(mode="fan_out")
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False, weight_init=init)
         self.norm = BatchNorm2d(out_channels)
 
     def construct(self, x: Tensor) -> Tensor:

@@ -23,22 +23,26 @@ class DeformableAttention(nn.Cell):
     from 0 to 1 in each map. A query has `points` samples for each head and level, at predicted offsets in pixels from
     its reference point, bilinear, with zeros beyond the edge. Their attention weights sum to 1 over levels and points.
 
+    value_channels: of the values that are summed, `channels` if None.
+
     Offsets and attention weights are computed in float32 whatever `compute_dtype` says: in float16 a sample would be
-    off by a hundredth of a pixel, and more in larger maps. Raises ValueError unless channels is a multiple of heads.
+    off by a hundredth of a pixel, and more in larger maps. Raises ValueError unless the values' channels are a multiple
+    of heads.
     """
 
-    def __init__(self, channels: int, heads: int, levels: int, points: int):
+    def __init__(self, channels: int, heads: int, levels: int, points: int, value_channels: int | None = None):
         super().__init__()
-        if channels % heads:
-            raise ValueError(f"channels must be a multiple of heads: {channels} is not a multiple of {heads}")
+        value_channels = channels if value_channels is None else value_channels
+        if value_channels % heads:
+            raise ValueError(f"channels must be a multiple of heads: {value_channels} is not a multiple of {heads}")
         self.heads, self.levels, self.points = heads, levels, points
         samples = heads * levels * points
         self.sampling_offsets = nn.Dense(channels, 2 * samples, weight_init="zeros")
         self.sampling_offsets.bias.set_data(Tensor(init_offsets(heads, levels, points)))
         self.attention_weights = nn.Dense(channels, samples, weight_init="zeros", bias_init="zeros")
-        self.value_proj, self.output_proj = Dense(channels, channels), Dense(channels, channels)
+        self.value_proj, self.output_proj = Dense(channels, value_channels), Dense(value_channels, channels)
         for projection in (self.value_proj, self.output_proj):
-            projection.weight.set_data(initializer(XavierUniform(), (channels, channels)))
+            projection.weight.set_data(initializer(XavierUniform(), projection.weight.shape))
         self.sample = _NativeSample() if native.available() else _Sample()
 
     def construct(self, query: Tensor, value: Tensor, reference_points: Tensor, spatial_shapes: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import Constant, initializer
 
 from ms_seg.cells import native
 
@@ -35,6 +36,20 @@ class _NativeLayerNorm(nn.Cell):
 
     def bprop(self, x: Tensor, gamma: Tensor, beta: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         return self.gradient(x, gamma, beta, self.epsilon, dout)
+
+
+class LayerScale(nn.Cell):
+    """A residual connection whose branch is scaled, channel by channel: x + gamma * branch, each (N, L, channels).
+
+    arXiv:2103.17239, section 3; `init` is gamma before training.
+    """
+
+    def __init__(self, channels: int, init: float):
+        super().__init__()
+        self.gamma = Parameter(initializer(Constant(init), (channels,)))
+
+    def construct(self, x: Tensor, branch: Tensor) -> Tensor:
+        return x + self.gamma * branch
 
 
 class BatchNorm2d(nn.BatchNorm2d):

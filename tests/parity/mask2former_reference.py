@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import references
 import torch
+import vit_adapter_reference
 import wheels
 
 from ms_seg.presets import Preset
@@ -47,6 +48,8 @@ def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
             drop_path_rate=sizes["drop_path_rate"],
         )
         head.in_channels = [sizes["channels"] * 2**level for level in range(4)]
+    elif preset.backbone[0] == "vit_adapter":  # built apart: a ResNet stands in for it
+        head.in_channels = [sizes["channels"]] * 4
     width, things = sizes["width"], sizes["num_classes"] * 3 // 5
     head.update(
         num_things_classes=things, num_stuff_classes=sizes["num_classes"] - things, num_queries=sizes["queries"]
@@ -66,6 +69,8 @@ def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
     with mock.patch.dict(ResNet.arch_settings, {50: (Bottleneck, depths)}):
         made = build_detector(model)
     made.eval()  # which, of one backbone there, returns nothing
+    if preset.backbone[0] == "vit_adapter":
+        made = vit_adapter_reference.Reference(vit_adapter_reference.build_backbone(sizes), made.panoptic_head)
     return made
 
 
@@ -113,11 +118,15 @@ def build_transformers(preset: Preset) -> torch.nn.Module:
 
 def all_layers(model: torch.nn.Module, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Class and mask logits before the first layer and after each, from either network."""
-    if hasattr(model, "panoptic_head"):
-        return list(zip(*model.panoptic_head(model.extract_feat(images), [{}] * len(images)), strict=True))
+    if not hasattr(model, "config"):
+        return list(zip(*_head(model)(model.extract_feat(images), [{}] * len(images)), strict=True))
     answer = model(pixel_values=images, output_auxiliary_logits=True)
     pairs = [*answer.auxiliary_logits, answer]
     return [(pair["class_queries_logits"], pair["masks_queries_logits"]) for pair in pairs]
+
+
+def _head(model: torch.nn.Module) -> torch.nn.Module:
+    return model.panoptic_head if hasattr(model, "panoptic_head") else model.decode_head
 
 
 def named(pairs: list[tuple[Any, Any]]) -> dict[str, np.ndarray]:
@@ -150,8 +159,11 @@ def outputs(model: torch.nn.Module, names: dict[str, str], images: np.ndarray) -
 
 def stages(preset: Preset) -> dict[str, str]:
     """Names of the stages, ours -> mmdetection's, in the order of the forward pass."""
-    pixel, query = "panoptic_head.pixel_decoder", "panoptic_head.transformer_decoder"
-    if preset.backbone[0] == "swin":
+    head = "decode_head" if preset.backbone[0] == "vit_adapter" else "panoptic_head"
+    pixel, query = f"{head}.pixel_decoder", f"{head}.transformer_decoder"
+    if preset.backbone[0] == "vit_adapter":
+        names = vit_adapter_reference.stages(preset.sizes["depth"])
+    elif preset.backbone[0] == "swin":
         names = {f"backbone.norm{level}": f"backbone.norm{level}" for level in range(4)}
     else:
         names = {f"backbone.stages.{level}": f"backbone.layer{level + 1}" for level in range(4)}

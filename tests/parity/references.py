@@ -71,7 +71,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> Path:
 
 def outputs(model: torch.nn.Module, names: Mapping[str, str], *inputs: np.ndarray) -> dict[str, np.ndarray]:
     """A forward pass: the outputs of submodules (our name -> theirs), under our names, and the logits."""
-    if hasattr(model, "panoptic_head"):
+    if hasattr(model, "extract_feat"):
         import mask2former_reference
 
         return mask2former_reference.outputs(model, names, *inputs)
