@@ -22,6 +22,7 @@ from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
 from ms_seg.training.journal import check_tensorboard
+from ms_seg.training.optimizer import layers_of
 from ms_seg.training.tasks import task_for, training_task
 from ms_seg.training.trainer import Trainer
 
@@ -70,6 +71,7 @@ def train(
         check_tensorboard()
     vocabulary = task.find_vocabulary(model.preset, model.checkpoint, vocab)
     task.check(model.preset, datasets, recipe)
+    layers_of(model, recipe)  # for what it raises, before there is a folder
     with opened(run, {"model": model.preset.name, **(options or {})}, recipe, world, resume):
         trainer = Trainer(model, task.loss(model, recipe), recipe, run, world, tensorboard)
         if resume:
