@@ -199,7 +199,8 @@ def _plan(
                 step = Step(tuple(names[part] for part in theirs), targets, row.operation)
                 if step not in steps:
                     steps[step] = None
-                    shapes.update(zip(targets, _shapes_after(step, tensors), strict=True))
+                    after = dict(zip(targets, _shapes_after(step, tensors), strict=True))
+                    shapes |= {part: _resizable(step, shape, (target or {}).get(part)) for part, shape in after.items()}
                 used.add(key)
                 break
     unused = [key for key in names.values() if key not in used and key not in dropped]
@@ -230,6 +231,16 @@ def _shapes_after(step: Step, tensors: Mapping[str, Entry]) -> list[Shape]:
         raise CheckpointError(f"{', '.join(step.sources)}: {step.operation.name} is not possible: {error}") from error
 
 
+def _resizable(step: Step, shape: Shape, wanted: Shape | None) -> Shape:
+    """The shape that the model wants, if the step can resize its tensor to that; else the tensor's own."""
+    if wanted is None or wanted == shape or step.operation is None or step.operation.resize is None:
+        return shape
+    try:
+        return step.operation.resize(np.zeros(shape, np.float32), wanted).shape
+    except ValueError:
+        return shape
+
+
 class _Converted:
     """One target tensor of a step, read and converted when asked for."""
 
@@ -243,7 +254,10 @@ class _Converted:
         arrays = [self._source[name].numpy() for name in self._step.sources]
         if self._step.operation is not None:
             arrays = self._step.operation.forward(arrays)
-        return np.ascontiguousarray(arrays[self._position], dtype=self.dtype).reshape(self.shape)
+        array = arrays[self._position]
+        if array.shape != self.shape and self._step.operation is not None and self._step.operation.resize is not None:
+            array = self._step.operation.resize(array, self.shape)
+        return np.ascontiguousarray(array, dtype=self.dtype).reshape(self.shape)
 
 
 def _nearest(name: str, others: Sequence[str]) -> str:

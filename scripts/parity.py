@@ -57,8 +57,13 @@ def main() -> int:
 
 
 def _pairs(names: list[str], sizes: list[tuple[int, int]] | None) -> list[tuple[str, tuple[int, int]]]:
-    """Each model with each size, or with those of its system."""
-    return [(name, size) for name in names for size in sizes or SIZES[find_preset(name).system]]
+    """Each model with each size, or with that of its window if it takes no other, or with those of its system."""
+    pairs = []
+    for preset in map(find_preset, names):
+        exact = preset.window is not None and preset.window.exact
+        own = ((preset.window.crop, preset.window.crop),) if exact else SIZES[preset.system]
+        pairs += [(preset.name, size) for size in sizes or own]
+    return pairs
 
 
 def _row(result: Comparison, seconds: float) -> dict:

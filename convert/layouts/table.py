@@ -30,6 +30,7 @@ A word in parentheses says what is different about a layout's tensors:
     (transposed)    rows and columns are exchanged
     (unfolded)      the channels of four merged patches are in nn.Unfold's order
     (frozen)        a batch norm that counts no batches
+    (resized)       a table of relative positions, which may be resized to the model's grid
 
 `under COLUMN PREFIX` opens a section, in which the column's names begin so; a column that is not listed there has
 whole names. Several prefixes, as many for each column, repeat the section's lines in as many places. A name that ends
@@ -44,7 +45,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from convert.layouts.names import PLACEHOLDER, placeholders
-from convert.layouts.operations import POINTWISE, TRANSPOSED, UNFOLDED, Operation, stacked
+from convert.layouts.operations import POINTWISE, RELATIVE_POSITIONS, TRANSPOSED, UNFOLDED, Operation, stacked
 from convert.layouts.row import Row
 
 AFFINE = {"weight": "weight", "bias": "bias"}
@@ -59,7 +60,7 @@ TENSORS = {  # kind -> PyTorch's names of a layer's tensors -> ours
     "columns": {"": ""},
 }
 STACKING_AXIS = {"packed": 0, "columns": 1}
-MARKS = {"linear": POINTWISE, "transposed": TRANSPOSED, "unfolded": UNFOLDED}
+MARKS = {"linear": POINTWISE, "transposed": TRANSPOSED, "unfolded": UNFOLDED, "resized": RELATIVE_POSITIONS}
 FROZEN = "frozen"
 ABSENT = "-"
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from convert.layouts.names import count_cells
+from convert.layouts.operations import relative_grid
 from convert.layouts.row import Layout
 from convert.layouts.table import read_table
 
 BEIT = "backbone.beit."
-CLASS_ROWS = 3
 
 TABLE = read_table("""
     kind       ours                               vit-adapter                        beit
@@ -34,15 +33,20 @@ TABLE = read_table("""
     weight     attn.qkv                           attn.qkv                           attn.qkv
     parameter  attn.q_bias                        attn.q_bias                        attn.q_bias
     parameter  attn.v_bias                        attn.v_bias                        attn.v_bias
-    parameter  attn.relative_position_bias_table  attn.relative_position_bias_table  attn.relative_position_bias_table
-    dropped    -                                  attn.relative_position_index       attn.relative_position_index
-    because rows of the table of relative positions: the grid tells them
     affine     attn.proj                          attn.proj                          attn.proj
     parameter  scale1.gamma                       gamma_1                            gamma_1
     norm       norm2                              norm2                              norm2
     affine     mlp.fc1                            mlp.fc1                            mlp.fc1
     affine     mlp.fc2                            mlp.fc2                            mlp.fc2
     parameter  scale2.gamma                       gamma_2                            gamma_2
+
+    under ours         backbone.beit.blocks.{i}.attn.relative_position_
+    under vit-adapter  blocks.{i}.attn.relative_position_
+    under beit         blocks.{i}.attn.relative_position_
+
+    parameter  bias_table                         bias_table                         bias_table (resized)
+    dropped    -                                  index                              index
+    because rows of the table of relative positions: the grid tells them
 
     under ours         backbone.
 
@@ -112,13 +116,13 @@ def sizes_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] |
     """
     if "backbone.beit.cls_token" not in shapes:
         return None
-    rows, heads = shapes.get("backbone.beit.blocks.0.attn.relative_position_bias_table", (0, 0))
+    table = shapes.get("backbone.beit.blocks.0.attn.relative_position_bias_table", (0, 0))
     sizes: dict[str, Any] = {
         "channels": shapes["backbone.beit.cls_token"][-1],
         "depth": count_cells(shapes, "backbone.beit.blocks."),
-        "heads": heads,
+        "heads": table[-1],
     }
     if "backbone.level_embed" in shapes:
-        sizes["grid"] = (math.isqrt(max(rows - CLASS_ROWS, 0)) + 1) // 2
+        sizes["grid"] = relative_grid(table)
         sizes["prior_width"] = shapes.get("backbone.prior.stem.0.conv.weight", (0,))[0]
     return sizes

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ms_seg.presets import lseg, mask2former, segformer
+from ms_seg.presets import lseg, mask2former, segformer, vit_adapter
 from ms_seg.presets.preset import (
     ASSETS,
     IMAGENET_MEAN,
@@ -31,7 +31,9 @@ __all__ = [
     "Recipe", "Window", "find_preset", "list_models", "preset_for",
 ]  # fmt: skip
 
-PRESETS: dict[str, Preset] = {row.name: row for row in (*segformer.rows(), *lseg.rows(), *mask2former.rows())}
+PRESETS: dict[str, Preset] = {
+    row.name: row for rows in (segformer, lseg, mask2former, vit_adapter) for row in rows.rows()
+}
 
 
 def list_models(pattern: str = "*") -> list[str]:

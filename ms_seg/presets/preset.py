@@ -91,7 +91,9 @@ class Window:
             raise ValueError(f"stride must be 1 to {self.crop}, the side of the window: {self.stride} is not")
 
 
-Hub = Literal["modelscope", "huggingface", "openmmlab", "detectron2", "google-drive", "easycv", "package"]
+Hub = Literal[
+    "modelscope", "huggingface", "openmmlab", "detectron2", "google-drive", "easycv", "github", "package"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ in place of the original's, which adds its query to the result; without that sum
 from __future__ import annotations
 
 import importlib
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,6 +81,7 @@ def _modules() -> SimpleNamespace:
     timm = wheels.unpacked(*TIMM) / "timm"
     wheels.package("timm", timm)
     wheels.package("timm.models", timm / "models")
+    warnings.filterwarnings("ignore", module="timm")  # of a name that moved
     folder = wheels.unpacked(*MODELSCOPE) / _FOLDER
     wheels.package(_PACKAGE, folder)
     wheels.package(f"{_PACKAGE}.base", folder / "base")
