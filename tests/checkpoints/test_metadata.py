@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convert import CheckpointError
-from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing
+from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import Preset, find_preset
 
@@ -53,6 +53,13 @@ def test_a_published_label_set_is_described_by_its_name():
     notes = describe(find_preset("segformer_b0_cocostuff164k"))
     assert notes["labels"] == '"cocostuff164k"'
     assert noted_labels(notes, 172) == "cocostuff164k"
+
+
+def test_what_a_model_answers_is_described():
+    preset = find_preset("mask2former_r50_coco_panoptic")
+    for fewer in ({}, {"tasks": ("semantic",)}):
+        assert noted_tasks(describe(preset.override(**fewer))) == {"tasks": preset.tasks, **fewer}
+    assert noted_tasks({}) == {}
 
 
 def test_a_part_of_a_model_says_nothing_of_pictures_and_classes():
@@ -107,6 +114,11 @@ NO_TABLE = ["", "{", "[" * 100_000, "3", "[]", '"text"', "9" * 5000]
 )
 def test_arithmetic_that_is_none_is_refused(text: str):
     refused(noted_arithmetic, text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "{}", '"semantic"', "[]", '["semantic", "depth"]', "[[]]"])
+def test_tasks_that_are_none_are_refused(text: str):
+    refused(noted_tasks, text)
 
 
 @pytest.mark.parametrize(
