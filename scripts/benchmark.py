@@ -156,7 +156,8 @@ def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]
 
     (images,), model = inputs, ms_seg.create_model(name)
     recipe = replace(model.preset.recipe, batch_size=len(images))
-    step = TrainStep(training_task(model.preset).loss(model, recipe), recipe, World(0, 1, []))
+    task = training_task(model.preset, model.preset.tasks[0])
+    step = TrainStep(task.loss(model, recipe), recipe, World(0, 1, []))
     truth = REFERENCES[model.preset.system].truth(model.preset, images)
     return lambda: step(0, (images, *truth))
 

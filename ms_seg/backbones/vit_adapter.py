@@ -168,6 +168,12 @@ class ViTAdapter(nn.Cell):
         self.norm1, self.norm2, self.norm3, self.norm4 = (BatchNorm2d(channels) for _ in range(4))
         self.resize = Resize()
 
+    @property
+    def layer_prefixes(self) -> tuple[tuple[str, ...], ...]:
+        """What the names of parameters in each of BEiT's layers begin with, for layer decay; the adapter is above."""
+        blocks = ((f"beit.blocks.{index}.",) for index in range(self.depth))
+        return (("beit.cls_token", "beit.patch_embed."), *blocks)
+
     def construct(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if images.shape[2:] != (self.side, self.side):
             raise ValueError(f"images must be of {self.side}x{self.side} pixels, for which the tables of positions are")

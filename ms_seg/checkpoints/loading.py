@@ -17,7 +17,7 @@ from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
 from convert.plan import Plan, Source, recognise
 from convert.reading import Checkpoint
-from ms_seg.checkpoints.metadata import noted_arithmetic, noted_labels, noted_preprocessing
+from ms_seg.checkpoints.metadata import noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
 from ms_seg.label_sets import LabelSet, labels_of
 from ms_seg.presets import PRESETS, Preset, find_preset, preset_for
 from ms_seg.systems import Model, build
@@ -113,7 +113,7 @@ def identify(
     """The preset of a checkpoint with the arithmetic that its weights were trained in, and with these overrides.
 
     Keys and shapes tell the structure. The arithmetic that shapes cannot tell comes from the layout, or from what
-    `metadata.describe` wrote into a file of ours, as do the preprocessing and the labels of a model that was trained
+    `metadata.describe` wrote into a file of ours, as do the preprocessing, tasks and labels of a model that was trained
     here. Raises ValueError when no published model has these shapes or several have, CheckpointError for a model of
     another system than the file's, and for metadata that cannot be used.
     """
@@ -131,9 +131,8 @@ def identify(
     else:
         preset = _published(source, metadata)
     preset = _with_arithmetic(preset, source, arithmetic)
-    if native:
-        preset = preset.override(**noted_preprocessing(metadata))
-    preset = preset.override(**overrides)
+    noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else {}
+    preset = preset.override(**{**noted, **overrides})
     labels, outputs = _labels(source, metadata), source.arguments.get("num_classes")
     if labels is None or "label_set" in overrides or preset.num_classes != outputs:
         return preset

@@ -3,6 +3,7 @@
     model          the preset's name
     arithmetic     what shapes cannot tell, by the preset's names for it: epsilons, numbers of heads, the spatial block
     preprocessing  the fields of `Preprocessing`
+    tasks          what the weights were trained to answer, such as "semantic", the first of them by default
     labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
                    from stuff [name, "#rrggbb", true for a thing, what annotations call it]
 
@@ -22,13 +23,16 @@ import numpy as np
 from convert import CheckpointError
 from convert.reading.entry import shown
 from ms_seg.label_sets import LabelSet, check_names, read_labels
-from ms_seg.presets import RESIZES, Preprocessing, Preset
+from ms_seg.presets import RESIZES, TASKS, Preprocessing, Preset
 
 _MAX_CHARACTERS = 1 << 20  # of one text: 254 names of 200 characters take 60,000
 _MAX_FLOAT = 3e38  # of float32
 _EPSILONS = ("norm_eps", "conv_norm_eps")
 _WORDS = ("head_block", "activation", "concat_order")
-_COUNTS = {"block_depth": 100, "heads": 1024, "text_heads": 1024, "decoder_heads": 1024, "points": 1024}  # at most
+_FLAGS = ("add_query",)
+_COUNTS = {"block_depth": 100} | dict.fromkeys(
+    ("heads", "text_heads", "decoder_heads", "deform_heads", "points"), 1024
+)  # at most
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _MAX_ID = 2**31 - 1
 
@@ -39,6 +43,7 @@ def describe(preset: Preset, part: str = "") -> dict[str, str]:
     notes = {"model": preset.name, "arithmetic": json.dumps(arithmetic)}
     if not part:
         notes["preprocessing"] = json.dumps(asdict(preset.preprocessing))
+        notes["tasks"] = json.dumps(preset.tasks)
         notes["labels"] = json.dumps(_rows(preset.label_set))
     return notes
 
@@ -52,6 +57,9 @@ def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, Any]:
         if key in _WORDS:
             if type(value) is not str:
                 raise _wrong("arithmetic", f"{shown(key)} must be a word")
+        elif key in _FLAGS:
+            if type(value) is not bool:
+                raise _wrong("arithmetic", f"{shown(key)} must be true or false")
         elif key in _COUNTS:
             counts = value if key == "heads" and isinstance(value, list) else [value]
             if not counts or not all(type(count) is int and 1 <= count <= _COUNTS[key] for count in counts):
@@ -78,6 +86,16 @@ def noted_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
     except ValueError as error:
         raise _wrong("preprocessing", str(error)) from None
     return values
+
+
+def noted_tasks(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The preset's field `tasks`; nothing where nothing is noted."""
+    tasks = _read(metadata, "tasks", None)
+    if tasks is None:
+        return {}
+    if not isinstance(tasks, list) or not tasks or any(task not in TASKS for task in tasks):
+        raise _wrong("tasks", f"it must list some of {', '.join(TASKS)}")
+    return {"tasks": tuple(tasks)}
 
 
 def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | LabelSet | None:

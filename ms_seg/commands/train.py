@@ -86,9 +86,9 @@ def run(options: argparse.Namespace) -> int:
         check_tensorboard()
     set_up_device(options.device)
     world = start(options.device)
-    preset = find_preset(options.model)
-    task = training_task(preset)
-    sources = _sources(options, task.learns)
+    preset = find_preset(options.model).override(**dict(options.override))
+    task, *_ = [training_task(preset, task_of(name), name) for name in options.dataset]
+    sources = _sources(options)
     first, *others = options.checkpoint or [None]
     task.find_vocabulary(preset, first, options.vocab)  # for what it raises, before large files are read
     training = [_open(options, source, "training") for source in sources]
@@ -122,11 +122,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(options: argparse.Namespace, task: str) -> list[Source]:
-    """The datasets by name, each with its folder. Raises ValueError for those of another task than the model learns."""
-    for name in options.dataset:
-        if task_of(name) != task:
-            raise ValueError(f"{options.model} learns {task} segmentation, and {name} is for {task_of(name)}")
+def _sources(options: argparse.Namespace) -> list[Source]:
+    """The datasets by name, each with its folder. Raises ValueError for a folder without a dataset."""
     folders = list(options.data)
     sources = [(name, folders.pop(0) if folders and name not in DRAWN else None) for name in options.dataset]
     if folders:

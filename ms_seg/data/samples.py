@@ -17,12 +17,17 @@ from ms_seg.data.augmentation import lang_seg, lsj, mmseg
 from ms_seg.data.augmentation.mmseg import Triple
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.semantic import SemanticDataset
+from ms_seg.data.targets import class_targets
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 
 Pictures = TypeVar("Pictures", bound=Sized)
 
-_AUGMENT: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {"mmseg": mmseg.augment, "lang_seg": lang_seg.augment}
+_AUGMENT: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
+    "mmseg": mmseg.augment,
+    "lang_seg": lang_seg.augment,
+    "lsj": lsj.augment_label_map,
+}
 _PANOPTIC = "lsj"
 _SHUFFLING, _AUGMENTATION, _TURNS = 0, 1, 3  # what randomness is for: see `stream`
 LATEST = 2  # orders cached: the thread that reads ahead may be in the next one already
@@ -68,13 +73,25 @@ class TrainingSamples(ABC, Generic[Pictures]):
 class SemanticSamples(TrainingSamples[SemanticDataset]):
     """The image (3, crop, crop) float32 and its label map (crop, crop) int32."""
 
-    columns = ("image", "labels")
+    columns: tuple[str, ...] = ("image", "labels")
     augmentations = tuple(_AUGMENT)
 
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         rng = stream(self.recipe.seed, _AUGMENTATION, position)
         picture, label_map = self.dataset.picture(index), self.dataset.label_map(index)
         return _AUGMENT[self.recipe.augmentation](picture, label_map, self.recipe, rng, self.mean, self.std)
+
+
+class ClassMaskSamples(SemanticSamples):
+    """The image (3, crop, crop) float32, the classes in its label map (M,) int32, and their index map (crop, crop)
+    uint16; see `targets.class_targets`.
+    """
+
+    columns = ("image", "labels", "targets")
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
+        image, label_map = super().sample(index, position)
+        return image, *class_targets(label_map, self.recipe.max_targets)
 
 
 class PanopticSamples(TrainingSamples[PanopticDataset]):

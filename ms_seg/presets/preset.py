@@ -144,7 +144,8 @@ class Preset:
 
     def override(self, **changes: Any) -> Preset:
         """The same preset with fields changed, by their own names: arguments of the system, sizes of the backbone,
-        preprocessing, label_set, window, and backbone, a pair of a name and sizes, which replaces the whole.
+        preprocessing, label_set, window, tasks, which can only become fewer, and backbone, a pair of a name and
+        sizes, which replaces the whole.
 
         Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
         `num_classes` alone leaves the classes without names, since the former ones no longer fit. Exact windows follow
@@ -154,7 +155,7 @@ class Preset:
         name, sizes = changes.get("backbone", self.backbone)
         if not isinstance(changes.get("window"), Window | None):
             raise ValueError(f"window must be a ms_seg.presets.Window or None: {changes['window']!r} is not")
-        own = {"label_set", "window", "backbone"}
+        own = {"label_set", "window", "tasks", "backbone"}
         steps = {f.name for f in fields(Preprocessing)}
         for key in changes:
             if key not in self.arguments and key not in steps and key not in own and key not in sizes:
@@ -162,6 +163,9 @@ class Preset:
                 raise ValueError(f"{self.name} has no field {key!r}{nearest(key, known)}")
         if changes.get("num_classes") not in (None, self.num_classes):
             changes.setdefault("label_set", None)
+        tasks = changes.get("tasks", self.tasks)
+        if not tasks or not isinstance(tasks, tuple) or any(task not in self.tasks for task in tasks):
+            raise ValueError(f"tasks must list some of {', '.join(self.tasks)} for {self.name}: {tasks!r} does not")
         changed = replace(
             self,
             backbone=(name, {k: changes.get(k, v) for k, v in sizes.items()}),
@@ -169,6 +173,7 @@ class Preset:
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
             window=changes["window"] if "window" in changes else self._window_for(changes.get("grid")),
+            tasks=tasks,
         )
         outputs, labels = changed.num_classes, changed.label_set
         if isinstance(labels, LabelSet) and len(labels) != outputs:

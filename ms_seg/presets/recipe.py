@@ -50,6 +50,7 @@ class Recipe:
     gamma: Annotated[float, "what the learning rate is multiplied by at each milestone"] = 0.1
     backbone_multiplier: Annotated[float, "times the learning rate: that of the backbone"] = 1.0
     head_multiplier: Annotated[float, "times the learning rate: that of the decoder and what follows it"] = 10.0
+    layer_decay: Annotated[float, "times the learning rate, at each layer from a backbone's output to its input"] = 1.0
     text_multiplier: Annotated[float, "times the learning rate: that of a text transformer, 0 freezes it"] = 0.0
     no_weight_decay: Annotated[str, "a regular expression: parameters whose names match it are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is clipped to this; 0 leaves it"] = 0.0
@@ -103,5 +104,5 @@ _RANGES = (  # names of fields, the smallest and the largest value; NaN is in no
     (("class_weight", "mask_weight", "dice_weight", "no_object_weight"), 0, math.inf),
     (("importance",), 0, 1),
     (("max_targets",), 1, 255),
-    (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema"), 0, 1),
+    (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema", "layer_decay"), 0, 1),
 )

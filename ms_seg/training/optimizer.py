@@ -18,6 +18,12 @@ from ms_seg.presets.recipe import Recipe
 _BACKBONE = "backbone."
 _HEAD = ("decoder.", "word_pixel.", "pixel_decoder.", "query_decoder.")  # what no pretrained backbone fills
 _TEXT = "text."
+# ViT-Adapter's original learns these as slowly as a backbone's first layer: they were in its list of names for it.
+_FIRST_LAYER = tuple(
+    f"query_decoder.{name}" for name in ("mask_embed", "class_embed", "level_embed", "query_embed", "query_feat")
+)
+
+Layers = tuple[tuple[str, ...], ...]  # see `layers_of`
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,30 @@ class Group:
     weight_decay: float
 
 
-def groups(parameters: Sequence[Parameter], recipe: Recipe) -> list[Group]:
-    """The recipe's learning rate multiplier and weight decay of each parameter, by its name."""
+def layers_of(model: nn.Cell, recipe: Recipe) -> Layers:
+    """What the names of parameters in each layer of a model's backbone begin with, from its input to its output.
+
+    The backbone says so by its `layer_prefixes`. What no layer has, such as a decoder, lies above the last one.
+
+    Raises ValueError if it has none, and the recipe decays learning rates by layers.
+    """
+    if recipe.layer_decay == 1:
+        return ()
+    backbones = [cell for name, cell in model.cells_and_names() if f"{name.rpartition('.')[2]}." == _BACKBONE]
+    prefixes = next((cell.layer_prefixes for cell in backbones if hasattr(cell, "layer_prefixes")), ())
+    if not prefixes:
+        kind = type(backbones[0]).__name__ if backbones else "the model"
+        raise ValueError(f"layer_decay must be 1 for {kind}, which does not divide into layers: {recipe.layer_decay}")
+    return tuple(tuple(_BACKBONE + prefix for prefix in layer) for layer in prefixes)
+
+
+def groups(parameters: Sequence[Parameter], recipe: Recipe, layers: Layers = ()) -> list[Group]:
+    """The recipe's learning rate multiplier and weight decay of each parameter, by its name; see `layers_of`."""
     no_decay = re.compile(recipe.no_weight_decay) if recipe.no_weight_decay else None
     return [
         Group(
             parameter,
-            _lr_multiplier(parameter.name, recipe),
+            _lr_multiplier(parameter.name, recipe) * recipe.layer_decay ** _layers_above(parameter.name, layers),
             0.0 if no_decay and no_decay.search(parameter.name) else recipe.weight_decay,
         )
         for parameter in parameters
@@ -50,9 +73,14 @@ def _lr_multiplier(name: str, recipe: Recipe) -> float:
     return recipe.head_multiplier if name.startswith(_HEAD) else 1.0
 
 
-def make_optimizer(parameters: Sequence[Parameter], recipe: Recipe) -> Adam | SGD:
-    """The recipe's optimiser of these parameters."""
-    parameter_groups = groups(parameters, recipe)
+def _layers_above(name: str, layers: Layers) -> int:
+    layer = next((number for number, prefixes in enumerate(layers) if name.startswith(prefixes)), len(layers))
+    return len(layers) - (0 if name.startswith(_FIRST_LAYER) else layer)
+
+
+def make_optimizer(parameters: Sequence[Parameter], recipe: Recipe, layers: Layers = ()) -> Adam | SGD:
+    """The recipe's optimiser of these parameters; see `groups`."""
+    parameter_groups = groups(parameters, recipe, layers)
     if recipe.optimizer == "sgd":
         return SGD(parameter_groups, recipe.momentum)
     return Adam(parameter_groups, recipe.beta1, recipe.beta2, decoupled=recipe.optimizer == "adamw")

@@ -22,7 +22,8 @@ from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
 from ms_seg.training.journal import check_tensorboard
-from ms_seg.training.tasks import training_task
+from ms_seg.training.optimizer import layers_of
+from ms_seg.training.tasks import task_for, training_task
 from ms_seg.training.trainer import Trainer
 
 OPTIONS = "options.json"
@@ -46,7 +47,8 @@ def train(
 
     Args:
         model: what `create_model(..., fine_tune=True)` gives, for the classes of the datasets.
-        datasets: what it learns from, see `ms_seg.data.datasets`: one, or several for a model that takes words.
+        datasets: what it learns from, see `ms_seg.data.datasets`: one, or several for a model that takes words. A model
+            that learns several tasks, such as Mask2Former, learns the first that the dataset has the truth of.
         validation: the dataset that it is scored on.
         recipe: such as `replace(model.preset.recipe, steps=4000)`.
         run: the run's folder, made if missing; see docs/fine_tuning.md for what it holds.
@@ -61,13 +63,15 @@ def train(
         to be resumed, holds a run with another recipe or options, or belongs to another process now, and for a picture
         or label file that cannot be read; RuntimeError when the loss is not finite.
     """
-    run, world, task = Path(run), world or World(0, 1, []), training_task(model.preset)
+    run, world = Path(run), world or World(0, 1, [])
     if not datasets:
         raise ValueError("there is no dataset to train on: pass at least one")
+    task = training_task(model.preset, task_for(model.preset, datasets[0]))
     if tensorboard:
         check_tensorboard()
     vocabulary = task.find_vocabulary(model.preset, model.checkpoint, vocab)
     task.check(model.preset, datasets, recipe)
+    layers_of(model, recipe)  # for what it raises, before there is a folder
     with opened(run, {"model": model.preset.name, **(options or {})}, recipe, world, resume):
         trainer = Trainer(model, task.loss(model, recipe), recipe, run, world, tensorboard)
         if resume:

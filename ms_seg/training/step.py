@@ -16,7 +16,7 @@ from ms_seg.cells.norm import running_statistics, synchronise
 from ms_seg.cells.precision import compute_dtype
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.optimizer import SGD, Adam, make_optimizer
+from ms_seg.training.optimizer import SGD, Adam, layers_of, make_optimizer
 from ms_seg.training.schedule import LossScale, learning_rate
 
 _NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation
@@ -58,7 +58,7 @@ class TrainStep:
         if recipe.recompute:
             recompute_blocks(loss)
         self.trained = ParameterTuple(loss.trainable_params())
-        self.optimizer = make_optimizer(self.trained, recipe)
+        self.optimizer = make_optimizer(self.trained, recipe, layers_of(loss, recipe))
         self.averages = self.trained.clone("ema", "same") if recipe.ema else ()
         self.noise = give_noise(loss, self.local_batch_size // recipe.accumulate)
         synchronise(loss, world.size)

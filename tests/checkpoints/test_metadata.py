@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from convert import CheckpointError
-from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing
+from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
 from ms_seg.label_sets import LabelSet
-from ms_seg.presets import Preset, find_preset
+from ms_seg.presets import PRESETS, Preset, find_preset
 
 OWN = LabelSet(("cat", "größter Hund"), np.uint8([[255, 0, 16], [1, 2, 3]]))
 THINGS = replace(OWN, things=(True, False), ids=(3, 92))
@@ -42,6 +42,14 @@ def test_things_and_the_numbers_of_annotations_are_described():
     assert np.array_equal(labels.palette, OWN.palette)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_arithmetic_of_every_model_is_read_again(name: str):
+    preset = find_preset(name)
+    read = noted_arithmetic(describe(preset))
+    assert read.keys() == {key for key in preset.arithmetic if key in preset.sizes}
+    assert preset.override(**read) == preset
+
+
 def test_a_spatial_block_is_described():
     plain = find_preset("lseg_vitl16_ade20k")
     block = {"head_block": "depthwise", "block_depth": 3, "activation": "tanh"}
@@ -53,6 +61,13 @@ def test_a_published_label_set_is_described_by_its_name():
     notes = describe(find_preset("segformer_b0_cocostuff164k"))
     assert notes["labels"] == '"cocostuff164k"'
     assert noted_labels(notes, 172) == "cocostuff164k"
+
+
+def test_what_a_model_answers_is_described():
+    preset = find_preset("mask2former_r50_coco_panoptic")
+    for fewer in ({}, {"tasks": ("semantic",)}):
+        assert noted_tasks(describe(preset.override(**fewer))) == {"tasks": preset.tasks, **fewer}
+    assert noted_tasks({}) == {}
 
 
 def test_a_part_of_a_model_says_nothing_of_pictures_and_classes():
@@ -102,11 +117,17 @@ NO_TABLE = ["", "{", "[" * 100_000, "3", "[]", '"text"', "9" * 5000]
         '{"heads": []}',
         '{"text_heads": [8]}',
         '{"points": true}',
+        '{"add_query": 1}',
     ],
     ids=lambda text: text[:20],
 )
 def test_arithmetic_that_is_none_is_refused(text: str):
     refused(noted_arithmetic, text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "{}", '"semantic"', "[]", '["semantic", "depth"]', "[[]]"])
+def test_tasks_that_are_none_are_refused(text: str):
+    refused(noted_tasks, text)
 
 
 @pytest.mark.parametrize(

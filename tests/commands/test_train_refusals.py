@@ -117,3 +117,9 @@ def test_a_run_that_breaks_after_a_checkpoint_is_kept(tmp_path, capfd, quick, un
     assert run("ade20k", data, output, "--validate-every", 2, "--resume") == 2
     assert "view_0.jpg is cut off" in said(capfd)
     assert [json.loads(line)["step"] for line in (output / "log.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_layer_decay_of_a_backbone_without_layers_is_refused_before_there_is_a_run(tmp_path, capfd):
+    assert run("shapes", None, tmp_path / "run", "--pictures", 2, "--layer-decay", 0.9) == 2
+    assert said(capfd).startswith("ms_seg train: layer_decay must be 1 for MixTransformer, which does not divide into")
+    assert not (tmp_path / "run").exists()

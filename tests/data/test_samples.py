@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
-from ms_seg.data.samples import EpochSampler, PanopticSamples, SemanticSamples
+from ms_seg.data.samples import ClassMaskSamples, EpochSampler, PanopticSamples, SemanticSamples
 from ms_seg.presets.recipe import Recipe
 
 RECIPE = Recipe(steps=100, batch_size=4, crop_size=48, short_side=64, long_side=256, seed=3)
@@ -95,8 +95,20 @@ def test_panoptic_samples_depend_on_their_position_alone():
             assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize(("samples", "other"), [(SemanticSamples, "lsj"), (PanopticSamples, "mmseg")])
-def test_an_augmentation_for_other_labels_is_refused(samples, other):
+@pytest.mark.parametrize("augmentation", ["mmseg", "lsj"])
+def test_masks_of_classes_are_those_of_the_label_map(augmentation):
+    recipe = replace(RECIPE, augmentation=augmentation, photometric=False, cat_max_ratio=1, max_targets=12)
+    samples, label_maps = ClassMaskSamples(WORLD, recipe), SemanticSamples(WORLD, recipe)
+    for position in (0, 17, 250):
+        image, labels, targets = samples[position]
+        expected, label_map = label_maps[position]
+        assert np.array_equal(image, expected)
+        assert (labels.shape, targets.shape) == ((12,), (48, 48))
+        assert np.array_equal(np.append(255, labels)[targets], label_map)
+
+
+@pytest.mark.parametrize("other", ["mmseg", "lang_seg"])
+def test_an_augmentation_for_other_labels_is_refused(other):
     recipe = replace(RECIPE, augmentation=other, photometric=False, cat_max_ratio=1)
-    with pytest.raises(ValueError, match=f"augmentation is '{other}': pictures of this kind of dataset take "):
-        samples(WORLD, recipe)
+    with pytest.raises(ValueError, match=f"augmentation is '{other}': pictures of this kind of dataset take lsj"):
+        PanopticSamples(WORLD, recipe)

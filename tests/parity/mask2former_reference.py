@@ -119,13 +119,14 @@ def build_transformers(preset: Preset) -> torch.nn.Module:
 def all_layers(model: torch.nn.Module, images: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Class and mask logits before the first layer and after each, from either network."""
     if not hasattr(model, "config"):
-        return list(zip(*_head(model)(model.extract_feat(images), [{}] * len(images)), strict=True))
+        return list(zip(*head(model)(model.extract_feat(images), [{}] * len(images)), strict=True))
     answer = model(pixel_values=images, output_auxiliary_logits=True)
     pairs = [*answer.auxiliary_logits, answer]
     return [(pair["class_queries_logits"], pair["masks_queries_logits"]) for pair in pairs]
 
 
-def _head(model: torch.nn.Module) -> torch.nn.Module:
+def head(model: torch.nn.Module) -> torch.nn.Module:
+    """mmdetection's, which predicts and has the losses."""
     return model.panoptic_head if hasattr(model, "panoptic_head") else model.decode_head
 
 

@@ -9,8 +9,9 @@ import pytest
 import references
 from test_augmentation import drawn_sample
 
-from ms_seg.data.augmentation.lsj import augment, masks_of
+from ms_seg.data.augmentation.lsj import augment
 from ms_seg.data.panoptic import PanopticMap, Segment
+from ms_seg.data.targets import masks_of
 from ms_seg.label_sets import read_labels
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, find_preset
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from unittest import mock
 
 import drawn
 import mask2former_reference
@@ -14,13 +13,12 @@ import pytest
 import references
 import torch
 from errors import check_gradients, relative_error
+from mask2former_losses import in_our_names, reference_loss
 
 import ms_seg
-from convert.plan import recognise
-from convert.reading.entry import ArrayEntry
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.losses.masks import MaskLoss, PointSampler
+from ms_seg.training.losses.masks import MaskLoss
 from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
@@ -49,42 +47,17 @@ def batch(seed: int, counts: Sequence[int]) -> Batch:
     return drawn.images((len(counts), 3, SIZE, SIZE), seed), labels, masks
 
 
-def in_mmdetections_order(positions: Sequence[int], counts: Sequence[int]) -> Iterator[torch.Tensor]:
-    """The points that ours draws for counts[i] pairs of the i-th picture, as mmdetection asks for them."""
-    draws = PointSampler(RECIPE)
-    for prediction in range(SMALL["query_layers"] + 1):
-        yield from torch.from_numpy(draws.for_matching(positions, prediction)).unsqueeze(1)
-        if sum(counts):
-            for points in draws.for_loss(positions, counts, max(counts), prediction):
-                of_pairs = points.reshape(len(counts), max(counts), -1, 2)
-                yield torch.from_numpy(np.concatenate([of_pairs[i, :count] for i, count in enumerate(counts)]))
-
-
-def reference_loss(model: torch.nn.Module, positions: Sequence[int], part: Batch, mean: float) -> torch.Tensor:
-    """mean: what it is told of the number of masks, as if there were more processes."""
+def loss_of(model: torch.nn.Module, positions: Sequence[int], part: Batch, mean: float) -> torch.Tensor:
     images, labels, masks = part
     counts = (labels >= 0).sum(1)
-    metas = [{}] * len(images)
-    predictions = list(zip(*mask2former_reference.all_layers(model, torch.from_numpy(images)), strict=True))
     truth = [torch.from_numpy(label[:count]).long() for label, count in zip(labels, counts, strict=True)]
     regions = [torch.from_numpy(mask[:count]).long() for mask, count in zip(masks, counts, strict=True)]
-    points = in_mmdetections_order(positions, np.minimum(counts, SMALL["queries"]))
-    head = "mmdet.models.dense_heads.mask2former_head"
-    with (
-        mock.patch.object(torch, "rand", lambda *shape, **_: next(points)),
-        mock.patch(f"{head}.reduce_mean", lambda _: torch.tensor([float(mean)])),
-    ):
-        return sum(model.panoptic_head.loss(*predictions, truth, regions, metas).values())
+    return reference_loss(model, RECIPE, positions, images, truth, regions, mean)
 
 
 def pairs(counts: Sequence[int]) -> int:
     """How many targets have a query, with so many in each picture."""
     return sum(min(count, SMALL["queries"]) for count in counts)
-
-
-def in_our_names(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    entries = {name: ArrayEntry(tensor.detach().numpy().copy()) for name, tensor in tensors.items()}
-    return {name: entry.numpy() for name, entry in recognise(entries).plan(None).apply(entries).items()}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +74,7 @@ def test_loss_and_every_gradient_equal_mmdetections(counts: Sequence[int], both)
     reference, loss = both[0], both[1].loss.set_train(True)
     part, positions, matched = batch(0, counts), range(7, 9), pairs(counts)
     reference.zero_grad()
-    total = reference_loss(reference, positions, part, matched)
+    total = loss_of(reference, positions, part, matched)
     total.backward()
     gradients = {key: parameter.grad for key, parameter in reference.named_parameters() if parameter.grad is not None}
 
@@ -127,7 +100,7 @@ def test_parameters_after_three_steps_of_two_parts_equal_mmdetections(both):
         whole, losses = batch(number, sum(PARTS, ())), []
         for first in (0, 2):
             part, position = [array[first : first + 2] for array in whole], 4 * number + first
-            losses.append(reference_loss(reference, range(position, position + 2), part, matched) / 2)
+            losses.append(loss_of(reference, range(position, position + 2), part, matched) / 2)
             losses[-1].backward()
         assert torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.01) > 1
         optimizer.step()

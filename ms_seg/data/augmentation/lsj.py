@@ -10,13 +10,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ms_seg.data.augmentation.mmseg import Triple, draw_window, flip, resize
+from ms_seg.data.augmentation.mmseg import Pair, Triple, draw_window, flip, pad, resize
 from ms_seg.data.panoptic import PanopticMap, target_map
+from ms_seg.data.targets import choose_targets
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
-
-NO_TARGET = -1  # the class in the unused places of targets
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -33,44 +32,61 @@ def augment(
     """One training sample by the numbers of a recipe (crop_size to flip, and max_targets).
 
     Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; the targets' classes (M,)
-        int32, M = max_targets, NO_TARGET behind the last one; and their index map (crop, crop) uint16: 1 for the first
-        target, 0 for none. See `target_map` for what is a target.
+        int32, and their index map (crop, crop) uint16, as `choose_targets` gives them, 0 beyond the edge. See
+        `target_map` for what is a target.
 
-    If there are more than M targets, the smallest are left out. mmdetection has no such limit; COCO's pictures rarely
-    have 100.
+    mmdetection has no limit to the number of targets; COCO's pictures rarely have 100.
     """
     labels, targets = target_map(panoptic, label_set)
     things = sum(label_set.isthing[label] for label in labels.tolist())
-    # Floats are resized without rounding. In BGR order: OpenCV's vector code leaves over the last value of some rows,
-    # which another instruction rounds, and it must be in the same channel as theirs.
-    image, targets = flip(picture[..., ::-1].astype(np.float32), targets, recipe.flip, rng)
+    image, targets = _flip(picture, targets, recipe, rng)
     boxes, size = _boxes(targets, things), targets.shape
-    image, targets = np.ascontiguousarray(image), np.ascontiguousarray(targets)
-    sides, ratios = (recipe.long_side, recipe.short_side), (recipe.scale_min, recipe.scale_max)
-    image, targets = resize(image, targets, sides, ratios, rng)
+    image, targets = _resize(image, targets, recipe, rng)
     boxes *= np.tile(np.divide(targets.shape, size), 2).astype(np.float32)
     window = draw_window(targets.shape, recipe.crop_size, rng)
     image, targets = image[window], targets[window]
 
     areas = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:]
     present = np.concatenate((_reaches(boxes, window, targets.shape), areas[things:] > 0))
-    chosen = _largest(areas, present, recipe.max_targets)
-    places = np.zeros(len(labels) + 1, np.uint16)
-    places[chosen + 1] = np.arange(1, len(chosen) + 1)
-    padding = np.full(recipe.max_targets - len(chosen), NO_TARGET, np.int32)
+    labels, targets = choose_targets(labels, targets, present, recipe.max_targets)
     padded = np.zeros((recipe.crop_size,) * 2, np.uint16)
-    padded[: targets.shape[0], : targets.shape[1]] = places[targets]
-    return _normalise(image[..., ::-1], recipe.crop_size, mean, std), np.concatenate((labels[chosen], padding)), padded
+    padded[: targets.shape[0], : targets.shape[1]] = targets
+    return _normalise(image, recipe.crop_size, mean, std), labels, padded
 
 
-def masks_of(targets: np.ndarray, max_targets: int) -> np.ndarray:
-    """Index maps of targets (n, s, s) uint16 -> a mask for each target, (n, max_targets, s, s) uint8, 0 or 1."""
-    masks = np.zeros((len(targets), max_targets, *targets.shape[1:]), np.uint8)
-    count = int(targets.max())
-    numbers = np.arange(1, count + 1, dtype=targets.dtype)[:, None, None]
-    # Pages that stay zero take no memory until they are read.
-    np.equal(targets[:, None], numbers, out=masks[:, :count].view(bool))
-    return masks
+def augment_label_map(
+    picture: np.ndarray,
+    label_map: np.ndarray,
+    recipe: Recipe,
+    rng: np.random.RandomState,
+    mean: Triple = IMAGENET_MEAN,
+    std: Triple = IMAGENET_STD,
+) -> Pair:
+    """The same picture, and what it shows as a label map.
+
+    Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; and its label map (crop,
+        crop) int32, 255 there.
+    """
+    image, label_map = _flip(picture, label_map, recipe, rng)
+    image, label_map = _resize(image, label_map, recipe, rng)
+    window = draw_window(label_map.shape, recipe.crop_size, rng)
+    labels = pad(label_map[window], recipe.crop_size).astype(np.int32)
+    return _normalise(image[window], recipe.crop_size, mean, std), labels
+
+
+def _flip(picture: np.ndarray, truth: np.ndarray, recipe: Recipe, rng: np.random.RandomState) -> Pair:
+    """An RGB picture and its map -> both in memory of their own, the picture as float32 and BGR.
+
+    Floats are resized without rounding. In BGR order: OpenCV's vector code leaves over the last value of some rows,
+    which another instruction rounds, and it must be in the same channel as theirs.
+    """
+    image, truth = flip(picture[..., ::-1].astype(np.float32), truth, recipe.flip, rng)
+    return np.ascontiguousarray(image), np.ascontiguousarray(truth)
+
+
+def _resize(image: np.ndarray, truth: np.ndarray, recipe: Recipe, rng: np.random.RandomState) -> Pair:
+    sides, ratios = (recipe.long_side, recipe.short_side), (recipe.scale_min, recipe.scale_max)
+    return resize(image, truth, sides, ratios, rng)
 
 
 def _boxes(targets: np.ndarray, count: int) -> np.ndarray:
@@ -96,15 +112,9 @@ def _reaches(boxes: np.ndarray, window: tuple[slice, slice], size: tuple[int, ..
     return (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
 
 
-def _largest(areas: np.ndarray, present: np.ndarray, max_targets: int) -> np.ndarray:
-    """Indices of the targets that are present, in their order; if there are too many, the largest of them."""
-    chosen = np.flatnonzero(present)
-    return np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:max_targets])
-
-
 def _normalise(image: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:
-    """(h, w, 3) float32 -> (3, side, side) float32, by mmcv's arithmetic; see `mmseg.normalise`."""
-    image = cv2.subtract(np.ascontiguousarray(image), np.array([mean], np.float32).astype(np.float64))
+    """BGR (h, w, 3) float32 -> RGB (3, side, side) float32, by mmcv's arithmetic; see `mmseg.normalise`."""
+    image = cv2.subtract(np.ascontiguousarray(image[..., ::-1]), np.array([mean], np.float32).astype(np.float64))
     cv2.multiply(image, 1 / np.array([std], np.float32).astype(np.float64), image)
     padded = np.zeros((3, side, side), np.float32)
     padded[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)

@@ -11,10 +11,10 @@ from mindspore import nn
 from PIL import Image
 
 from ms_seg.answers.drawing.segments import draw_panoptic_comparison
-from ms_seg.data.augmentation.lsj import masks_of
 from ms_seg.data.panoptic import PanopticDataset, PanopticMap
 from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.samples import PanopticSamples
+from ms_seg.data.targets import masks_of
 from ms_seg.distributed import World
 from ms_seg.evaluation.panoptic.tally import PanopticTally
 from ms_seg.evaluation.predictions import Predictions
@@ -32,14 +32,15 @@ from ms_seg.training.validation import make_validation
 
 
 def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[str, Any]:
-    return classes_of(preset, label_set)
+    """Whatever its weights were trained for before, the model answers all tasks again."""
+    return {**classes_of(preset, label_set), "tasks": preset.tasks}
 
 
 def _preflight(dataset: PanopticDataset, preset: Preset) -> list[str]:
     return preflight_panoptic(dataset, preset.num_classes or 0)
 
 
-def _loss(model: Model, recipe: Recipe) -> nn.Cell:
+def mask_loss(model: Model, recipe: Recipe) -> nn.Cell:
     return MaskLoss(model, recipe)
 
 
@@ -57,7 +58,7 @@ def _batches(
 
 
 def with_masks(loader: Loader) -> Batches:
-    """Batches of `PanopticSamples`, with a mask for each target instead of the targets' index map.
+    """Batches of `PanopticSamples` or `ClassMaskSamples`, with a mask for each target instead of their index map.
 
     They hold images (n, 3, s, s) float32, labels (n, M) int32 and masks (n, M, s, s) uint8 of 0 and 1. Masks are made
     here because workers would have to send a hundred megabytes a picture.
@@ -93,7 +94,7 @@ PANOPTIC_QUERIES = TrainingTask(
     check=one_dataset,
     overrides=_overrides,
     preflight=_preflight,
-    loss=_loss,
+    loss=mask_loss,
     batches=_batches,
     validation=_validation,
 )

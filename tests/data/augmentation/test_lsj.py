@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from ms_seg.data.augmentation.lsj import NO_TARGET, augment, masks_of
+from ms_seg.data.augmentation.lsj import augment, augment_label_map
 from ms_seg.data.panoptic import PanopticMap, Segment
+from ms_seg.data.targets import NO_TARGET
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets.recipe import Recipe
 
@@ -69,10 +69,14 @@ def test_a_picture_of_void_has_no_targets():
     assert not targets.any()
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_masks_say_the_same_one_by_one(count):
-    targets = np.random.default_rng(0).integers(0, count + 1, (2, 5, 5)).astype(np.uint16)
-    masks = masks_of(targets, 3)
-    assert (masks.shape, masks.dtype) == ((2, 3, 5, 5), np.uint8)
-    for number in range(3):
-        assert np.array_equal(masks[:, number], targets == number + 1)
+def test_a_label_map_is_jittered_as_the_segments_of_its_picture_are():
+    changes = {"crop_size": 12, "scale_min": 0.5, "scale_max": 2, "flip": 0.5}
+    panoptic, picture = stripes([0, 2, 1, 2]), np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    panoptic.ids[:, 5:] = 0
+    label_map = np.where(panoptic.ids, np.uint8([255, 0, 2, 1, 2])[panoptic.ids], 255).astype(np.uint8)
+    for seed in range(8):
+        recipe, mean_and_std = replace(RECIPE, **changes), ((0,) * 3, (10,) * 3)
+        image, labels = augment_label_map(picture, label_map, recipe, np.random.RandomState(seed), *mean_and_std)
+        expected = augment(picture, panoptic, LABELS, recipe, np.random.RandomState(seed), *mean_and_std)
+        assert labels.dtype == np.int32 and np.array_equal(image, expected[0])
+        assert np.array_equal(labels, np.append(255, expected[1])[expected[2]])

@@ -1,0 +1,52 @@
+"""What a model of masks learns of a picture: targets, each of them a class and a binary mask.
+
+They are kept as their classes and one index map, (H, W) uint16, in which the first target is 1, the second 2, and 0 is
+none; `masks_of` makes the masks of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ms_seg.data.numbering import IGNORED
+
+NO_TARGET = -1  # the class in the unused places of targets
+
+
+def class_targets(label_map: np.ndarray, max_targets: int) -> tuple[np.ndarray, np.ndarray]:
+    """A target for each class in a label map (H, W) int32: see `choose_targets`.
+
+    Ignored pixels are in no mask. As in the original of ViT-Adapter (its transform ToMask), a mask is 0 there, like
+    where another class is: a query that covers them is told that it should not.
+    """
+    labels = np.flatnonzero(np.bincount(label_map.ravel(), minlength=IGNORED)[:IGNORED]).astype(np.int32)
+    places = np.zeros(IGNORED + 1, np.uint16)
+    places[labels] = np.arange(1, len(labels) + 1)
+    return choose_targets(labels, places[label_map], np.ones(len(labels), bool), max_targets)
+
+
+def choose_targets(
+    labels: np.ndarray, targets: np.ndarray, present: np.ndarray, max_targets: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those targets that are present, (K,) bool; if there are more than max_targets, the largest of them.
+
+    labels: (K,) int32. targets: their index map, (H, W) uint16.
+    Returns: classes (max_targets,) int32, in the order that they had, NO_TARGET behind the last one; and the index map.
+    """
+    areas = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:]
+    chosen = np.flatnonzero(present)
+    chosen = np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:max_targets])
+    places = np.zeros(len(labels) + 1, np.uint16)
+    places[chosen + 1] = np.arange(1, len(chosen) + 1)
+    padding = np.full(max_targets - len(chosen), NO_TARGET, np.int32)
+    return np.concatenate((labels[chosen], padding)), places[targets]
+
+
+def masks_of(targets: np.ndarray, max_targets: int) -> np.ndarray:
+    """Index maps of targets (n, s, s) uint16 -> a mask for each target, (n, max_targets, s, s) uint8, 0 or 1."""
+    masks = np.zeros((len(targets), max_targets, *targets.shape[1:]), np.uint8)
+    count = int(targets.max())
+    numbers = np.arange(1, count + 1, dtype=targets.dtype)[:, None, None]
+    # Pages that stay zero take no memory until they are read.
+    np.equal(targets[:, None], numbers, out=masks[:, :count].view(bool))
+    return masks
