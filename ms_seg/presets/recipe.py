@@ -65,7 +65,7 @@ class Recipe:
     dice_weight: Annotated[float, "of queries: weight of the dice loss of their masks"] = 5.0
     no_object_weight: Annotated[float, 'of queries: weight of "no object" among the classes'] = 0.1
     max_targets: Annotated[
-        int, "of queries: a picture's largest segments, or classes, that are learned from, at most"
+        int, "of queries: how many segments or classes of a picture are learned at most, the largest"
     ] = 100
 
     validate_every: Annotated[int, "steps between two validations"] = 16_000
