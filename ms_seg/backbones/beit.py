@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
 from ms_seg.cells.activation import gelu
-from ms_seg.cells.attention import BiasedSoftmax, attn_scores, merge_heads, split_heads, weighted_sum
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP, Dense
 from ms_seg.cells.norm import LayerNorm, LayerScale
-from ms_seg.cells.position import arange
+from ms_seg.cells.relative_attention import RelativeAttention, table_rows
 from ms_seg.cells.tokens import PatchEmbed
 
 NORM_EPS = 1e-6
 PATCH_SIZE = 16
 MLP_RATIO = 4
 LAYER_SCALE = 1e-6  # before training
-CLASS_ROWS = 3  # of a table: from the class token to the patches, from the patches to it, and to itself
 
 
 class RelativeSelfAttention(nn.Cell):
@@ -32,26 +28,18 @@ class RelativeSelfAttention(nn.Cell):
 
     def __init__(self, channels: int, heads: int, grid: tuple[int, int]):
         super().__init__()
-        self.heads = heads
         self.qkv = Dense(channels, 3 * channels, bias=False)
         self.q_bias, self.v_bias = (Parameter(initializer("zeros", (channels,))) for _ in range(2))
         self.k_bias = Tensor(np.zeros(channels, np.float32))
-        rows = (2 * grid[0] - 1) * (2 * grid[1] - 1) + CLASS_ROWS
-        self.relative_position_bias_table = Parameter(initializer("zeros", (rows, heads)))
-        self.relative_position_index = _relative_position_index(*grid)
-        self.softmax = BiasedSoftmax()
+        self.relative_position_bias_table = Parameter(initializer("zeros", (table_rows(grid), heads)))
+        self.attend = RelativeAttention(heads, grid)
         self.proj = Dense(channels, channels)
 
     def construct(self, x: Tensor) -> Tensor:
         n, length, channels = x.shape
         qkv = ops.reshape(self.qkv(x), (n * length, 3 * channels))
         qkv = ops.bias_add(qkv, ops.concat((self.q_bias, self.k_bias, self.v_bias)))
-        query, key, value = ops.reshape(qkv, (n, length, 3 * channels)).chunk(3, axis=-1)
-        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
-        bias = ops.gather(ops.transpose(self.relative_position_bias_table, (1, 0)), self.relative_position_index, 1)
-        bias_index = ops.broadcast_to(arange(self.heads), (n, self.heads))
-        attn_weights = self.softmax(attn_scores(query, key), bias, bias_index)
-        return self.proj(merge_heads(weighted_sum(attn_weights, value)))
+        return self.proj(self.attend(ops.reshape(qkv, (n, length, 3 * channels)), self.relative_position_bias_table))
 
 
 class Block(nn.Cell):
@@ -97,17 +85,3 @@ class BEiT(nn.Cell):
         for index in range(start, stop):
             x = self.blocks[index](x)
         return x[:, :1], x[:, 1:]
-
-
-@functools.cache
-def _relative_position_index(height: int, width: int) -> Tensor:
-    """(1 + H W, 1 + H W) int32: the row of a table for a query and a key, by their offset; the class token is first.
-
-    One for all blocks: at 56 x 56 patches it is 39 MB.
-    """
-    y, x = np.divmod(np.arange(height * width, dtype=np.int32), width)
-    rows = (2 * height - 1) * (2 * width - 1)
-    index = np.empty((1 + height * width, 1 + height * width), np.int32)
-    index[1:, 1:] = (y[:, None] - y + height - 1) * (2 * width - 1) + x[:, None] - x + width - 1
-    index[0], index[:, 0], index[0, 0] = rows, rows + 1, rows + 2
-    return Tensor(index)

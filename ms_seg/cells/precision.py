@@ -32,13 +32,18 @@ def compute_dtype(dtype: ms.Type) -> Iterator[None]:
         _dtype, _only_rounded = before
 
 
+def in_float32() -> bool:
+    """Whether `in_precision` computes as its operator does: what is made of several products can then be one."""
+    return _dtype == ms.float32
+
+
 def in_precision(operator: Callable[..., Tensor], *operands: Tensor) -> Tensor:
     """operator(*operands), a convolution or a matrix product, from and to float32, computed in `compute_dtype`.
 
     Weights are rounded here, in each pass: the parameters, and the gradients that reach them, are float32. In float16 a
     result beyond 65504 becomes infinite.
     """
-    if _dtype == ms.float32:
+    if in_float32():
         return operator(*operands)
     return operator(*[_rounded(operand) for operand in operands]).astype(_dtype).astype(ms.float32)
 

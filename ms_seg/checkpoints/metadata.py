@@ -29,7 +29,10 @@ _MAX_CHARACTERS = 1 << 20  # of one text: 254 names of 200 characters take 60,00
 _MAX_FLOAT = 3e38  # of float32
 _EPSILONS = ("norm_eps", "conv_norm_eps")
 _WORDS = ("head_block", "activation", "concat_order")
-_COUNTS = {"block_depth": 100, "heads": 1024, "text_heads": 1024, "decoder_heads": 1024, "points": 1024}  # at most
+_FLAGS = ("add_query",)
+_COUNTS = {"block_depth": 100} | dict.fromkeys(
+    ("heads", "text_heads", "decoder_heads", "deform_heads", "points"), 1024
+)  # at most
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _MAX_ID = 2**31 - 1
 
@@ -54,6 +57,9 @@ def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, Any]:
         if key in _WORDS:
             if type(value) is not str:
                 raise _wrong("arithmetic", f"{shown(key)} must be a word")
+        elif key in _FLAGS:
+            if type(value) is not bool:
+                raise _wrong("arithmetic", f"{shown(key)} must be true or false")
         elif key in _COUNTS:
             counts = value if key == "heads" and isinstance(value, list) else [value]
             if not counts or not all(type(count) is int and 1 <= count <= _COUNTS[key] for count in counts):

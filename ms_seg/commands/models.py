@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
-    return preset.name, _input(preset.preprocessing), _classes(preset), preset.licence, preset.score
+    return preset.name, _input(preset), _classes(preset), preset.licence, preset.score
 
 
 def _classes(preset: Preset) -> str:
@@ -38,7 +38,12 @@ def _classes(preset: Preset) -> str:
     return f"{preset.num_classes} {preset.label_set or ''}".rstrip()
 
 
-def _input(rule: Preprocessing) -> str:
+def _input(preset: Preset) -> str:
+    windows = f", in windows of {preset.window.crop}" if preset.window else ""
+    return _size(preset.preprocessing) + windows
+
+
+def _size(rule: Preprocessing) -> str:
     if rule.resize == "shrink":
         return f"short side up to {rule.short_side}"
     if rule.resize == "squash":

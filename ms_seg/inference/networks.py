@@ -107,6 +107,21 @@ def open_network(model: Model, mode: Mode = "graph", vocab: str | os.PathLike[st
     return NETWORKS[model.preset.output](model, mode, vocab)
 
 
+def fitting_window(model: Model, window: Window | None = None) -> Window | None:
+    """The window that a model is shown its input in: this one, or the preset's; None for the whole input at once.
+
+    Raises ValueError where the model takes images of one size alone (`side` of its backbone) and this is another.
+    """
+    window = window or model.preset.window
+    side = getattr(getattr(model, "backbone", None), "side", None)
+    if side is None:
+        return window
+    if window is None or window.crop != side:
+        other = f"windows of {window.crop}" if window else "a whole picture at once"
+        raise ValueError(f"{model.preset.name} takes windows of {side}x{side} alone: it cannot be shown {other}")
+    return replace(window, exact=True)
+
+
 @dataclass(frozen=True, eq=False)
 class LogitsOutput:
     """values: (C, h, w) float32 of the classes of label_set. embeddings: of words and pixels, if they were compared."""

@@ -13,7 +13,7 @@ import numpy as np
 from ms_seg.answers import Answer
 from ms_seg.data.picture import Picture, read_picture
 from ms_seg.inference.execution import Mode
-from ms_seg.inference.networks import AnyAnswer, Input, Output, Words, open_network
+from ms_seg.inference.networks import AnyAnswer, Input, Output, Words, fitting_window, open_network
 from ms_seg.inference.views import View, label_views
 from ms_seg.postprocessing.logits import Logits
 from ms_seg.presets import Window
@@ -28,7 +28,8 @@ class Segmenter:
     Args:
         model: what `create_model` gives.
         mode: "graph" (compiled) or "pynative", see `execution.Runner`.
-        window: show the network the input in such windows; None for what the preset says, which is at once of most.
+        window: show the network the input in such windows; None for what the preset says, which is at once of most. A
+            network that takes images of one size alone is shown windows of that size, and no others.
         augment: average over several scales and mirror images of the picture, see `views`.
         vocab: of a model that takes words, its vocabulary, see `text.vocabulary.find_vocabulary`.
         task: "panoptic", "instance" or "semantic", one of the preset's `tasks`; None for the first of them.
@@ -49,7 +50,7 @@ class Segmenter:
         batch_size: int = 1,
     ):
         self.preset = model.preset
-        self.window, self.augment, self.batch_size = window or self.preset.window, augment, batch_size
+        self.window, self.augment, self.batch_size = fitting_window(model, window), augment, batch_size
         self.task = task or self.preset.tasks[0]
         if self.task not in self.preset.tasks:
             raise ValueError(f"{self.preset.name} gives {', '.join(self.preset.tasks)} answers and no {task} ones")

@@ -1,8 +1,9 @@
 """Names and colours of classes: a table for each published label set.
 
 The `*.tsv` files in this folder hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's are those of
-mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset), COCO panoptic's are panopticapi's
-(panoptic_coco_categories.json): 80 things, then 53 kinds of stuff, the order of mmdetection and detectron2.
+mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset), Cityscapes' are the 19 that its own scripts train on, with the
+numbers of its label files, and COCO panoptic's are panopticapi's (panoptic_coco_categories.json): 80 things, then 53
+kinds of stuff, the order of mmdetection and detectron2.
 "ade20k_lang_seg" has the words that LSeg was trained on for ADE20K's classes, the first of each row of lang-seg's
 label_files/ade20k_objectInfo150.txt. That file lost everything after a space ("chest", not "chest of drawers"), so that
 it has "screen" twice. Some published colours occur twice (COCO-Stuff's person and bicycle, ADE20K's road and

@@ -148,10 +148,13 @@ class Preset:
         sizes, which replaces the whole.
 
         Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
-        `num_classes` alone leaves the classes without names, since the former ones no longer fit.
+        `num_classes` alone leaves the classes without names, since the former ones no longer fit. Exact windows follow
+        the `grid` of the network's positions, unless they are given too.
         """
         changes = {key: _frozen(value) for key, value in changes.items()}
         name, sizes = changes.get("backbone", self.backbone)
+        if not isinstance(changes.get("window"), Window | None):
+            raise ValueError(f"window must be a ms_seg.presets.Window or None: {changes['window']!r} is not")
         own = {"label_set", "window", "tasks", "backbone"}
         steps = {f.name for f in fields(Preprocessing)}
         for key in changes:
@@ -169,13 +172,20 @@ class Preset:
             arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
-            window=changes.get("window", self.window),
+            window=changes["window"] if "window" in changes else self._window_for(changes.get("grid")),
             tasks=tasks,
         )
         outputs, labels = changed.num_classes, changed.label_set
         if isinstance(labels, LabelSet) and len(labels) != outputs:
             raise ValueError(f"label_set has {len(labels)} classes, and the model {outputs}: they must be as many")
         return changed
+
+    def _window_for(self, grid: int | None) -> Window | None:
+        """The window of a network with so many patches on a side, if it is given and windows are exact."""
+        known, window = self.backbone[1].get("grid"), self.window
+        if not grid or not known or window is None or not window.exact:
+            return window
+        return replace(window, crop=window.crop * grid // known, stride=window.stride * grid // known)
 
     @property
     def num_classes(self) -> int | None:

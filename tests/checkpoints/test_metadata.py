@@ -11,7 +11,7 @@ import pytest
 from convert import CheckpointError
 from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
 from ms_seg.label_sets import LabelSet
-from ms_seg.presets import Preset, find_preset
+from ms_seg.presets import PRESETS, Preset, find_preset
 
 OWN = LabelSet(("cat", "größter Hund"), np.uint8([[255, 0, 16], [1, 2, 3]]))
 THINGS = replace(OWN, things=(True, False), ids=(3, 92))
@@ -40,6 +40,14 @@ def test_things_and_the_numbers_of_annotations_are_described():
     labels = noted_labels(notes, 2)
     assert (labels.names, labels.things, labels.ids) == (OWN.names, (True, False), (3, 92))
     assert np.array_equal(labels.palette, OWN.palette)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_arithmetic_of_every_model_is_read_again(name: str):
+    preset = find_preset(name)
+    read = noted_arithmetic(describe(preset))
+    assert read.keys() == {key for key in preset.arithmetic if key in preset.sizes}
+    assert preset.override(**read) == preset
 
 
 def test_a_spatial_block_is_described():
@@ -109,6 +117,7 @@ NO_TABLE = ["", "{", "[" * 100_000, "3", "[]", '"text"', "9" * 5000]
         '{"heads": []}',
         '{"text_heads": [8]}',
         '{"points": true}',
+        '{"add_query": 1}',
     ],
     ids=lambda text: text[:20],
 )

@@ -46,6 +46,15 @@ def test_coco_panoptic_has_80_things_then_53_stuff_under_cocos_numbers():
     assert labels.palette[[0, 80]].tolist() == [[220, 20, 60], [255, 255, 128]]
 
 
+def test_cityscapes_has_its_19_classes_in_the_order_of_training():
+    labels = read_labels("cityscapes")
+    assert len(labels) == len(set(labels.names)) == len(set(labels.ids)) == 19
+    assert labels.things == (False,) * 11 + (True,) * 8
+    for index, expected in {0: ("road", 7), 10: ("sky", 23), 11: ("person", 24), 18: ("bicycle", 33)}.items():
+        assert (labels.names[index], labels.ids[index]) == expected
+    assert labels.palette[[0, 12, 18]].tolist() == [[128, 64, 128], [255, 0, 0], [119, 11, 32]]
+
+
 def test_the_forms_of_the_drawn_world_are_things_and_its_grounds_stuff():
     labels = read_labels("shapes")
     assert dict(zip(labels.names, labels.things, strict=True)) == {name: name in THINGS for name in THINGS + STUFF}
@@ -77,7 +86,9 @@ def test_lang_segs_words_are_those_of_its_file():
     assert checksum == "6eb499914339dc1b71fa471db02850f2deaaa0fd6cf3495dfbc2ac2ce8e160d6"
 
 
-@pytest.mark.parametrize("name", ["ade20k", "ade20k_lang_seg", "coco_panoptic", "cocostuff164k", "shapes"])
+@pytest.mark.parametrize(
+    "name", ["ade20k", "ade20k_lang_seg", "cityscapes", "coco_panoptic", "cocostuff164k", "shapes"]
+)
 def test_every_class_has_a_colour(name):
     labels = read_labels(name)
     assert labels.palette.shape == (len(labels.names), 3)
@@ -91,7 +102,7 @@ def test_a_palette_cannot_be_changed_for_the_next_caller():
 
 @pytest.mark.parametrize("name", ["ade", "../labels", ""])
 def test_an_unknown_label_set_names_those_there_are(name):
-    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, coco_panoptic, "):
+    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, cityscapes, "):
         read_labels(name)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from ms_seg.label_sets import read_labels
-from ms_seg.presets import PRESETS, find_preset, preset_for
+from ms_seg.presets import PRESETS, find_preset, list_models, preset_for
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -48,6 +48,49 @@ def test_models_that_a_file_cannot_tell_apart_are_refused_by_their_names():
     with pytest.raises(ValueError, match="can be any of lseg_vitl16_ade20k, lseg_zs_vitl16, .*: name the one that it"):
         preset_for("lseg", row.backbone, row.arguments)
     assert preset_for("lseg", row.backbone, row.arguments, name="lseg_zs_vitl16").name == "lseg_zs_vitl16"
+
+
+def told_by_shapes(name: str, classes: int | None = None) -> tuple[tuple[str, dict], dict]:
+    """A ViT-Adapter's backbone and arguments as the shapes of its file tell them."""
+    row = find_preset(name)
+    sizes = {key: row.backbone[1][key] for key in ("channels", "depth", "heads", "grid", "prior_width")}
+    arguments = {key: value for key, value in row.arguments.items() if key not in row.arithmetic}
+    return ("vit_adapter", sizes), arguments | {"num_classes": classes or row.num_classes}
+
+
+COCO_STUFF = ("vit_adapter_beit_l_cocostuff164k", "vit_adapter_beit_l_cocostuff164k_czczup")
+
+
+def test_the_two_arithmetics_of_vit_adapter_are_refused_by_both_names_until_one_is_named():
+    backbone, arguments = told_by_shapes(COCO_STUFF[0])
+    assert (backbone, arguments) == told_by_shapes(COCO_STUFF[1])
+    with pytest.raises(ValueError) as error:
+        preset_for("mask2former", backbone, arguments)
+    assert str(error.value) == (
+        f"the file can be any of {', '.join(COCO_STUFF)}, which its shapes cannot tell apart: name the one that it is"
+    )
+    for name, add_query in zip(COCO_STUFF, (True, False), strict=True):
+        named = preset_for("mask2former", backbone, arguments, name=name)
+        assert (named.name, named.sizes["add_query"]) == (name, add_query)
+
+
+@pytest.mark.parametrize("name", sorted(set(list_models("vit_adapter_*")) - set(COCO_STUFF)))
+def test_every_other_vit_adapter_is_found_by_its_shapes(name: str):
+    assert preset_for("mask2former", *told_by_shapes(name)) is find_preset(name)
+
+
+def test_a_vit_adapter_of_a_persons_own_classes_may_have_been_trained_in_either_arithmetic():
+    with pytest.raises(ValueError, match=rf"can be any of {COCO_STUFF[0]}, {COCO_STUFF[1]}, .*_ade20k_czczup, which"):
+        preset_for("mask2former", *told_by_shapes(COCO_STUFF[0], classes=7))
+    own = preset_for("mask2former", *told_by_shapes("vit_adapter_beit_l_cityscapes_czczup", classes=7))
+    assert (own.name, own.num_classes, own.label_set) == ("vit_adapter_beit_l_cityscapes_czczup", 7, None)
+
+
+@pytest.mark.parametrize("name", list_models("vit_adapter_*"))
+def test_a_vit_adapters_windows_are_as_large_as_its_grid(name: str):
+    row = find_preset(name)
+    assert row.window is not None and row.window.exact
+    assert row.window.crop == 16 * row.backbone[1]["grid"] == row.recipe.crop_size
 
 
 def test_a_structure_that_none_has_is_refused_with_what_it_is():

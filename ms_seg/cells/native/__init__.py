@@ -35,6 +35,7 @@ _HEADERS = tuple(sorted(_FOLDER.glob("*.h")))
 # Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
 _MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
 _FLAGS = ("-std=c11", "-O3", "-march=native", *_MATH, "-fPIC", "-shared", "-pthread")
+_LIBRARIES = ("-lm", "-ldl")
 _SECONDS = 120
 
 _STATUS = {  # of operator.h
@@ -126,14 +127,14 @@ def _library() -> Path | None:
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
     read = [source.read_bytes() for source in (*_SOURCES, *_HEADERS)]
-    made_of = (*read, compiler.encode(), _processor(), *(flag.encode() for flag in _FLAGS))
+    made_of = (*read, compiler.encode(), _processor(), *(flag.encode() for flag in (*_FLAGS, *_LIBRARIES)))
     library = folder / f"kernels-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
     try:
         if not library.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as drafts:
                 draft = Path(drafts) / library.name
-                command = [compiler, *_FLAGS, *map(str, _SOURCES), "-o", str(draft), "-lm"]
+                command = [compiler, *_FLAGS, *map(str, _SOURCES), "-o", str(draft), *_LIBRARIES]
                 subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
                 os.replace(draft, library)
     except (OSError, subprocess.SubprocessError) as error:

@@ -1,8 +1,6 @@
 /* The softmax of attention with something added to its scores, which many of them share: one pass over them. */
 
-#include "operator.h"
-
-#define LANES 16
+#include "softmax.h"
 
 typedef struct {
     const float *scores, *biases, *softmax, *softmax_grad;
@@ -37,18 +35,9 @@ static void softmax_part(const void *argument, int64_t begin, int64_t end, int p
     int64_t keys = task->keys, queries = task->queries;
     for (int64_t i = begin; i < end; i++) {
         const float *bias = task->biases + (task->which[i / queries] * queries + i % queries) * keys;
-        float *restrict out = task->out + i * keys, sum = 0;
+        float *out = task->out + i * keys;
         float highest = add_bias(task->scores + i * keys, bias, out, keys);
-        for (int64_t k = 0; k < keys; k++) {
-            float below = out[k] - highest;
-            float power = exponential(below);
-            power = below < -87.0f ? 0.0f : power; /* where `exponential` stops falling */
-            out[k] = power;
-            sum += power;
-        }
-        float scale = 1.0f / sum;
-        for (int64_t k = 0; k < keys; k++)
-            out[k] *= scale;
+        scale_row(out, keys, 1.0f / exponentiate(out, keys, highest));
     }
 }
 

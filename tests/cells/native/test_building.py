@@ -20,6 +20,7 @@ from ms_seg.cells.conv import DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.points import SamplePoints, UncertainPoints
+from ms_seg.cells.relative_attention import RelativeAttention
 
 CELLS = {
     "gelu": gelu,
@@ -27,6 +28,7 @@ CELLS = {
     "depthwise_conv": lambda: DepthwiseConv2d(6),
     "biased_softmax": BiasedSoftmax,
     "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),
+    "relative_attention": lambda: RelativeAttention(2, (2, 3)),
     "sample_points": SamplePoints,
     "uncertain_points": lambda: UncertainPoints(3),
 }

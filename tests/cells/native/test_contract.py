@@ -114,6 +114,15 @@ def test_spatial_shapes_that_are_not_those_of_the_values_are_refused(shape: tupl
     assert refuses(WRONG_INDEX, "deformable_attention_grad", [*inputs, ones(1, 5, 6)], gradients)
 
 
+@pytest.mark.parametrize("grid", [(2, 4), (6, 1), (0, 6), (-2, -3), (2**31 - 1, 2**31 - 1), (-(2**31), 3)])
+def test_a_grid_that_is_not_that_of_the_tokens_and_the_table_is_refused(grid: tuple[int, int]):
+    for length in (7, 0):
+        inputs, outputs = [ones(1, length, 12), ones(18, 2), numbers(*grid)], [(1, length, 4)]
+        assert refuses(WRONG_INDEX, "relative_attention", inputs, outputs)
+        gradients = [(1, length, 12), (18, 2)]
+        assert refuses(WRONG_INDEX, "relative_attention_grad", [*inputs, ones(*outputs[0])], gradients)
+
+
 # -------------------------------------------------------------------------------------------------- types and shapes
 
 SOUND = {  # inputs, outputs
@@ -128,6 +137,11 @@ SOUND = {  # inputs, outputs
     ),
     "biased_softmax": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0)], [(2, 3, 4)]),
     "biased_softmax_grad": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0), ones(2, 3, 4)], [(2, 3, 4), (1, 3, 4)]),
+    "relative_attention": ([ones(1, 7, 12), ones(18, 2), numbers(2, 3)], [(1, 7, 4)]),
+    "relative_attention_grad": (
+        [ones(1, 7, 12), ones(18, 2), numbers(2, 3), ones(1, 7, 4)],
+        [(1, 7, 12), (18, 2)],
+    ),
     "sample_points": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2)], [(2, 7)]),
     "sample_points_grad": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2), ones(2, 7)], [(3, 4, 5)]),
     "uncertain_points": ([ones(3, 4, 5), numbers(0, 1), ones(2, 7, 2), ones(3)], [(2, 3, 2)]),
@@ -183,6 +197,9 @@ def test_more_points_than_candidates_and_empty_maps_are_refused():
     assert refuses(WRONG_SHAPE, "sample_points", [maps, rows, ones(0, 7, 2)], [(2, 7)])
     for shape in ((1, 2, 0, 3), (1, 2, 3, 0)):
         assert refuses(WRONG_SHAPE, "depthwise_conv", [ones(*shape), ones(2, 1, 3, 3)], [shape])
+    for qkv, table in ((ones(1, 7, 0), ones(18, 2)), (ones(1, 7, 12), ones(18, 0)), (ones(1, 7, 10), ones(18, 2))):
+        out = (1, 7, qkv.shape[2] // 3)
+        assert refuses(WRONG_SHAPE, "relative_attention", [qkv, table, numbers(2, 3)], [out])
     assert refuses(WRONG_SHAPE, "layer_norm", [ones(3, 0), ones(0), ones(0), ones()], [(3, 0)])
 
 

@@ -1,0 +1,27 @@
+/* The softmax of a row. */
+
+#ifndef SOFTMAX_H
+#define SOFTMAX_H
+#include "operator.h"
+
+#define LANES 16
+
+/* The row becomes exp(row - highest); returns their sum. */
+static inline float exponentiate(float *restrict row, int64_t keys, float highest) {
+    float sum = 0;
+    for (int64_t k = 0; k < keys; k++) {
+        float below = row[k] - highest;
+        float power = exponential(below);
+        power = below < -87.0f ? 0.0f : power; /* where `exponential` stops falling */
+        row[k] = power;
+        sum += power;
+    }
+    return sum;
+}
+
+static inline void scale_row(float *restrict row, int64_t size, float scale) {
+    for (int64_t k = 0; k < size; k++)
+        row[k] *= scale;
+}
+
+#endif
