@@ -64,7 +64,9 @@ class Recipe:
     mask_weight: Annotated[float, "of queries: weight of the binary cross-entropy of their masks"] = 5.0
     dice_weight: Annotated[float, "of queries: weight of the dice loss of their masks"] = 5.0
     no_object_weight: Annotated[float, 'of queries: weight of "no object" among the classes'] = 0.1
-    max_targets: Annotated[int, "of queries: at most so many segments of a picture are learned from, the largest"] = 100
+    max_targets: Annotated[
+        int, "of queries: how many segments or classes of a picture are learned at most, the largest"
+    ] = 100
 
     validate_every: Annotated[int, "steps between two validations"] = 16_000
     keep_every: Annotated[int, "steps between two checkpoints"] = 1000

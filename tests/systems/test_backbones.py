@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import ms_seg
-from ms_seg.backbones import BACKBONES
+from ms_seg.backbones import BACKBONES, build_backbone
+from ms_seg.cells.device import recompute_blocks
 from ms_seg.presets import find_preset
 
 SMALL = {
@@ -34,6 +35,15 @@ def test_every_backbone_works_under_every_system(name: str, backbone: str):
     assert (
         last.shape[0] == 1 and last.shape[2:] in ((16, width // 4), (64, width)) and np.isfinite(last.asnumpy()).all()
     )
+
+
+@pytest.mark.parametrize("backbone", ["mit", "swin", "vit", "vit_adapter"])
+def test_the_blocks_of_every_transformer_can_be_recomputed(backbone: str):
+    cell = build_backbone(backbone, SMALL[backbone])
+    recompute_blocks(cell)
+    blocks = [block for _, block in cell.cells_and_names() if type(block).__name__.endswith("Block")]
+    assert len(blocks) == 4
+    assert all("output_no_recompute" in block.get_flags() for block in blocks)  # what Cell.recompute leaves behind
 
 
 def test_a_published_model_takes_another_backbone():
