@@ -39,28 +39,37 @@ def progress_bar(
 
 
 class ProgressBar:
-    """Call it when something is done; `note` writes a line above the bar."""
+    """Call it when something is done, or `part` of it is; `note` writes a line above the bar."""
 
     def __init__(self, total: int, label: str, stream: TextIO, done: int = 0):
         self.total, self.label = total, label
-        self.done = done
+        self.done: float = done
+        self._whole = done  # without the part of the next one
         self._text = ""
         self._stream = stream
         self._terminal = stream.isatty()
         self._begun = self._drawn = time.monotonic()
-        self._pace_from = (self._begun, done)  # time and amount from which the pace is measured
-        self._first_ended: tuple[float, int] | None = None
+        self._pace_from: tuple[float, float] = (self._begun, done)  # time and amount from which the pace is measured
+        self._first_ended: tuple[float, float] | None = None
         if self._terminal:
             self._draw(self._begun)
 
     def __call__(self, amount: int = 1, text: str = "") -> None:
         """So much more is done; `text` is shown after the bar."""
+        self._whole += amount
+        self._advance(self._whole, text)
+
+    def part(self, fraction: float, text: str = "") -> None:
+        """So much, 0..1, of what is done next is done."""
+        self._advance(self._whole + fraction, text)
+
+    def _advance(self, done: float, text: str) -> None:
         now = time.monotonic()
         if self._first_ended is None:
-            self._first_ended = (now, self.done + amount)
+            self._first_ended = (now, done)
         else:
             self._pace_from = self._first_ended
-        self.done += amount
+        self.done = done
         self._text = f"  {text}" if text else ""
         if now - self._drawn >= (_TERMINAL_PAUSE if self._terminal else _FILE_PAUSE):
             self._draw(now)

@@ -19,7 +19,7 @@ from ms_seg.answers.drawing.semantic import draw_overlay
 from ms_seg.data.coco.codecs import boxes_of, encode_masks
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.label_sets import LabelSet
-from ms_seg.postprocessing.logits import Logits
+from ms_seg.postprocessing.logits import ClassMaps, probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,8 @@ class Answer(BaseAnswer):
     label_map: (H, W) int32, the class of each pixel as the index of the model's output.
     label_set: the classes that have a name. A model may have one output more (EasyCV's 172nd, with 171 names): its
         pixels keep that index in the label map and belong to no segment.
-    class_scores: (C,) float64 of 0..1, the mean softmax probability of each class over its pixels.
+    class_scores: (C,) float64 of 0..1, of each class the mean over its pixels: of its softmax probability, or for a
+        model of queries of its share in the scores of all classes.
     logits: the network's, if it was run once, not on several views. embeddings: of a model of words that saw the
         picture at once.
     picture, model, source: see `BaseAnswer`.
@@ -70,7 +71,7 @@ class Answer(BaseAnswer):
     class_scores: np.ndarray
     model: str
     source: str | None = None
-    logits: Logits | None = None
+    logits: ClassMaps | None = None
     embeddings: Embeddings | None = None
 
     @property
@@ -81,7 +82,7 @@ class Answer(BaseAnswer):
         """
         if self.logits is None:
             raise ValueError("the scores of single pixels are kept neither of several views nor of a model of queries")
-        return self.logits.probabilities()
+        return probabilities(self.logits)
 
     @cached_property
     def classes(self) -> list[int]:
@@ -97,7 +98,7 @@ class Answer(BaseAnswer):
 
     @property
     def scores(self) -> np.ndarray:
-        """(K,) float64 of 0..1, the mean probability of each class over the pixels that it was chosen for."""
+        """(K,) float64 of 0..1, how sure the model is of each class: see `class_scores`."""
         return self.class_scores[self.classes]
 
     @cached_property

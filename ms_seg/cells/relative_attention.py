@@ -71,6 +71,7 @@ class _RelativeAttention(nn.Cell):
 
     def construct(self, qkv: Tensor, table: Tensor) -> Tensor:
         query, key, value = (split_heads(part, self.heads) for part in qkv.chunk(3, axis=-1))
+        table = ops.depend(table, qkv)  # or the biases of all blocks would be gathered first: 15 GB of BEiT-L
         bias = ops.gather(ops.transpose(table, (1, 0)), self.index, 1)  # (heads, L, L)
         bias_index = ops.broadcast_to(arange(self.heads), (qkv.shape[0], self.heads))
         attn_weights = self.softmax(attn_scores(query, key), bias, bias_index)

@@ -117,17 +117,21 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _segment_all(
-    segment: Callable[[Path], BaseAnswer],
+    segment: Callable[..., BaseAnswer],
     stems: dict[Path, str],
     folder: Path,
     bar: ProgressBar,
     embeddings: bool,
 ) -> int:
     """Segment and save one picture after the other; returns how many failed, each with a sentence on stderr."""
+
+    def show(done: int, windows: int) -> None:
+        bar.part(done / windows, f"window {done} of {windows}")
+
     failed = 0
     for picture, stem in stems.items():
         try:
-            answer = segment(picture)
+            answer = segment(picture, progress=show)
         except (ValueError, RuntimeError) as error:
             failed += 1
             bar.note(str(error))

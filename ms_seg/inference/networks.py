@@ -8,70 +8,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from mindspore import Tensor
 
-from ms_seg.answers import Answer, InstanceAnswer, PanopticAnswer
 from ms_seg.answers.semantic import Embeddings
 from ms_seg.data.coco.annotations import things_only
-from ms_seg.data.preprocessing import Geometry, network_input
 from ms_seg.inference.execution import Mode, Runner, to_numpy
-from ms_seg.inference.windows import slide
+from ms_seg.inference.outputs import (
+    AnyAnswer,
+    Input,
+    LogitsOutput,
+    Output,
+    QueriesOutput,
+    ScoresOutput,
+    logits_of,
+)
+from ms_seg.inference.windows import Progress, slide
 from ms_seg.inference.words import OTHERS, WordReader, check_words, word_labels
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
-from ms_seg.postprocessing.instance import instance_inference
-from ms_seg.postprocessing.logits import Logits, label_by_mask, label_pixels
-from ms_seg.postprocessing.panoptic import panoptic_inference
-from ms_seg.postprocessing.queries import Queries
-from ms_seg.postprocessing.rules import RULES
-from ms_seg.postprocessing.semantic import semantic_inference, semantic_scores
-from ms_seg.presets import Preprocessing, Preset, Window
+from ms_seg.postprocessing.logits import ClassMaps
+from ms_seg.postprocessing.mosaic import Mosaic
+from ms_seg.postprocessing.semantic import semantic_scores
+from ms_seg.presets import Preset, Window
 from ms_seg.systems import Model
 from ms_seg.systems.lseg import MAX_STRIDE, Pixels
 from ms_seg.text import Tokenizer
 from ms_seg.text.vocabulary import find_vocabulary
 
-AnyAnswer = Answer | PanopticAnswer | InstanceAnswer
 Words = tuple[str, ...] | None  # None for a network that has classes of its own
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """A picture on its way into a network.
-
-    picture: RGB (H, W, 3) uint8. image: (3, h, w) float32, what the network sees of it. geometry: the sizes in between.
-    source: the picture's file, if there is one.
-    """
-
-    picture: np.ndarray
-    image: np.ndarray
-    geometry: Geometry
-    source: str | None = None
-
-    @classmethod
-    def of(cls, picture: np.ndarray, rule: Preprocessing, source: str | None = None, mirrored: bool = False) -> Input:
-        """The picture preprocessed; mirrored after resizing, as mmsegmentation does: padding stays right and below."""
-        (image,), geometry = network_input(picture, rule)
-        if mirrored:
-            height, width = geometry.resized
-            image[:, :height, :width] = image[:, :height, :width][..., ::-1].copy()
-        return cls(picture, image, geometry, source)
-
-
-class Output(Protocol):
-    """What a network said of one picture. label_set: the classes, or the words, that it told apart."""
-
-    @property
-    def label_set(self) -> LabelSet: ...
-
-    def answer(self, task: str) -> AnyAnswer:
-        """What it means: "semantic", "panoptic" or "instance", one of the preset's tasks."""
-
-    def logits(self) -> Logits:
-        """A score of every class at every pixel, whose softmax can be averaged with that of other views."""
 
 
 class Network(Protocol):
@@ -94,9 +61,17 @@ class Network(Protocol):
         Raises ValueError where the model's classes are not the dataset's.
         """
 
-    def __call__(self, inputs: Sequence[Input], words: Words = None, window: Window | None = None) -> Sequence[Output]:
-        """Outputs of inputs of one size. Raises ValueError for values that are not finite, RuntimeError when MindSpore
-        cannot run the model."""
+    def __call__(
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
+    ) -> Sequence[Output]:
+        """Outputs of inputs of one size. progress: of windows, see `slide`.
+
+        Raises ValueError for values that are not finite, RuntimeError when MindSpore cannot run the model.
+        """
 
 
 def open_network(model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None) -> Network:
@@ -120,34 +95,6 @@ def fitting_window(model: Model, window: Window | None = None) -> Window | None:
         other = f"windows of {window.crop}" if window else "a whole picture at once"
         raise ValueError(f"{model.preset.name} takes windows of {side}x{side} alone: it cannot be shown {other}")
     return replace(window, exact=True)
-
-
-@dataclass(frozen=True, eq=False)
-class LogitsOutput:
-    """values: (C, h, w) float32 of the classes of label_set. embeddings: of words and pixels, if they were compared."""
-
-    values: np.ndarray
-    input: Input
-    preset: Preset
-    label_set: LabelSet
-    embeddings: Embeddings | None = None
-
-    def logits(self) -> Logits:
-        return Logits(self.values, self.input.geometry, self.preset.preprocessing.logits_via_input)
-
-    def answer(self, task: str) -> Answer:
-        logits = self.logits()
-        labels, scores = label_by_mask(logits) if self.preset.preprocessing.resize_mask else label_pixels(logits)
-        return Answer(
-            self.input.picture,
-            labels,
-            self.label_set,
-            scores,
-            self.preset.name,
-            self.input.source,
-            logits,
-            self.embeddings,
-        )
 
 
 class OwnClasses:
@@ -180,12 +127,19 @@ class LogitsNetwork(OwnClasses):
         """Any will do."""
 
     def __call__(
-        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> list[LogitsOutput]:
-        images = _stacked(inputs)
-        logits = slide(self._logits, images, window) if window else self._logits(images)
-        known = _label_set(self.preset, logits.shape[1])
-        return [LogitsOutput(values, item, self.preset, known) for values, item in zip(logits, inputs, strict=True)]
+        maps = _slide(self._logits, inputs, window, progress) if window else self._at_once(inputs)
+        known = _label_set(self.preset, maps[0].num_classes)
+        return [LogitsOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
+
+    def _at_once(self, inputs: Sequence[Input]) -> Sequence[ClassMaps]:
+        logits = self._logits(_stacked(inputs))
+        return [logits_of(values, item, self.preset) for values, item in zip(logits, inputs, strict=True)]
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         (logits,) = _run(self._run, self.preset, images)
@@ -232,18 +186,22 @@ class WordsNetwork:
         return dataset, words, lambda answer: replace(answer, label_map=classes[answer.label_map], label_set=labels)
 
     def __call__(
-        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
     ) -> list[LogitsOutput]:
         assert words is not None, "what check_labels gives of a model that takes words"
-        images, known, asked = _stacked(inputs), word_labels(words), words
+        known, asked = word_labels(words), words
         if window:
-            values = slide(lambda part: self.compare(part, asked)[0], images, window)
-            return [LogitsOutput(v, item, self.preset, known) for v, item in zip(values, inputs, strict=True)]
-        values, pixels = self.compare(images, words)
+            maps = _slide(lambda part: self.compare(part, asked)[0], inputs, window, progress)
+            return [LogitsOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
+        values, pixels = self.compare(_stacked(inputs), words)
         features = self.reader.features(words)
         return [
             LogitsOutput(
-                values[place],
+                logits_of(values[place], item, self.preset),
                 item,
                 self.preset,
                 known,
@@ -265,33 +223,6 @@ class WordsNetwork:
         return logits, pixels[0]
 
 
-@dataclass(frozen=True, eq=False)
-class QueriesOutput:
-    """class_logits: (Q, C + 1) float32, the last being no object. mask_logits: (Q, h, w) float32."""
-
-    class_logits: np.ndarray
-    mask_logits: np.ndarray
-    input: Input
-    preset: Preset
-    label_set: LabelSet
-
-    def logits(self) -> Logits:
-        values = semantic_scores(self.class_logits, self.mask_logits)
-        return Logits(values, self.input.geometry, self.preset.preprocessing.logits_via_input)
-
-    def answer(self, task: str) -> AnyAnswer:
-        queries = Queries(self.class_logits, self.mask_logits, self.input.geometry)
-        rule, known = RULES[self.preset.preprocessing.query_rule], self.label_set
-        things = known.isthing
-        picture, name, source = self.input.picture, self.preset.name, self.input.source
-        if task == "panoptic":
-            return PanopticAnswer(picture, known, name, source, panoptic=panoptic_inference(queries, things, rule))
-        if task == "instance":
-            return InstanceAnswer(picture, known, name, source, instances=instance_inference(queries, things, rule))
-        labels, scores = semantic_inference(queries, rule)
-        return Answer(picture, labels, known, scores, name, source)
-
-
 class QueriesNetwork(OwnClasses):
     """A model that gives classes and masks of queries, (N, Q, C + 1) and (N, Q, h, w)."""
 
@@ -300,15 +231,17 @@ class QueriesNetwork(OwnClasses):
             raise ValueError(f"windows answer semantic segmentation alone: {task} is asked of {self.preset.name}")
 
     def __call__(
-        self, inputs: Sequence[Input], words: Words = None, window: Window | None = None
-    ) -> Sequence[LogitsOutput] | Sequence[QueriesOutput]:
-        images = _stacked(inputs)
+        self,
+        inputs: Sequence[Input],
+        words: Words = None,
+        window: Window | None = None,
+        progress: Progress | None = None,
+    ) -> Sequence[ScoresOutput] | Sequence[QueriesOutput]:
         if window:
-            # What the windows say is put together as scores of classes: queries of two windows have nothing in common.
-            scores = slide(self._scores, images, window)
-            known = _label_set(self.preset, scores.shape[1])
-            return [LogitsOutput(values, item, self.preset, known) for values, item in zip(scores, inputs, strict=True)]
-        class_logits, mask_logits = _run(self._run, self.preset, images)
+            maps = _slide(self._scores, inputs, window, progress)
+            known = _label_set(self.preset, maps[0].num_classes)
+            return [ScoresOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
+        class_logits, mask_logits = _run(self._run, self.preset, _stacked(inputs))
         known = _label_set(self.preset, class_logits.shape[2] - 1)
         return [
             QueriesOutput(classes, masks, item, self.preset, known)
@@ -326,6 +259,13 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "words": WordsNetwork,
     "queries": QueriesNetwork,
 }
+
+
+def _slide(
+    run: Callable[[np.ndarray], np.ndarray], inputs: Sequence[Input], window: Window, progress: Progress | None
+) -> Sequence[Mosaic]:
+    pieces = slide(run, _stacked(inputs), window, progress)
+    return [Mosaic(own, item.geometry) for own, item in zip(pieces, inputs, strict=True)]
 
 
 def _stacked(inputs: Sequence[Input]) -> np.ndarray:

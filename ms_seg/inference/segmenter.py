@@ -13,9 +13,11 @@ import numpy as np
 from ms_seg.answers import Answer
 from ms_seg.data.picture import Picture, read_picture
 from ms_seg.inference.execution import Mode
-from ms_seg.inference.networks import AnyAnswer, Input, Output, Words, fitting_window, open_network
+from ms_seg.inference.networks import Words, fitting_window, open_network
+from ms_seg.inference.outputs import AnyAnswer, Input, Output
 from ms_seg.inference.views import View, label_views
-from ms_seg.postprocessing.logits import Logits
+from ms_seg.inference.windows import Progress
+from ms_seg.postprocessing.logits import ClassMaps
 from ms_seg.presets import Window
 from ms_seg.systems import Model
 
@@ -63,17 +65,25 @@ class Segmenter:
             self.network.check_window(self.window, self.task)
 
     @overload
-    def __call__(self, picture: Picture, labels: Sequence[str] | None = None) -> AnyAnswer: ...
+    def __call__(
+        self, picture: Picture, labels: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> AnyAnswer: ...
     @overload
     def __call__(
-        self, picture: list[Any] | tuple[Any, ...], labels: Sequence[str] | None = None
+        self,
+        picture: list[Any] | tuple[Any, ...],
+        labels: Sequence[str] | None = None,
+        progress: Progress | None = None,
     ) -> list[AnyAnswer]: ...
 
-    def __call__(self, picture: Any, labels: Sequence[str] | None = None) -> AnyAnswer | list[AnyAnswer]:
+    def __call__(
+        self, picture: Any, labels: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> AnyAnswer | list[AnyAnswer]:
         """Segment a path, an RGB array (H, W, 3) uint8 or a Pillow image; or a list of them, for a list of answers.
 
         labels: the words that a model which takes words tells apart, their features computed once for each list. One
         word alone is told from everything else, which is called "others" and is class 0.
+        progress: is told after each window of a picture, or of a view of it, how many are done, and of how many.
 
         Raises ValueError for a picture that cannot be read (see `read_picture`) or is too large for the model, for
         labels that are missing, empty, twice there, too long or not asked for, and when the network's output is not
@@ -82,7 +92,7 @@ class Segmenter:
         """
         words = self.check_labels(labels)
         pictures = picture if isinstance(picture, (list, tuple)) else [picture]
-        answers = list(self._answers(pictures, words))
+        answers = list(self._answers(pictures, words, progress))
         return answers if isinstance(picture, (list, tuple)) else answers[0]
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
@@ -105,31 +115,32 @@ class Segmenter:
         (output,) = self.network([self._input(picture)], self.check_labels(labels), self.window)
         return output
 
-    def _answers(self, pictures: Sequence[Picture], words: Words) -> Iterator[AnyAnswer]:
+    def _answers(self, pictures: Sequence[Picture], words: Words, progress: Progress | None) -> Iterator[AnyAnswer]:
         for start in range(0, len(pictures), self.batch_size):
             inputs = [
                 self._input(read_picture(item), _source(item)) for item in pictures[start : start + self.batch_size]
             ]
             for _, alike in groupby(inputs, key=lambda item: item.image.shape):
-                yield from self._answer_together(list(alike), words)
+                yield from self._answer_together(list(alike), words, progress)
 
-    def _answer_together(self, inputs: Sequence[Input], words: Words) -> list[AnyAnswer]:
+    def _answer_together(self, inputs: Sequence[Input], words: Words, progress: Progress | None) -> list[AnyAnswer]:
         """The answers to inputs of one size."""
         if self.augment:
-            return [self._answer_by_views(item, words) for item in inputs]
+            return [self._answer_by_views(item, words, progress) for item in inputs]
         with _naming(inputs[0]):
-            outputs = self.network(inputs, words, self.window)
+            outputs = self.network(inputs, words, self.window, progress)
         answers = []
         for item, output in zip(inputs, outputs, strict=True):
             with _naming(item):
                 answers.append(output.answer(self.task))
         return answers
 
-    def _answer_by_views(self, seen: Input, words: Words) -> Answer:
+    def _answer_by_views(self, seen: Input, words: Words, progress: Progress | None) -> Answer:
         outputs: list[Output] = []
 
-        def look(view: View) -> Logits:
-            outputs[:] = self.network([Input.of(seen.picture, view.rule, None, view.mirrored)], words, self.window)
+        def look(view: View) -> ClassMaps:
+            view_of = Input.of(seen.picture, view.rule, None, view.mirrored)
+            outputs[:] = self.network([view_of], words, self.window, progress)
             return outputs[0].logits()
 
         with _naming(seen):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ms_seg.postprocessing.logits import Logits, softmax
+from ms_seg.postprocessing.logits import ClassMaps, softmax
 from ms_seg.presets import Preprocessing
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # mmsegmentation's test configurations (img_ratios)
@@ -30,7 +30,7 @@ def views(size: tuple[int, int], rule: Preprocessing) -> Iterator[View]:
 
 
 def label_views(
-    size: tuple[int, int], rule: Preprocessing, look: Callable[[View], Logits]
+    size: tuple[int, int], rule: Preprocessing, look: Callable[[View], ClassMaps]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The class of each pixel that is most probable on the average of all views.
 
@@ -49,7 +49,7 @@ def label_views(
     for view in seen:
         logits = look(view)
         if not total.shape[2]:
-            total = np.zeros((*size, len(logits.values)), np.float32)
+            total = np.zeros((*size, logits.num_classes), np.float32)
         for rows, band in logits.bands():
             softmax(band)
             total[rows] += band[:, ::-1] if view.mirrored else band

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,32 @@ from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing.resizing import Taps
 
 _BAND_BYTES = 4 << 20  # of logits at a time: what stays in the processor's cache is fastest
+
+
+class ClassMaps(Protocol):
+    """A value of every class at every pixel of a picture."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The sizes that the picture went through."""
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def values(self) -> np.ndarray:
+        """(C, h, w) float32, of the network's input."""
+
+    def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of the picture and their values (rows, W, C) float32, from top to bottom. They may be overwritten."""
+
+
+def band_rows(maps: ClassMaps) -> Iterator[slice]:
+    """Rows of the picture, from top to bottom, as many at a time as are fast."""
+    height, width = maps.geometry.picture
+    step = max(1, _BAND_BYTES // (width * maps.num_classes * np.dtype(np.float32).itemsize))
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +58,11 @@ class Logits:
     geometry: Geometry
     via_input: bool
 
+    @property
+    def num_classes(self) -> int:
+        return len(self.values)
+
     def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows of the picture and their logits (rows, W, C) float32, from top to bottom. They may be overwritten."""
         geometry = self.geometry
         if not self.via_input and geometry.padded == geometry.resized:
             geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
@@ -42,31 +72,30 @@ class Logits:
         input_columns = Taps.between(values.shape[1], geometry.padded[1]).part(slice(input_width))
         picture_rows = Taps.between(input_height, height)
         picture_columns = Taps.between(input_width, width)
-        step = max(1, _BAND_BYTES // (width * values.itemsize * values.shape[2]))
-        for start in range(0, height, step):
-            rows = slice(start, min(start + step, height))
+        for rows in band_rows(self):
             top, bottom = picture_rows.lower[rows][0], picture_rows.upper[rows][-1] + 1
             band = input_rows.part(slice(top, bottom)).apply(values, 0)
             band = picture_rows.part(rows, first_source=top).apply(band, 0)
             band = input_columns.apply(band, 1)
             yield rows, band if input_width == width else picture_columns.apply(band, 1)
 
-    def probabilities(self) -> np.ndarray:
-        """The softmax over the classes at each pixel of the picture, (C, H, W) float32."""
-        probabilities = np.empty((len(self.values), *self.geometry.picture), np.float32)
-        for rows, band in self.bands():
-            softmax(band)
-            probabilities[:, rows] = band.transpose(2, 0, 1)
-        return probabilities
+
+def probabilities(logits: ClassMaps) -> np.ndarray:
+    """The softmax over the classes at each pixel of the picture, (C, H, W) float32."""
+    result = np.empty((logits.num_classes, *logits.geometry.picture), np.float32)
+    for rows, band in logits.bands():
+        softmax(band)
+        result[:, rows] = band.transpose(2, 0, 1)
+    return result
 
 
-def label_pixels(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+def label_pixels(logits: ClassMaps) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of each pixel, and how probable each class is where it was chosen.
 
     Returns: label_map (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean softmax probability
         of a class over the pixels that it was chosen for, 0 for a class without pixels.
     """
-    num_classes = len(logits.values)
+    num_classes = logits.num_classes
     label_map = np.empty(logits.geometry.picture, np.int32)
     probability_sums = np.zeros(num_classes)
     for rows, band in logits.bands():
@@ -79,13 +108,14 @@ def label_pixels(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
     return label_map, probability_sums / np.maximum(counts, 1)
 
 
-def label_by_mask(logits: Logits) -> tuple[np.ndarray, np.ndarray]:
+def label_by_mask(logits: ClassMaps) -> tuple[np.ndarray, np.ndarray]:
     """The mask of the second of two classes, resized as a picture: ModelScope's TextDrivenSeg.postprocess.
 
     Returns: as `label_pixels`, but the scores are means over the pixels of the logits, at the input's size.
     """
     (height, width), size = logits.geometry.resized, logits.geometry.picture
-    margin = logits.values[1, :height, :width] - logits.values[0, :height, :width]
+    values = logits.values[:, :height, :width]
+    margin = values[1] - values[0]
     chosen = margin > 0
     mask = Image.fromarray(np.where(chosen, 255, 0).astype(np.uint8))
     label_map = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ms_seg.postprocessing.logits import ClassMaps
 from ms_seg.postprocessing.queries import Queries, UpsampledMasks, class_probabilities, sigmoid
 from ms_seg.postprocessing.rules import Rule
 
@@ -30,6 +31,23 @@ def semantic_inference(queries: Queries, rule: Rule) -> tuple[np.ndarray, np.nda
         shares = highest / np.maximum(scores.sum(axis=0), np.finfo(np.float32).tiny)
         share_sums += np.bincount(chosen.ravel(), shares.ravel(), len(classes))
     areas = np.bincount(label_map.ravel(), minlength=len(classes))
+    return label_map, share_sums / np.maximum(areas, 1)
+
+
+def label_scores(scores: ClassMaps) -> tuple[np.ndarray, np.ndarray]:
+    """As `semantic_inference`, of scores that windows gave.
+
+    Of them the softmax is nearly even: they are no logits. What a class has of all scores there says more.
+    """
+    num_classes = scores.num_classes
+    label_map, share_sums = np.empty(scores.geometry.picture, np.int32), np.zeros(num_classes)
+    for rows, band in scores.bands():
+        chosen = band.argmax(axis=2)
+        label_map[rows] = chosen
+        highest = np.take_along_axis(band, chosen[..., None], axis=2)[..., 0]
+        shares = highest / np.maximum(band.sum(axis=2), np.finfo(np.float32).tiny)
+        share_sums += np.bincount(chosen.ravel(), shares.ravel(), num_classes)
+    areas = np.bincount(label_map.ravel(), minlength=num_classes)
     return label_map, share_sums / np.maximum(areas, 1)
 
 

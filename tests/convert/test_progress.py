@@ -43,6 +43,20 @@ def test_what_the_first_part_was_compiled_for_says_nothing_of_the_time_left(cloc
         assert stream.getvalue().split("\r")[-1].endswith("25% 0:18 left")
 
 
+def test_parts_of_what_is_done_next_move_the_bar_until_it_is_done(clock):
+    stream = Terminal()
+    with progress_bar(2, "segmenting", stream) as bar:
+        clock[0] = 10.0
+        bar.part(0.25, "window 1 of 4")
+        assert stream.getvalue().split("\r")[-1].endswith("[###---------------------]  12% 1:10 left  window 1 of 4")
+        clock[0] = 16.0
+        bar.part(1.0)
+        bar()
+        clock[0] = 18.0
+        bar.part(0.5)
+        assert "]  75% 0:03 left" in stream.getvalue().split("\r")[-1]
+
+
 def test_a_file_gets_a_line_now_and_then(clock):
     stream = io.StringIO()
     with progress_bar(100, "writing", stream) as advance:

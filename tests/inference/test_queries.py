@@ -69,6 +69,25 @@ def test_windows_and_views_answer_semantic_segmentation(options):
             Segmenter(ColourQueries(), task=task, **options)
 
 
+def test_windows_are_told_to_whoever_asks():
+    told: list[tuple[int, int]] = []
+    segmenter = Segmenter(ColourQueries(), "pynative", Window(64, 32), task="semantic")
+    segmenter([flag(), flag(40, 60)], progress=lambda done, windows: told.append((done, windows)))
+    assert told == [(1, 2), (2, 2), (1, 1)]
+
+
+def test_the_scores_of_windows_are_those_of_a_whole_picture():
+    """What a class has of all scores where it was chosen, not the softmax of these, which is nearly even."""
+    whole = Segmenter(ColourQueries(), "pynative", task="semantic")(flag())
+    parts = Segmenter(ColourQueries(), "pynative", Window(64, 32), task="semantic")(flag())
+    assert dict(zip(parts.labels, parts.scores, strict=True)) == pytest.approx(
+        dict(zip(whole.labels, whole.scores, strict=True)), abs=0.02
+    )
+    assert min(parts.scores) > 0.9
+    with pytest.raises(ValueError, match="kept neither of several views nor of a model of queries"):
+        parts.pixel_scores  # noqa: B018
+
+
 def test_a_network_of_queries_may_answer_one_task_alone():
     semantic = Segmenter(ColourQueries(replace(QUERY_PRESET, tasks=("semantic",), window=Window(64, 32, exact=True))))
     assert isinstance(semantic(flag()), Answer)

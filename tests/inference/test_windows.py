@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from ms_seg.inference.windows import slide
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.inference.windows import slide as slide_pieces
 from ms_seg.inference.windows import starts as window_starts
+from ms_seg.postprocessing.mosaic import Mosaic
 from ms_seg.presets.preset import Window
+
+
+def slide(run, images: np.ndarray, window: Window) -> np.ndarray:
+    """The logits of all windows at the images' own size, (N, C, h, w)."""
+    size = images.shape[2:]
+    pieces = slide_pieces(run, images, window)
+    return np.stack([Mosaic(own, Geometry(size, size, size)).values for own in pieces])
 
 
 @pytest.mark.parametrize(
@@ -26,6 +35,17 @@ def test_overlapping_windows_are_averaged():
     logits = slide(run, np.zeros((1, 3, 8, 12), np.float32), Window(8, 4))
     assert seen == [(1, 3, 8, 8)] * 2
     assert logits[0, 0, 0].tolist() == [1] * 4 + [1.5] * 4 + [2] * 4
+
+
+def test_progress_is_told_of_each_window_once_it_is_done():
+    told = []
+
+    def run(part: np.ndarray) -> np.ndarray:
+        told.append("run")
+        return part
+
+    slide_pieces(run, np.zeros((2, 3, 8, 16), np.float32), Window(8, 4), lambda done, of: told.append((done, of)))
+    assert told == ["run", (1, 3), "run", (2, 3), "run", (3, 3)]
 
 
 def test_logits_of_a_window_are_resized_to_it():

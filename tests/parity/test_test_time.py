@@ -12,6 +12,8 @@ import torch
 from mindspore import nn
 
 from ms_seg import Segmenter
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.inference.outputs import Input
 from ms_seg.inference.views import SCALES
 from ms_seg.presets import Preprocessing
 from ms_seg.presets.preset import Window
@@ -99,8 +101,6 @@ def test_sliding_logits_equal_mmsegmentations(weight):
     images = np.random.default_rng(2).standard_normal((1, 3, 75, 130)).astype(np.float32)
     with torch.no_grad():
         expected = theirs(weight, slide=True).slide_inference(torch.from_numpy(images), None, rescale=False)[0].numpy()
-    segmenter = ours(weight, window=WINDOW)
-    from ms_seg.inference.windows import slide
-
-    logits = slide(segmenter.network._logits, images, WINDOW)[0]
+    seen = Input(np.zeros((75, 130, 3), np.uint8), images[0], Geometry((75, 130), (75, 130), (75, 130)))
+    logits = ours(weight).network([seen], None, WINDOW)[0].logits().values
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import references
 import torch
 import wheels
 from lseg_reference import MODELSCOPE, TIMM
 
-_FOLDER = "modelscope/models/cv/image_semantic_segmentation/vit_adapter/models/backbone"
-_PACKAGE = "vit_adapter_backbone"
+from ms_seg.presets import Preprocessing, Window
+
+_FOLDER = "modelscope/models/cv/image_semantic_segmentation/vit_adapter"
+_PACKAGE = "modelscopes_vit_adapter"
 
 
 class Reference(torch.nn.Module):
@@ -74,8 +78,44 @@ def _leave_out_query(attention: torch.nn.Module) -> None:
     attention.forward = lambda query, **others: forward(query, **{**others, "identity": torch.zeros_like(query)})
 
 
+def build_segmentor(network: Reference, window: Window, num_classes: int) -> torch.nn.Module:
+    """modelscope's EncoderDecoderMask2Former around a network, which it shows windows of the input."""
+    _modules()
+    import mmcv
+
+    theirs = importlib.import_module(f"{_PACKAGE}.models.segmentors.encoder_decoder_mask2former")
+
+    class Segmentor(theirs.EncoderDecoderMask2Former):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            self.backbone, self.decode_head = network.backbone, network.decode_head
+            self.align_corners, self.num_classes = False, num_classes
+            self.test_cfg = mmcv.Config(
+                {"mode": "slide", "crop_size": [window.crop] * 2, "stride": [window.stride] * 2}
+            )
+
+        def _decode_head_forward_test(self, features, _img_metas):
+            class_logits, mask_logits = (layers[-1] for layers in self.decode_head(features, [{}]))
+            classes = class_logits.softmax(-1)[..., :-1]
+            return torch.einsum("nqc,nqhw->nchw", classes, mask_logits.sigmoid())
+
+    return Segmentor().eval()
+
+
+def network_input(picture: np.ndarray, rule: Preprocessing) -> torch.Tensor:
+    """A picture (H, W, 3) as the configuration prepares it, by mmcv and modelscope's ResizeToMultiple: (1, 3, h, w)."""
+    _modules()
+    import mmcv
+
+    resize = importlib.import_module(f"{_PACKAGE}.utils").ResizeToMultiple(size_divisor=32)
+    image = mmcv.imrescale(picture, (rule.long_side, rule.short_side))
+    image = resize({"img": image, "img_fields": ["img"], "seg_fields": []})["img"]
+    image = mmcv.imnormalize(image, np.float32(rule.mean), np.float32(rule.std), to_rgb=False)
+    return torch.from_numpy(image.transpose(2, 0, 1)[None].copy())
+
+
 def _modules() -> SimpleNamespace:
-    """modelscope's files of the backbone, without what their packages import."""
+    """modelscope's files, without what their packages import."""
     references.import_mmdet()
     wheels.leave_out("torchvision", "torchvision.ops.misc", "timm.data", "timm.models._builder")
     timm = wheels.unpacked(*TIMM) / "timm"
@@ -83,6 +123,6 @@ def _modules() -> SimpleNamespace:
     wheels.package("timm.models", timm / "models")
     warnings.filterwarnings("ignore", module="timm")  # of a name that moved
     folder = wheels.unpacked(*MODELSCOPE) / _FOLDER
-    wheels.package(_PACKAGE, folder)
-    wheels.package(f"{_PACKAGE}.base", folder / "base")
-    return SimpleNamespace(beit_adapter=importlib.import_module(f"{_PACKAGE}.beit_adapter"))
+    for part in ("", "/models", "/models/backbone", "/models/backbone/base", "/models/segmentors"):
+        wheels.package(_PACKAGE + part.replace("/", "."), Path(f"{folder}{part}"))
+    return SimpleNamespace(beit_adapter=importlib.import_module(f"{_PACKAGE}.models.backbone.beit_adapter"))
