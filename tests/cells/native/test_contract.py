@@ -130,6 +130,8 @@ SOUND = {  # inputs, outputs
     "gelu_grad": ([ones(3, 4), ones(3, 4)], [(3, 4)]),
     "layer_norm": ([draw(3, 4), ones(4), ones(4), ones()], [(3, 4)]),
     "layer_norm_grad": ([draw(3, 4), ones(4), ones(4), ones(), ones(3, 4)], [(3, 4), (4,), (4,)]),
+    "layer_scale": ([ones(3, 4), ones(3, 4), ones(4)], [(3, 4)]),
+    "layer_scale_grad": ([ones(3, 4), ones(4), ones(3, 4)], [(3, 4), (4,)]),
     "depthwise_conv": ([ones(2, 3, 4, 5), ones(3, 1, 3, 3)], [(2, 3, 4, 5)]),
     "depthwise_conv_grad": (
         [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],

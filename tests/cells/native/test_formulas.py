@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import mindspore as ms
 import numpy as np
@@ -12,7 +13,7 @@ from mindspore import Tensor, nn
 from ms_seg.cells import native
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import DepthwiseConv2d
-from ms_seg.cells.norm import LayerNorm
+from ms_seg.cells.norm import LayerNorm, LayerScale
 
 LARGE = (2, 16, 256, 260)  # enough work for two threads
 SHAPES = [(1, 3, 1, 1), (2, 5, 4, 1), (1, 4, 1, 6), (2, 3, 7, 5), LARGE]
@@ -66,6 +67,30 @@ def test_gelu_of_nan_is_nan():
     out, _ = outcome(gelu(), x, np.ones_like(x))
     assert np.isnan(out.asnumpy()[0])
     assert out.asnumpy()[[1, 3, 4]].tolist() == [np.inf, 0, np.float32(1e30)]
+
+
+class Residual(nn.Cell):
+    """Of one input, as connection and as branch."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale = LayerScale(channels, 0.0)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.scale(2 * x, x)
+
+
+@pytest.mark.parametrize("native_operators", [True, False])
+@pytest.mark.parametrize("shape", [(1, 4, 1), (2, 3, 24), (2, 4096, 260)])
+def test_layer_scale_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...], native_operators: bool):
+    with nullcontext() if native_operators else native.disabled():
+        cell = Residual(shape[-1])
+    gamma, x, gradient = draw(shape[-1], seed=2), draw(*shape), draw(*shape, seed=1)
+    cell.scale.gamma.set_data(Tensor(gamma))
+    out, of_x, of_gamma = outcome(cell, x, gradient)
+    assert error(out, (2 + gamma.astype(np.float64)) * x) < 2e-7
+    assert error(of_x, (2 + gamma.astype(np.float64)) * gradient) < 2e-7
+    assert error(of_gamma, (x.astype(np.float64) * gradient).sum((0, 1))) < 2e-6
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (2, 3, 24), (2, 4096, 260)])
