@@ -113,7 +113,11 @@ def test_both_readmes_link_to_the_same_pages_and_to_each_other_at_the_top():
 
 def test_both_readmes_name_the_same_models():
     ours, theirs = (
-        sorted(code for code in _CODE.findall(prose(page)) if code.startswith(("segformer_", "lseg_", "mask2former_")))
+        sorted(
+            code
+            for code in _CODE.findall(prose(page))
+            if code.startswith(("segformer_", "lseg_", "mask2former_", "vit_adapter_"))
+        )
         for page in (README, CHINESE)
     )
     assert ours == theirs

@@ -118,10 +118,3 @@ class TestCommandLine:
     def test_things_cannot_be_asked_for(self, picture: Path, capsys: pytest.CaptureFixture[str]):
         assert self.segment(picture, "--task", "panoptic") == 2
         assert capsys.readouterr().err.endswith(f"{NAME} gives semantic answers and no panoptic ones\n")
-
-    def test_an_evaluation_by_other_windows_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-        options = ["--checkpoint", "x.pth", "--dataset", "shapes", "--output", str(tmp_path / "out")]
-        assert main(["evaluate", *options, "--slide", "--crop", "48"]) == 2
-        error = capsys.readouterr().err
-        assert error.endswith("takes windows of 64x64 alone: it cannot be shown windows of 48\n")
-        assert error.count("\n") == 1

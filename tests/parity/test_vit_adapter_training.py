@@ -27,6 +27,9 @@ from ms_seg.training.losses.masks import MaskLoss
 from ms_seg.training.step import Batch, TrainStep
 
 NAME, CLASSES, DEPTH, SIZE = "mask2former_tiny_shapes", 7, 4, 64
+# Of twenty, the weights under which no ReLU's input and no sampled place lies within 1e-5 of a kink: rounding takes it
+# across, and the gradients of all that comes before it differ by some per cent (under seed 2, one ReLU's do).
+SEED = 13
 BACKBONE = {"channels": 32, "depth": DEPTH, "heads": 2, "grid": SIZE // 16, "deform_heads": 4, "prior_width": 8}
 BACKBONE |= {"add_query": False}
 SMALL = {"num_classes": CLASSES, "queries": 5, "width": 64, "decoder_heads": 4, "pixel_layers": 1, "pixel_hidden": 48}
@@ -87,7 +90,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Tra
     """The two, with the same weights, in training: batch norm takes the batch's statistics, nothing is dropped."""
     overrides = {"backbone": ("vit_adapter", BACKBONE), **SMALL}
     preset = find_preset(NAME).override(**overrides)
-    reference = references.draw_weights(mask2former_reference.build(preset, RECIPE), seed=5).train()
+    reference = references.draw_weights(mask2former_reference.build(preset, RECIPE), seed=SEED).train()
     for module in reference.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
