@@ -153,6 +153,7 @@ class Preset:
         """
         changes = {key: _frozen(value) for key, value in changes.items()}
         name, sizes = changes.get("backbone", self.backbone)
+        grid = changes.get("grid", sizes.get("grid"))
         if not isinstance(changes.get("window"), Window | None):
             raise ValueError(f"window must be a ms_seg.presets.Window or None: {changes['window']!r} is not")
         own = {"label_set", "window", "tasks", "backbone"}
@@ -172,7 +173,7 @@ class Preset:
             arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
-            window=changes["window"] if "window" in changes else self._window_for(changes.get("grid")),
+            window=changes["window"] if "window" in changes else self._window_for(grid),
             tasks=tasks,
         )
         outputs, labels = changed.num_classes, changed.label_set
@@ -181,7 +182,7 @@ class Preset:
         return changed
 
     def _window_for(self, grid: int | None) -> Window | None:
-        """The window of a network with so many patches on a side, if it is given and windows are exact."""
+        """The window of a network with so many patches on a side, if it has a grid and windows are exact."""
         known, window = self.backbone[1].get("grid"), self.window
         if not grid or not known or window is None or not window.exact:
             return window

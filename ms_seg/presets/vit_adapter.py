@@ -16,7 +16,8 @@ _DECODERS |= {"query_layers": 9, "query_hidden": 4096}
 _SHORT_SIDE_896 = Preprocessing("round_up", short_side=896, long_side=3584)
 _ARITHMETIC = ("heads", "deform_heads", "decoder_heads", "points", "add_query")
 
-# The original's configuration of COCO-Stuff. Vectors do not decay, nor biases; the tables of positions do.
+# The original's configuration of COCO-Stuff. Vectors do not decay, nor biases. The class token and the tables of
+# positions do, since the original looks for their names without the `backbone.` before them.
 _RECIPE = Recipe(
     steps=80_000, crop_size=896, short_side=896, long_side=3584, learning_rate=2e-5, weight_decay=0.05,
     head_multiplier=1.0, layer_decay=0.9, no_weight_decay=r"(bias|gamma|beta)$", validate_every=8000,

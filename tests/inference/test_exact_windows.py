@@ -47,6 +47,9 @@ def test_the_window_follows_the_grid_of_the_networks_positions(segmenter: Segmen
     assert find_preset(NAME).window == Window(896, 512, exact=True)
     assert segmenter.window == Window(64, 36, exact=True)
     assert find_preset(NAME).override(grid=4, window=Window(64, 40)).window == Window(64, 40)
+    other_backbone = ("vit_adapter", {**find_preset(NAME).backbone[1], "grid": 4})
+    assert find_preset(NAME).override(backbone=other_backbone).window == Window(64, 36, exact=True)
+    assert find_preset(NAME).override(num_classes=7).window == Window(896, 512, exact=True)
     assert find_preset("lseg_vitl16_ade20k").override(grid=12).window is None
 
 

@@ -34,10 +34,7 @@ BACKBONE = {"channels": 32, "depth": DEPTH, "heads": 2, "grid": SIZE // 16, "def
 BACKBONE |= {"add_query": False}
 SMALL = {"num_classes": CLASSES, "queries": 5, "width": 64, "decoder_heads": 4, "pixel_layers": 1, "pixel_hidden": 48}
 SMALL |= {"query_layers": 2, "query_hidden": 80, "points": 4}
-RECIPE = replace(
-    find_preset(NAME).recipe,
-    batch_size=2, points=112, backbone_multiplier=1.0, layer_decay=0.9, no_weight_decay="(bias|gamma|beta)$",
-)  # fmt: skip
+RECIPE = replace(find_preset("vit_adapter_beit_l_cocostuff164k_czczup").recipe, batch_size=2, points=112)
 
 
 def label_maps(seed: int, classes: Sequence[int]) -> np.ndarray:

@@ -76,7 +76,7 @@ def test_in_forty_steps_a_vit_adapter_of_other_classes_knows_two_pictures_by_hea
             np.testing.assert_array_equal(begun.asnumpy(), parameter.asnumpy(), err_msg=parameter.name)
     recipe = replace(
         model.preset.recipe, steps=40, batch_size=2, crop_size=64, short_side=64, long_side=64, scale_min=1.0,
-        scale_max=1.0, flip=0.0, photometric=False, learning_rate=2e-3, warmup_steps=5, points=512, layer_decay=0.9,
+        scale_max=1.0, flip=0.0, photometric=False, learning_rate=2e-3, warmup_steps=5, points=512,
         validate_every=40, keep_every=40,
     )  # fmt: skip
     train(model, [pictures], pictures, recipe, tmp_path / "run")
