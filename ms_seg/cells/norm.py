@@ -47,9 +47,33 @@ class LayerScale(nn.Cell):
     def __init__(self, channels: int, init: float):
         super().__init__()
         self.gamma = Parameter(initializer(Constant(init), (channels,)))
+        self.scale = _NativeLayerScale() if native.available() else _LayerScale()
 
     def construct(self, x: Tensor, branch: Tensor) -> Tensor:
-        return x + self.gamma * branch
+        return self.scale(x, branch, self.gamma)
+
+
+class _LayerScale(nn.Cell):
+    def construct(self, x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
+        return x + gamma * branch
+
+
+class _NativeLayerScale(nn.Cell):
+    """In one pass. The product of two shapes leaves 16 bytes for each of its elements behind on the CPU for as long as
+    its graph lives: 2.5 GB in the 24 blocks of BEiT-L at 896x896."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward = native.operator("layer_scale", inputs=3)
+        self.gradient = native.gradient("layer_scale_grad", of=2)
+
+    def construct(self, x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
+        return self.forward(x, branch, gamma)
+
+    def bprop(
+        self, x: Tensor, branch: Tensor, gamma: Tensor, out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return dout, *self.gradient(branch, gamma, dout)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
