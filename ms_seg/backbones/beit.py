@@ -11,7 +11,7 @@ from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP, Dense
 from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.relative_attention import RelativeAttention, table_rows
-from ms_seg.cells.tokens import PatchEmbed
+from ms_seg.cells.tokens import PatchEmbed, add_vector
 
 NORM_EPS = 1e-6
 PATCH_SIZE = 16
@@ -36,10 +36,8 @@ class RelativeSelfAttention(nn.Cell):
         self.proj = Dense(channels, channels)
 
     def construct(self, x: Tensor) -> Tensor:
-        n, length, channels = x.shape
-        qkv = ops.reshape(self.qkv(x), (n * length, 3 * channels))
-        qkv = ops.bias_add(qkv, ops.concat((self.q_bias, self.k_bias, self.v_bias)))
-        return self.proj(self.attend(ops.reshape(qkv, (n, length, 3 * channels)), self.relative_position_bias_table))
+        qkv = add_vector(self.qkv(x), ops.concat((self.q_bias, self.k_bias, self.v_bias)))
+        return self.proj(self.attend(qkv, self.relative_position_bias_table))
 
 
 class Block(nn.Cell):

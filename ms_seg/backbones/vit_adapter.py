@@ -14,12 +14,10 @@ from ms_seg.cells.mlp import Dense
 from ms_seg.cells.norm import BatchNorm2d, LayerNorm, LayerScale
 from ms_seg.cells.position import pixel_centres
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import add_to_tokens, map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import add_vector, map_to_tokens, tokens_to_map
 
-INTERACTIONS = (
-    4  # the transformer's blocks are run in as many parts, with an injector before each and an extractor after
-)
-EXTRA_EXTRACTORS = 2  # after the last one's
+INTERACTIONS = 4  # parts that the transformer's blocks are run in, an injector before each and an extractor after
+EXTRA_EXTRACTORS = 2  # after the last
 POINTS = 4
 VALUE_RATIO = 0.5  # channels of deformable attention's values
 FFN_RATIO = 0.25
@@ -179,10 +177,7 @@ class ViTAdapter(nn.Cell):
             raise ValueError(f"images must be of {self.side}x{self.side} pixels, for which the tables of positions are")
         fine, middle, coarse = self.sizes
         c1, c2, c3, c4 = self.prior(images)
-        levels: tuple[Tensor, ...] = ()
-        for level, tokens in enumerate((c2, c3, c4)):
-            levels += (add_to_tokens(tokens, self.level_embed[level]),)
-        c = ops.concat(levels, 1)
+        c = ops.concat([add_vector(x, self.level_embed[level]) for level, x in enumerate((c2, c3, c4))], 1)
         cls_token, x = self.beit.embed(images)
 
         features: tuple[Tensor, ...] = ()  # the transformer's, after each part of its blocks

@@ -47,10 +47,10 @@ class LayerScale(nn.Cell):
     def __init__(self, channels: int, init: float):
         super().__init__()
         self.gamma = Parameter(initializer(Constant(init), (channels,)))
-        self.add = _NativeLayerScale() if native.available() else _LayerScale()
+        self.scale = _NativeLayerScale() if native.available() else _LayerScale()
 
     def construct(self, x: Tensor, branch: Tensor) -> Tensor:
-        return self.add(x, branch, self.gamma)
+        return self.scale(x, branch, self.gamma)
 
 
 class _LayerScale(nn.Cell):
@@ -59,8 +59,8 @@ class _LayerScale(nn.Cell):
 
 
 class _NativeLayerScale(nn.Cell):
-    """The product above, of two shapes, leaves 16 bytes for each of its elements behind on the CPU, as long as its
-    graph lives: 2.6 GB in the 52 of a ViT-Adapter on BEiT-L at 896x896."""
+    """In one pass. The product of two shapes leaves 16 bytes for each of its elements behind on the CPU for as long as
+    its graph lives: 2.5 GB in the 24 blocks of BEiT-L at 896x896."""
 
     def __init__(self) -> None:
         super().__init__()

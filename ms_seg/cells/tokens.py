@@ -20,13 +20,13 @@ def tokens_to_map(x: Tensor, size: tuple[int, int]) -> Tensor:
     return ops.reshape(ops.transpose(x, (0, 2, 1)), (n, c, size[0], size[1]))
 
 
-def add_to_tokens(x: Tensor, vector: Tensor) -> Tensor:
-    """Tokens (N, L, C) and a vector (C,) -> their sums, (N, L, C).
+def add_vector(x: Tensor, vector: Tensor) -> Tensor:
+    """(..., C) + (C).
 
-    A sum of two shapes leaves 16 bytes for each of its elements behind on the CPU, as long as its graph lives; that of
-    a bias does not.
+    On the CPU a sum of two shapes leaves 16 bytes for each of its elements behind for as long as its graph lives, a
+    bias nothing.
     """
-    return ops.reshape(ops.bias_add(ops.reshape(x, (-1, x.shape[2])), vector), x.shape)
+    return ops.reshape(ops.bias_add(ops.reshape(x, (-1, x.shape[-1])), vector), x.shape)
 
 
 class PatchEmbed(nn.Cell):

@@ -16,7 +16,7 @@ from ms_seg.cells.mlp import MLP
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import SinePosition, pixel_centres
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import add_to_tokens, map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import add_vector, map_to_tokens, tokens_to_map
 
 LEVELS = 3  # the coarser three of the backbone's four maps attend and are attended to
 NORM_EPS = 1e-5
@@ -83,10 +83,10 @@ class PixelDecoder(nn.Cell):
             projected = self.input_proj[level](maps[LEVELS - level])
             size = projected.shape[2:]
             tokens += (map_to_tokens(projected),)
-            positions += (add_to_tokens(ops.expand_dims(self.position(size), 0), self.level_embed[level]),)
+            positions += (add_vector(self.position(size), self.level_embed[level]),)
             centres += (pixel_centres(size),)
             sizes += (size,)
-        x, position, reference_points = ops.concat(tokens, 1), ops.concat(positions, 1), ops.concat(centres, 0)
+        x, position, reference_points = ops.concat(tokens, 1), ops.concat(positions, 0), ops.concat(centres, 0)
         shapes = spatial_shapes(sizes)
         for layer in self.layers:
             x = layer(x, position, reference_points, shapes)

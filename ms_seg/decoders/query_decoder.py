@@ -18,7 +18,7 @@ from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import SinePosition
 from ms_seg.cells.precision import in_precision
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import add_to_tokens
+from ms_seg.cells.tokens import add_vector
 
 LEVELS = 3
 NORM_EPS = 1e-5
@@ -85,8 +85,8 @@ class QueryDecoder(nn.Cell):
         keys: tuple[Tensor, ...] = ()
         level_features: tuple[Tensor, ...] = ()
         for level in range(LEVELS):
-            memory += (add_to_tokens(memories[level], self.level_embed[level]),)
-            keys += (memory[level] + ops.expand_dims(self.position(sizes[level]), 0),)
+            memory += (add_vector(memories[level], self.level_embed[level]),)
+            keys += (memory[level] + self.position(sizes[level]),)
             # The references resize every query's mask to the level's size. Masks are sums of features, so the resized
             # features give the same, once for all queries and layers.
             level_features += (self.resize(mask_features, sizes[level]),)

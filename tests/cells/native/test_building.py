@@ -18,13 +18,14 @@ from ms_seg.cells.activation import gelu
 from ms_seg.cells.attention import BiasedSoftmax
 from ms_seg.cells.conv import DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
-from ms_seg.cells.norm import LayerNorm
+from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
 
 CELLS = {
     "gelu": gelu,
     "layer_norm": lambda: LayerNorm(6, 1e-5),
+    "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
     "biased_softmax": BiasedSoftmax,
     "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),

@@ -130,8 +130,8 @@ SOUND = {  # inputs, outputs
     "gelu_grad": ([ones(3, 4), ones(3, 4)], [(3, 4)]),
     "layer_norm": ([draw(3, 4), ones(4), ones(4), ones()], [(3, 4)]),
     "layer_norm_grad": ([draw(3, 4), ones(4), ones(4), ones(), ones(3, 4)], [(3, 4), (4,), (4,)]),
-    "layer_scale": ([ones(3, 4), ones(3, 4), ones(4)], [(3, 4)]),
-    "layer_scale_grad": ([ones(3, 4), ones(4), ones(3, 4)], [(3, 4), (4,)]),
+    "layer_scale": ([ones(2, 3, 4), ones(2, 3, 4), ones(4)], [(2, 3, 4)]),
+    "layer_scale_grad": ([ones(2, 3, 4), ones(4), ones(2, 3, 4)], [(2, 3, 4), (4,)]),
     "depthwise_conv": ([ones(2, 3, 4, 5), ones(3, 1, 3, 3)], [(2, 3, 4, 5)]),
     "depthwise_conv_grad": (
         [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],
@@ -202,6 +202,7 @@ def test_more_points_than_candidates_and_empty_maps_are_refused():
     for qkv, table in ((ones(1, 7, 0), ones(18, 2)), (ones(1, 7, 12), ones(18, 0)), (ones(1, 7, 10), ones(18, 2))):
         out = (1, 7, qkv.shape[2] // 3)
         assert refuses(WRONG_SHAPE, "relative_attention", [qkv, table, numbers(2, 3)], [out])
+    assert refuses(WRONG_SHAPE, "layer_scale", [ones(3, 0), ones(3, 0), ones(0)], [(3, 0)])
     assert refuses(WRONG_SHAPE, "layer_norm", [ones(3, 0), ones(0), ones(0), ones()], [(3, 0)])
 
 
@@ -279,6 +280,17 @@ def test_a_layer_norm_of_nan_and_infinity_is_nan_in_their_rows_alone():
     x[0, 3], x[1, 5], x[2, 7] = np.nan, np.inf, -np.inf
     (out,) = outputs_of("layer_norm", [x, ones(20), ones(20), ones()], [(4, 20)])
     assert np.isnan(out[0]).all() and np.isnan(out[1, 5]) and np.isnan(out[2, 7]) and np.isfinite(out[3]).all()
+
+
+def test_a_layer_scale_of_nan_and_infinity_is_the_formulas():
+    x, branch, gamma = ones(3, 20), draw(3, 20), ones(20)
+    x[0, 3], branch[1, 5], gamma[7] = np.nan, np.inf, 0
+    branch[2, 7] = np.inf
+    (out,) = outputs_of("layer_scale", [x, branch, gamma], [(3, 20)])
+    expected = np.zeros((3, 20), bool)
+    expected[0, 3] = expected[2, 7] = True
+    np.testing.assert_array_equal(np.isnan(out), expected)
+    assert out[1, 5] == np.inf and np.isfinite(np.delete(out, (3, 5, 7), 1)).all()
 
 
 def test_a_depthwise_convolution_spreads_nan_to_its_neighbours_alone():

@@ -1,9 +1,8 @@
-"""GELU, LayerNorm and the depthwise convolution compute what their formulas say, with gradients, for every size."""
+"""GELU, LayerNorm, LayerScale and depthwise convolution are what their formulas say, with gradients, for all sizes."""
 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 
 import mindspore as ms
 import numpy as np
@@ -69,30 +68,6 @@ def test_gelu_of_nan_is_nan():
     assert out.asnumpy()[[1, 3, 4]].tolist() == [np.inf, 0, np.float32(1e30)]
 
 
-class Residual(nn.Cell):
-    """Of one input, as connection and as branch."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.scale = LayerScale(channels, 0.0)
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.scale(2 * x, x)
-
-
-@pytest.mark.parametrize("native_operators", [True, False])
-@pytest.mark.parametrize("shape", [(1, 4, 1), (2, 3, 24), (2, 4096, 260)])
-def test_layer_scale_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...], native_operators: bool):
-    with nullcontext() if native_operators else native.disabled():
-        cell = Residual(shape[-1])
-    gamma, x, gradient = draw(shape[-1], seed=2), draw(*shape), draw(*shape, seed=1)
-    cell.scale.gamma.set_data(Tensor(gamma))
-    out, of_x, of_gamma = outcome(cell, x, gradient)
-    assert error(out, (2 + gamma.astype(np.float64)) * x) < 2e-7
-    assert error(of_x, (2 + gamma.astype(np.float64)) * gradient) < 2e-7
-    assert error(of_gamma, (x.astype(np.float64) * gradient).sum((0, 1))) < 2e-6
-
-
 @pytest.mark.parametrize("shape", [(4, 1), (2, 3, 24), (2, 4096, 260)])
 def test_layer_norm_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...]):
     cell = LayerNorm(shape[-1], 1e-3)
@@ -111,6 +86,29 @@ def test_layer_norm_and_its_gradients_are_those_of_the_formula(shape: tuple[int,
         assert error(of_x, scale * (weighted - rest)) < 5e-7
         assert error(of_gamma, (gradient * normal).sum(axes)) < 5e-6
     assert error(of_beta, gradient.astype(np.float64).sum(axes)) < 5e-6
+
+
+class Residual(nn.Cell):
+    """A branch of half of x."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale = LayerScale(channels, 1.0)
+        self.scale.gamma.set_data(Tensor(draw(channels, seed=2)))
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.scale(x, x * 0.5)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (2, 3, 24), (2, 4096, 260)])
+def test_a_layer_scale_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...]):
+    cell, x, gradient = Residual(shape[-1]), draw(*shape), draw(*shape, seed=1)
+    out, of_x, of_gamma = outcome(cell, x, gradient)
+    factor = 1 + 0.5 * cell.scale.gamma.asnumpy().astype(np.float64)
+    assert error(out, x * factor) < 2e-7
+    assert error(of_x, gradient * factor) < 2e-7
+    truth = 0.5 * x.astype(np.float64) * gradient
+    assert error(of_gamma, truth.sum(tuple(range(len(shape) - 1)))) < 5e-6
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -140,6 +138,7 @@ def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: 
     [
         (gelu, [(2, 3), (2, 4), (5, 3), (1, 1)]),
         (lambda: LayerNorm(6, 1e-5), [(2, 6), (3, 6), (5, 6), (1, 6)]),
+        (lambda: Residual(6), [(2, 6), (3, 6), (5, 6), (1, 6)]),
         (lambda: DepthwiseConv2d(2), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
     ],
 )
@@ -156,7 +155,7 @@ def test_a_graph_for_every_size_gives_what_one_for_this_size_gives(make, shapes:
         np.testing.assert_array_equal(graph(Tensor(x)).asnumpy(), cell(Tensor(2 * x)).asnumpy() + 1)
 
 
-@pytest.mark.parametrize("make", [gelu, lambda: LayerNorm(6, 1e-5), lambda: DepthwiseConv2d(6)])
+@pytest.mark.parametrize("make", [gelu, lambda: LayerNorm(6, 1e-5), lambda: Residual(6), lambda: DepthwiseConv2d(6)])
 def test_without_the_operators_the_cells_are_the_same(make):
     x, gradient = draw(2, 6, 6, 6), draw(2, 6, 6, 6, seed=1)
     ms.set_seed(0)
