@@ -16,15 +16,16 @@ import multiprocessing
 import os
 import platform
 import sys
+import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 os.environ.setdefault("GLOG_v", "3")
 
-from comparison import Comparison, compare  # noqa: E402
+from comparison import Comparison, Stored, compare_outputs, run_ours, run_theirs  # noqa: E402
 from references import MMDET  # noqa: E402
 
 from ms_seg.presets import find_preset, list_models  # noqa: E402
@@ -39,13 +40,13 @@ def main() -> int:
         print(f"parity: no model matches {' '.join(options.models)}", file=sys.stderr)
         return 2
     diverged, rows = [], []
-    # MindSpore keeps the memory of every graph it compiled, so each comparison has a process of its own.
+    # MindSpore keeps the memory of every graph it compiled, and PyTorch's in float64 takes as much again as ours: each
+    # has a process of its own.
     alone = {"max_workers": 1, "max_tasks_per_child": 1, "mp_context": multiprocessing.get_context("spawn")}
     with ProcessPoolExecutor(**alone) as pool:
         for name, (height, width) in _pairs(names, options.sizes):
             start = time.perf_counter()
-            shape = (options.batch, 3, height, width)
-            result = pool.submit(compare, name, shape, options.seed, options.float64).result()
+            result = _compare(pool, name, (options.batch, 3, height, width), options.seed, options.float64)
             rows.append(_row(result, time.perf_counter() - start))
             _print(result, rows[-1], options.stages)
             if result.first_diverging:
@@ -54,6 +55,17 @@ def main() -> int:
         options.json.write_text(json.dumps({**_environment(), "results": rows}, indent=1) + "\n")
     print("\n".join(diverged) or f"{len(rows)} comparisons, none diverges")
     return 1 if diverged else 0
+
+
+def _compare(pool: Executor, name: str, shape: tuple[int, ...], seed: int, float64: bool) -> Comparison:
+    with tempfile.TemporaryDirectory() as scratch:
+        ours, theirs, exact = (Path(scratch, side) for side in ("ours", "theirs", "exact"))
+        pool.submit(run_ours, name, shape, seed, ours).result()
+        pool.submit(run_theirs, name, shape, seed, theirs).result()
+        if float64:
+            pool.submit(run_theirs, name, shape, seed, exact, float64=True).result()
+        outputs = Stored(ours), Stored(theirs), Stored(exact) if float64 else None
+        return compare_outputs(find_preset(name), shape, *outputs)
 
 
 def _pairs(names: list[str], sizes: list[tuple[int, int]] | None) -> list[tuple[str, tuple[int, int]]]:

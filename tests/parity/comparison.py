@@ -6,6 +6,7 @@ Ours gets its weights the way a user's do: from a PyTorch file, through the conv
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import ms_seg
 from ms_seg.inference.execution import Runner
 from ms_seg.presets import Preset, find_preset
 
-Outputs = dict[str, np.ndarray]
+Outputs = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,84 @@ class Comparison:
 
 def compare(name: str, shape: tuple[int, ...], seed: int = 0, float64: bool = False, **overrides: Any) -> Comparison:
     """shape: of the input, (N, 3, H, W). Stages are taken in PyNative mode, the logits in graph mode."""
+    ours = run_ours(name, shape, seed, **overrides)
+    theirs = run_theirs(name, shape, seed, **overrides)
+    exact = run_theirs(name, shape, seed, float64=True, **overrides) if float64 else None
+    return compare_outputs(find_preset(name).override(**overrides), shape, ours, theirs, exact)
+
+
+def run_ours(
+    name: str, shape: tuple[int, ...], seed: int, folder: Path | None = None, **overrides: Any
+) -> MutableMapping[str, np.ndarray]:
+    """Outputs of the stages and the logits, in the order of the forward pass; kept in files if there is a folder."""
+    preset, kept = find_preset(name).override(**overrides), _kept(folder)
+    inputs, names = drawn.inputs(preset, shape, seed + 1), references.stages(preset)
+    with tempfile.TemporaryDirectory() as scratch:
+        reference = references.build_reference(preset, seed)
+        checkpoint = references.save_checkpoint(reference, Path(scratch, "reference.pth"))
+        del reference  # at full size memory is short
+        model = ms_seg.create_model(name, checkpoint, **overrides)
+    _record(model, list(names), inputs, kept)
+    kept.update(_answer(model, inputs))
+    return kept
+
+
+def run_theirs(
+    name: str,
+    shape: tuple[int, ...],
+    seed: int,
+    folder: Path | None = None,
+    float64: bool = False,
+    **overrides: Any,
+) -> MutableMapping[str, np.ndarray]:
+    """The same of the reference, in float32 or in float64."""
     preset = find_preset(name).override(**overrides)
     reference = references.build_reference(preset, seed)
+    reference = reference.double() if float64 else reference
     inputs = drawn.inputs(preset, shape, seed + 1)
-    names = references.stages(preset)
+    return references.outputs(reference, references.stages(preset), *inputs, kept=_kept(folder))
 
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = references.save_checkpoint(reference, Path(folder, "reference.pth"))
-        model = ms_seg.create_model(name, checkpoint, **overrides)
-    ours = _recorded(model, list(names), inputs)
-    ours |= _answer(model, inputs)
 
-    theirs = references.outputs(reference, names, *inputs)
-    exact = references.outputs(reference.double(), names, *inputs) if float64 else None
+def compare_outputs(
+    preset: Preset, shape: tuple[int, ...], ours: Outputs, theirs: Outputs, exact: Outputs | None
+) -> Comparison:
     labels_differ = float((_label_map(ours) != _label_map(theirs)).mean())
     return Comparison(preset, shape, tuple(_stage(name, ours, theirs, exact) for name in ours), labels_differ)
+
+
+class Stored(MutableMapping[str, np.ndarray]):
+    """Arrays in the files of a folder, in the order in which they were put there."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.names = [path.name.split("-", 1)[1].removesuffix(".npy") for path in sorted(folder.iterdir())]
+
+    def __setitem__(self, name: str, array: np.ndarray) -> None:
+        if name not in self.names:
+            self.names.append(name)
+        np.save(self._path(name), array)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise KeyError(name)
+        return np.load(self._path(name), mmap_mode="r")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("what was stored stays")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{self.names.index(name):04}-{name}.npy"
+
+
+def _kept(folder: Path | None) -> MutableMapping[str, np.ndarray]:
+    return {} if folder is None else Stored(folder)
 
 
 def _limit(stage: str) -> float:
@@ -116,9 +180,11 @@ def _stage(name: str, ours: Outputs, theirs: Outputs, exact: Outputs | None) -> 
     )
 
 
-def _recorded(model: nn.Cell, names: list[str], inputs: tuple[np.ndarray, ...]) -> Outputs:
-    """Outputs of the named cells in a forward pass."""
-    cells, kept = dict(model.cells_and_names()), {}
+def _record(
+    model: nn.Cell, names: list[str], inputs: tuple[np.ndarray, ...], kept: MutableMapping[str, np.ndarray]
+) -> None:
+    """Keep the outputs of the named cells in a forward pass."""
+    cells = dict(model.cells_and_names())
 
     def keep(name: str):
         def hook(_cell, _inputs, output):
@@ -130,4 +196,3 @@ def _recorded(model: nn.Cell, names: list[str], inputs: tuple[np.ndarray, ...]) 
     model(*map(ms.Tensor, inputs))
     for handle in handles:
         handle.remove()
-    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 from unittest import mock
 
@@ -139,9 +140,11 @@ def named(pairs: list[tuple[Any, Any]]) -> dict[str, np.ndarray]:
     return outputs
 
 
-def outputs(model: torch.nn.Module, names: dict[str, str], images: np.ndarray) -> dict[str, np.ndarray]:
+def outputs(
+    model: torch.nn.Module, names: dict[str, str], images: np.ndarray, kept: MutableMapping[str, np.ndarray]
+) -> MutableMapping[str, np.ndarray]:
     """A forward pass of mmdetection's: outputs of submodules (our name -> theirs), and all layers' predictions."""
-    modules, kept = dict(model.named_modules()), {}
+    modules = dict(model.named_modules())
 
     def keep(ours: str, theirs: str):
         def hook(_module, _inputs, output):
@@ -155,7 +158,8 @@ def outputs(model: torch.nn.Module, names: dict[str, str], images: np.ndarray) -
         pairs = all_layers(model, torch.from_numpy(images).to(next(model.parameters()).dtype))
     for handle in handles:
         handle.remove()
-    return kept | named(pairs)
+    kept.update(named(pairs))
+    return kept
 
 
 def stages(preset: Preset) -> dict[str, str]:

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 import drawn
@@ -69,13 +69,22 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> Path:
     return path
 
 
-def outputs(model: torch.nn.Module, names: Mapping[str, str], *inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """A forward pass: the outputs of submodules (our name -> theirs), under our names, and the logits."""
+def outputs(
+    model: torch.nn.Module,
+    names: Mapping[str, str],
+    *inputs: np.ndarray,
+    kept: MutableMapping[str, np.ndarray] | None = None,
+) -> MutableMapping[str, np.ndarray]:
+    """A forward pass: the outputs of submodules (our name -> theirs), under our names, and the logits.
+
+    kept: where to put them, a new dictionary if None.
+    """
+    kept = {} if kept is None else kept
     if hasattr(model, "extract_feat"):
         import mask2former_reference
 
-        return mask2former_reference.outputs(model, names, *inputs)
-    modules, kept = dict(model.named_modules()), {}
+        return mask2former_reference.outputs(model, names, *inputs, kept=kept)
+    modules = dict(model.named_modules())
 
     def keep(name: str):
         def hook(_module, _inputs, output):
