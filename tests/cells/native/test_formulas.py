@@ -1,4 +1,4 @@
-"""GELU, LayerNorm, LayerScale and the depthwise convolution are what their formulas say, with gradients, for all sizes."""
+"""GELU, LayerNorm, LayerScale and depthwise convolutions are what their formulas say, with gradients, at every size."""
 
 from __future__ import annotations
 
