@@ -149,12 +149,16 @@ class Preset:
 
         Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
         `num_classes` alone leaves the classes without names, since the former ones no longer fit. Exact windows follow
-        the `grid` of the network's positions, unless they are given too.
+        the `grid` of the network's positions, unless they are given too. A `window` that is a number is a Swin
+        Transformer's size of that name.
         """
         changes = {key: _frozen(value) for key, value in changes.items()}
         name, sizes = changes.get("backbone", self.backbone)
         grid = changes.get("grid", sizes.get("grid"))
-        if not isinstance(changes.get("window"), Window | None):
+        window = self._window_for(grid)
+        if isinstance(changes.get("window", ""), Window | None):
+            window = changes.pop("window")
+        elif "window" in changes and "window" not in sizes:
             raise ValueError(f"window must be a ms_seg.presets.Window or None: {changes['window']!r} is not")
         own = {"label_set", "window", "tasks", "backbone"}
         steps = {f.name for f in fields(Preprocessing)}
@@ -173,7 +177,7 @@ class Preset:
             arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
-            window=changes["window"] if "window" in changes else self._window_for(grid),
+            window=window,
             tasks=tasks,
         )
         outputs, labels = changed.num_classes, changed.label_set

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from ms_seg.label_sets import read_labels
-from ms_seg.presets import PRESETS, find_preset, list_models, preset_for
+from ms_seg.presets import PRESETS, Window, find_preset, list_models, preset_for
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -105,3 +105,13 @@ def test_another_number_of_classes_has_names_only_if_a_published_label_set_has_i
     row = find_preset("segformer_b0_ade20k_mmseg")
     own = preset_for("segformer", row.backbone, {**row.arguments, "num_classes": classes}, name=row.name)
     assert (own.num_classes, own.label_set) == (classes, label_set)
+
+
+def test_a_window_that_is_a_number_is_swins_and_one_that_is_a_window_is_how_an_input_is_seen():
+    preset = find_preset("mask2former_swin_t_coco_panoptic")
+    narrow = preset.override(window=5)
+    assert (narrow.backbone[1]["window"], narrow.window) == (5, None)
+    seen = preset.override(window=Window(64, 32))
+    assert (seen.backbone[1]["window"], seen.window) == (7, Window(64, 32))
+    with pytest.raises(ValueError, match="window must be a ms_seg.presets.Window or None: 5 is not"):
+        find_preset("mask2former_r50_coco_panoptic").override(window=5)
