@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ms_seg.hub import address_of_model
 from ms_seg.presets import find_preset, list_models
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ def create_model(
     """A model by its name, such as "segformer_b0_ade20k", with the weights of a checkpoint.
 
     Args:
-        name: a name of `list_models()`, or "auto" to infer it from the checkpoint's keys and shapes.
+        name: a name of `list_models()`, or "auto" to infer it from the checkpoint's keys and shapes. A hub's name too,
+            which brings its checkpoint.
         checkpoint: any container that `convert.open_checkpoint` reads, in any layout that `convert` knows, PyTorch's
-            files included. None initialises freshly, as the paper says. A checkpoint that holds the backbone alone
-            leaves the decoder freshly initialised.
+            files included; or a hub's name (see `ms_seg.hub.find_address`), whose files are downloaded. None
+            initialises freshly, as the paper says. A checkpoint that holds the backbone alone leaves the decoder
+            freshly initialised.
         fine_tune: the model is to be trained on, for classes that need not be the checkpoint's. Where they are others
             (another number of them, or a label_set that differs from the one that the file records), the classifier is
             freshly initialised and a warning says so. Without it, a file of other classes does not fit the model.
@@ -43,6 +46,8 @@ def create_model(
     Raises: ValueError for an unknown name or field; CheckpointError (a ValueError) for a file that cannot be read or
         does not fit the model, naming every tensor that is left over on either side.
     """
+    if checkpoint is None and address_of_model(name):
+        name, checkpoint = "auto", name
     if checkpoint is not None:
         from ms_seg.checkpoints.loading import load_model
 

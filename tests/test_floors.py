@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A file may import from its own floor and from any floor below.
 FLOORS = (
     ("convert.reading", "ms_seg.cells", "ms_seg.label_sets"),
-    ("convert", "ms_seg.presets", "ms_seg.distributed", "ms_seg.backbones", "ms_seg.text", "ms_seg.decoders"),
+    ("convert", "ms_seg.presets", "ms_seg.distributed"),
+    ("ms_seg.hub",),
+    ("ms_seg.backbones", "ms_seg.text", "ms_seg.decoders"),
     ("ms_seg.systems", "ms_seg.data"),
     ("ms_seg.postprocessing",),
     ("ms_seg.answers",),

@@ -17,6 +17,7 @@ import pytest
 import ms_seg
 from convert.__main__ import _parser as convert_parser
 from ms_seg.__main__ import _parser as ms_seg_parser
+from ms_seg.hub import find_address
 from ms_seg.presets import find_preset, list_models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,7 +152,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 def test_commands_are_ones_that_the_program_takes(program: str, arguments: list[str]):
     options = parsed(program, arguments)
     model = getattr(options, "model", None)
-    assert model in (None, "auto", *list_models())
+    assert model in (None, "auto", *list_models()) or find_address(model)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,6 +12,7 @@ import ms_seg
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.commands.device import add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_override
+from ms_seg.hub import address_of_model, find_address
 from ms_seg.presets import TASKS, find_preset
 
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ _OWN_ENDINGS = (".overlay.png", ".labels.png")  # what this command wrote into a
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of pictures")
-    parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
-    parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
+    parser.add_argument(
+        "--model", metavar="NAME", help="see `models`, or a hub's name; with --checkpoint the file says it by default"
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted, or a hub's name"
+    )
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--labels", metavar="A,B,C", help="words to tell apart, for a model that takes words")
     words.add_argument("--text", metavar="WORD", help="one word, to be told from everything else")
@@ -69,16 +74,21 @@ def _words(options: argparse.Namespace) -> list[str] | None:
 
 
 def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | Path]:
-    """The model's name and its weights: as given, found in the file ("auto"), or the embedded ones.
+    """The model's name and its weights: as given, found in the file ("auto"), those of a hub, or the embedded ones.
 
     Raises ValueError for an unknown name, and for a published model without its weights.
     """
     if checkpoint is not None:
         return name or "auto", checkpoint
+    if name and address_of_model(name):
+        return "auto", name
     preset = find_preset(name or DEFAULT_MODEL)
     if preset.embedded is None:
         source = " or ".join(map(str, preset.published)) or "them"
-        raise ValueError(f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint")
+        by_name = next((f", or pass --model {entry.id}" for entry in preset.published if find_address(entry.id)), "")
+        raise ValueError(
+            f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint{by_name}"
+        )
     return preset.name, preset.embedded
 
 

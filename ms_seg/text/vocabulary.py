@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ms_seg.text.download import download
+from ms_seg.hub.transfer import Checksum, cache_folder, download
 
 FILE = "bpe_simple_vocab_16e6.txt.gz"
 SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
@@ -52,12 +52,6 @@ class Vocabulary:
     ids: dict[str, int]
 
 
-def cache_folder() -> Path:
-    """Where downloaded files are kept: $MS_SEG_CACHE, or ms_seg in the user's own cache."""
-    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
-    return Path(os.environ.get("MS_SEG_CACHE") or own)
-
-
 def find_vocabulary(
     vocab: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -85,7 +79,7 @@ def find_vocabulary(
     failures = []
     for url in urls:
         try:
-            return download(url, cache_folder() / FILE, SHA256, limit=_MAX_BYTES)
+            return download(url, cache_folder() / FILE, Checksum("sha256", SHA256), limit=_MAX_BYTES, seconds=60)
         except (ValueError, OSError) as error:
             failures.append(str(error))
     raise ValueError(

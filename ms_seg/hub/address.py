@@ -1,0 +1,122 @@
+"""The names that a hub's models go by."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+from typing import Literal
+
+from ms_seg.hub.transfer import Checksum
+from ms_seg.presets import PRESETS, Published
+
+_PREFIXES: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface", "ms": "modelscope"}
+_PART = r"[A-Za-z0-9][\w.-]*"
+_NAMED = re.compile(rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>[\w./-]+?))?(?:/(?P<file>{_PART}))?")
+_CHECKSUM = re.compile(r"(?P<algorithm>sha256|md5)=(?P<digits>[0-9a-f]{6,64})")
+_WHOLE = 64  # digits of a SHA-256
+# Two owners of ModelScope have the same models.
+_OWNERS = {"damo": "iic", "iic": "damo"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a model is published.
+
+    id: "owner/name" on a hub, or the whole https address. revision: a branch, tag or commit; "" for the hub's default.
+    file: the one that holds the weights; "" where the hub's listing is to tell. checksum: of that file, where it is
+    known from elsewhere. model: the preset's name, or "auto".
+    """
+
+    hub: Literal["huggingface", "modelscope", "https"]
+    id: str
+    revision: str = ""
+    file: str = ""
+    checksum: Checksum | None = None
+    model: str = "auto"
+
+    def __str__(self) -> str:
+        return self.id if self.hub == "https" else f"{self.id} on {_TITLES[self.hub]}"
+
+
+_TITLES = {"huggingface": "Hugging Face", "modelscope": "ModelScope"}
+
+
+def find_address(name: str) -> Address | None:
+    """What a name means if it is a hub's; None if it is not, as a preset's is not, nor a file's.
+
+    "hf:owner/name" and "ms:owner/name" are Hugging Face's and ModelScope's, with "@revision" and "/file" where those
+    matter; "owner/name" alone is what a preset is published as; "https://..." is a file, followed by "#sha256=" or
+    "#md5=" and the first six digits or more.
+
+    Raises ValueError for a name that begins like one of these and is none, and for an address without a checksum.
+    """
+    if name.startswith(("https://", "http://")):
+        return _link(name)
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in _PREFIXES:
+        found = _NAMED.fullmatch(rest)
+        if not found:
+            raise ValueError(f"{name} is no model's name: it must be {prefix}:owner/name, or {prefix}:owner/name/FILE")
+        hub = _PREFIXES[prefix]
+        revision, file = found["revision"] or "", found["file"] or ""
+        known = _published().get((hub, found["id"]))
+        if known and not (revision or file):
+            return known
+        return Address(hub, found["id"], revision, file)
+    ours = [address for (_, id_), address in _published().items() if id_ == name]
+    return ours[0] if ours else None
+
+
+def address_of_model(name: str) -> Address | None:
+    """The same of what is a model's name and no file's.
+
+    Raises ValueError also for an "owner/name" that no preset is published as: it could be on either hub.
+    """
+    address = find_address(name)
+    if address is None and _NAMED.fullmatch(name):
+        raise ValueError(
+            f"no model known here is published as {name}: write hf:{name} for Hugging Face's or ms:{name} for "
+            f"ModelScope's, or pass a file or folder as the checkpoint"
+        )
+    return address
+
+
+def other_owner(id_: str) -> str:
+    """The other name of a model of ModelScope's own; "" if it has none."""
+    owner, _, name = id_.partition("/")
+    return f"{_OWNERS[owner]}/{name}" if owner in _OWNERS else ""
+
+
+def _published() -> dict[tuple[str, str], Address]:
+    """The models of hubs that presets name, by hub and id; ModelScope's also under its other owner."""
+    found: dict[tuple[str, str], Address] = {}
+    for preset in PRESETS.values():
+        for entry in preset.published:
+            if entry.hub == "huggingface" or entry.hub == "modelscope":
+                for id_ in _also(entry):
+                    found[entry.hub, id_] = Address(entry.hub, id_, file=entry.file, model=preset.name)
+    return found
+
+
+def _also(entry: Published) -> list[str]:
+    other = other_owner(entry.id) if entry.hub == "modelscope" else ""
+    return [entry.id, other] if other else [entry.id]
+
+
+def _link(name: str) -> Address:
+    url, _, fragment = name.partition("#")
+    parts = urllib.parse.urlsplit(url)
+    file = urllib.parse.unquote(parts.path).rpartition("/")[2]
+    if not parts.hostname or not re.fullmatch(_PART, file):
+        raise ValueError(f"{name} is no address of a file")
+    found = _CHECKSUM.fullmatch(fragment)
+    if not found:
+        raise ValueError(
+            f"{url} must be followed by what its publisher says of it, #sha256= or #md5= and the first digits: "
+            "without them nobody knows what arrives"
+        )
+    checksum = Checksum(found["algorithm"], found["digits"])
+    if parts.scheme == "http" and (checksum.algorithm != "sha256" or len(checksum.digits) < _WHOLE):
+        raise ValueError(f"{url} is not https: without it, a whole SHA-256 must follow, #sha256= and {_WHOLE} digits")
+    return Address("https", url, file=file, checksum=checksum)

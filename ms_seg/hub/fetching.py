@@ -1,0 +1,36 @@
+"""The files of an address, wherever it is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ms_seg.hub.address import Address
+from ms_seg.hub.huggingface import fetch as fetch_from_huggingface
+from ms_seg.hub.modelscope import fetch as fetch_from_modelscope
+from ms_seg.hub.transfer import HubError, cache_folder, download
+
+
+def fetch(address: Address) -> Path:
+    """The file that holds the weights of a model, on this machine from now on.
+
+    Raises HubError, in one sentence, where it cannot be had; OSError where there is no room for it.
+    """
+    if address.hub == "huggingface":
+        return fetch_from_huggingface(address)
+    if address.hub == "modelscope":
+        return fetch_from_modelscope(address)
+    return _fetch_link(address)
+
+
+def _fetch_link(address: Address) -> Path:
+    """A plain address: into the cache, unless the file with this checksum is there."""
+    folder = cache_folder() / "files" / hashlib.sha256(address.id.encode()).hexdigest()[:16]
+    path = folder / address.file
+    if path.is_file() and address.checksum and address.checksum.fits(path):
+        return path
+    try:
+        return download(address.id, path, address.checksum)
+    except HubError as error:
+        hint = f": get it from there, and pass the file as --checkpoint, or put it into {folder}"
+        raise HubError(f"{error}{'' if error.status else hint}", error.status) from None

@@ -1,0 +1,168 @@
+"""ModelScope, by two requests of its HTTP interface and a checksum.
+
+Its own clients are not used. `modelscope` brings thirty megabytes, of which a download needs one file, and
+`modelscope-hub` a compiled cryptography library, for what are a listing and a file; the second is younger than a year,
+and both keep notes in pickles beside what they download. Their folders are used where the files are there already, and
+ours are theirs: what is fetched here, they find.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ms_seg.hub.address import Address, other_owner
+from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
+from ms_seg.hub.transfer import Checksum, HubError, download, read_json
+
+ENDPOINT = "https://modelscope.cn"
+REVISION = "master"
+_FORBIDDEN, _ABSENT = (401, 403), 404
+_SHA256_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A file of a listing. Raises ValueError for what is none."""
+
+    size: int
+    checksum: Checksum
+
+    def __post_init__(self) -> None:
+        digits = self.checksum.digits
+        if type(self.size) is not int or self.size < 0:
+            raise ValueError(f"a size of {self.size}")
+        if type(digits) is not str or len(digits) != _SHA256_DIGITS or set(digits) - set("0123456789abcdef"):
+            raise ValueError(f"a SHA-256 of {digits}")
+
+    def is_at(self, path: Path) -> bool:
+        return path.is_file() and path.stat().st_size == self.size and self.checksum.fits(path)
+
+
+def fetch(address: Address) -> Path:
+    """The file of the weights, or the index of those that they are in, in the folder of the model's files.
+
+    Raises HubError where the hub does not give them, and they were not fetched before.
+    """
+    revision = address.revision or REVISION
+    try:
+        address, listed = _listing(address, revision)
+    except HubError as error:
+        if error.status:
+            raise
+        return _kept(address, revision, error)
+    weights = weights_of(listed, str(address), address.file)
+    folders = _folders(address.id, revision)
+    folder = next((folder for folder in folders if listed[weights].is_at(folder / weights)), folders[0])
+
+    def get(name: str) -> Path:
+        return _get(address, revision, listed[name], folder / name)
+
+    path = get(weights)
+    for name in parts_of(path, listed, str(address)) if is_index(weights) else ():
+        get(name)
+    for name in BESIDE:
+        if name in listed:
+            get(name)
+    return path
+
+
+def _listing(address: Address, revision: str) -> tuple[Address, dict[str, _Listed]]:
+    """The files of a model by their names, and the address under which it is there: its owner may have two names."""
+    try:
+        answer = _ask(address.id, revision)
+    except HubError as error:
+        other = other_owner(address.id)
+        if error.status != _ABSENT or not other:
+            raise HubError(_refusal(address, error), error.status) from None
+        try:
+            answer = _ask(other, revision)
+        except HubError:
+            raise HubError(_refusal(address, error), error.status) from None
+        address = replace(address, id=other)
+    try:
+        files = [entry for entry in answer["Data"]["Files"] if entry["Type"] != "tree"]
+        return address, {f["Path"]: _Listed(f["Size"], Checksum("sha256", f["Sha256"])) for f in files}
+    except (KeyError, TypeError, ValueError):
+        said = answer.get("Message") if isinstance(answer, dict) else None
+        raise HubError(f"{address}: {_url(address.id)} gives no list of its files ({str(said)[:200]})") from None
+
+
+def _ask(id_: str, revision: str) -> Any:
+    query = urllib.parse.urlencode({"Revision": revision, "Recursive": "True"})
+    return read_json(f"{_url(id_)}/repo/files?{query}", _headers())
+
+
+def _get(address: Address, revision: str, listed: _Listed, target: Path) -> Path:
+    """One file, unless it is there already."""
+    if listed.is_at(target):
+        return target
+    if target.name in BESIDE and listed.size > MAX_BESIDE:
+        raise HubError(f"{target.name} of {address} has {listed.size} bytes, {MAX_BESIDE} at most were expected")
+    url = _file_url(address.id, revision, target.name)
+    try:
+        return download(url, target, listed.checksum, size=listed.size, headers=_headers())
+    except HubError as error:
+        raise HubError(f"{target.name} of {address}: {error}", error.status) from None
+
+
+def _kept(address: Address, revision: str, error: HubError) -> Path:
+    """The weights as they were fetched before, for want of a network."""
+    for id_ in filter(None, (address.id, other_owner(address.id))):
+        for folder in filter(Path.is_dir, _folders(id_, revision)):
+            try:
+                return weights_in(folder, address.file)
+            except HubError:
+                continue
+    file = address.file or "pytorch_model.pt"
+    raise HubError(
+        f"{address} is not in {_cache()}, and {_endpoint()} cannot be reached ({error}): get {file} from "
+        f"{_file_url(address.id, revision, file)}, and configuration.json if it is there, put them into a folder, and "
+        "pass that as --checkpoint",
+        0,
+    )
+
+
+def _folders(id_: str, revision: str) -> list[Path]:
+    """Where ModelScope's clients keep a model: the present layout, and those before version 1.38."""
+    owner, _, name = id_.partition("/")
+    former = f"{owner}/{name.replace('.', '___')}"
+    root = _cache()
+    present = root / "models" / f"{owner}--{name}" / "snapshots" / revision.replace("/", "--")
+    return [present, *(root / folder / former for folder in ("hub/models", "models", "hub", ""))]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope")
+
+
+def _endpoint() -> str:
+    """The server, which may be named without the scheme."""
+    named = os.environ.get("MODELSCOPE_ENDPOINT", "").rstrip("/") or ENDPOINT
+    return named if "://" in named else f"https://{named}"
+
+
+def _url(id_: str) -> str:
+    return f"{_endpoint()}/api/v1/models/{id_}"
+
+
+def _file_url(id_: str, revision: str, name: str) -> str:
+    return f"{_url(id_)}/repo?{urllib.parse.urlencode({'Revision': revision, 'FilePath': name})}"
+
+
+def _headers() -> Mapping[str, str]:
+    token = os.environ.get("MODELSCOPE_API_TOKEN", "")
+    return {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"} if token else {}
+
+
+def _refusal(address: Address, error: HubError) -> str:
+    page = f"{_endpoint()}/models/{address.id}"
+    if error.status == _ABSENT:
+        return f"there is no {address}: look at {page}"
+    if error.status in _FORBIDDEN:
+        return f"{address} is not public: look at {page}, and set MODELSCOPE_API_TOKEN to a token that may read it"
+    return str(error)

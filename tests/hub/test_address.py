@@ -1,0 +1,81 @@
+"""Which names are a hub's, and what each means."""
+
+import pytest
+
+import ms_seg
+from ms_seg.hub import Address, address_of_model, find_address
+from ms_seg.hub.transfer import Checksum
+from ms_seg.presets import PRESETS
+
+PANOPTIC = "cv_swinL_panoptic-segmentation_cocopan"
+DIGITS = "0123456789abcdef" * 4
+
+
+def test_a_prefix_says_which_hub():
+    assert find_address("hf:someone/shapes") == Address("huggingface", "someone/shapes")
+    assert find_address("ms:someone/shapes") == Address("modelscope", "someone/shapes")
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "file"),
+    [
+        ("hf:a/b@v1.0", "v1.0", ""),
+        ("hf:a/b/last.ckpt", "", "last.ckpt"),
+        ("hf:a/b@0123abc/last.ckpt", "0123abc", "last.ckpt"),
+    ],
+)
+def test_a_revision_and_a_file_can_be_named(name, revision, file):
+    assert find_address(name) == Address("huggingface", "a/b", revision, file)
+
+
+@pytest.mark.parametrize(
+    "name", ["hf:", "hf:shapes", "hf:../shapes", "ms:a/b c", "ms:a/../b", "hf:a/b/.git", "hf:a/b@"]
+)
+def test_a_prefix_before_anything_else_is_refused(name):
+    with pytest.raises(ValueError, match="is no model's name: it must be (hf|ms):owner/name"):
+        find_address(name)
+
+
+def test_every_published_name_finds_its_model():
+    for preset in PRESETS.values():
+        for entry in preset.published:
+            if entry.hub in ("huggingface", "modelscope"):
+                assert find_address(entry.id) == Address(entry.hub, entry.id, file=entry.file, model=preset.name)
+
+
+@pytest.mark.parametrize("name", [f"damo/{PANOPTIC}", f"iic/{PANOPTIC}", f"ms:iic/{PANOPTIC}"])
+def test_either_owner_of_modelscopes_own_models_will_do(name):
+    assert find_address(name).model == "mask2former_swin_l_coco_panoptic"
+
+
+@pytest.mark.parametrize("name", ["segformer_b0_ade20k", "runs/model.ckpt", "C:/model.pth", "auto", "model.pth"])
+def test_names_of_presets_and_files_are_no_addresses(name):
+    assert find_address(name) is None
+
+
+@pytest.mark.parametrize("asked", [address_of_model, ms_seg.create_model])
+def test_a_name_without_a_hub_is_asked_about(asked):
+    with pytest.raises(ValueError, match="write hf:someone/shapes .* or ms:someone/shapes "):
+        asked("someone/shapes")
+
+
+def test_a_link_needs_a_checksum():
+    url = "https://example.org/zoo/model-0123abcd.pth"
+    assert find_address(f"{url}#md5=0123ab").checksum == Checksum("md5", "0123ab")
+    for fragment in ("", "#", "#sha256=", "#sha256=0123", "#crc=0123456789", "#sha256=XYZXYZ"):
+        with pytest.raises(ValueError, match="must be followed by what its publisher says of it"):
+            find_address(url + fragment)
+
+
+def test_a_link_without_encryption_needs_a_whole_one():
+    url = "http://example.org/zoo/model.pth"
+    assert find_address(f"{url}#sha256={DIGITS}").id == url
+    for fragment in (f"#sha256={DIGITS[:40]}", f"#md5={DIGITS[:32]}"):
+        with pytest.raises(ValueError, match="is not https"):
+            find_address(url + fragment)
+
+
+@pytest.mark.parametrize("url", ["https://example.org/", "https:///model.pth", "https://example.org/.."])
+def test_a_link_to_no_file_is_refused(url):
+    with pytest.raises(ValueError, match="is no address of a file"):
+        find_address(f"{url}#sha256={DIGITS}")
