@@ -11,6 +11,7 @@ from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in
 from ms_seg.hub.transfer import Checksum, HubError
 
 _REVISION = "main"
+_ATTEMPTS = 5
 
 
 def fetch(address: Address) -> Path:
@@ -19,15 +20,17 @@ def fetch(address: Address) -> Path:
     Raises HubError where the hub does not give them, and they were not fetched before.
     """
     import requests
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
     revision = address.revision or _REVISION
+    if constants.HF_HUB_OFFLINE:
+        return _kept(address, revision, "HF_HUB_OFFLINE is set")
     try:
         info = HfApi().model_info(address.id, revision=revision, files_metadata=True)
     except requests.HTTPError as error:  # the client's own errors of answers are such
         raise HubError(_refusal(address, error), _status(error)) from None
-    except OSError as error:  # no network, or the client is told that there is none
-        return _kept(address, revision, error)
+    except OSError as error:
+        return _kept(address, revision, _words(error))
     listed = {entry.rfilename: entry for entry in info.siblings or ()}
     weights = weights_of(listed, str(address), address.file)
     path = _get(address, revision, weights, listed)
@@ -39,18 +42,10 @@ def fetch(address: Address) -> Path:
 
 def _get(address: Address, revision: str, name: str, listed: Mapping[str, Any]) -> Path:
     """One file, in the client's cache, checked against what the hub says of it."""
-    import requests
-    from huggingface_hub import hf_hub_download
-
     entry = listed[name]
     if name in BESIDE and (entry.size or 0) > MAX_BESIDE:
         raise HubError(f"{name} of {address} has {entry.size} bytes, {MAX_BESIDE} at most were expected")
-    try:
-        path = Path(hf_hub_download(address.id, name, revision=revision))
-    except requests.HTTPError as error:
-        raise HubError(_refusal(address, error, name), _status(error)) from None
-    except OSError as error:
-        raise HubError(f"{name} of {address} was not received: {_words(error)}", 0) from None
+    path = _download(address, revision, name)
     # The client compares lengths alone.
     checksum = Checksum("sha256", entry.lfs.sha256) if entry.lfs else Checksum("git", entry.blob_id or "")
     if not checksum.fits(path):
@@ -63,7 +58,23 @@ def _get(address: Address, revision: str, name: str, listed: Mapping[str, Any]) 
     return path
 
 
-def _kept(address: Address, revision: str, error: OSError) -> Path:
+def _download(address: Address, revision: str, name: str) -> Path:
+    """One file by the client, which goes on after an interruption when it is called again."""
+    import requests
+    from huggingface_hub import hf_hub_download
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return Path(hf_hub_download(address.id, name, revision=revision))
+        except requests.HTTPError as error:
+            raise HubError(_refusal(address, error, name), _status(error)) from None
+        except requests.RequestException as error:
+            if attempt == _ATTEMPTS - 1:
+                raise HubError(f"{name} of {address} was not received: {_words(error)}", 0) from None
+    raise AssertionError
+
+
+def _kept(address: Address, revision: str, reason: str) -> Path:
     """The weights as they were fetched before, for want of a network."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -75,7 +86,7 @@ def _kept(address: Address, revision: str, error: OSError) -> Path:
         names = address.file or ", ".join(("model.safetensors", *BESIDE[:2]))
         raise HubError(
             f"{address} is not in {constants.HF_HUB_CACHE}, and {constants.ENDPOINT} cannot be reached "
-            f"({_words(error)}): get {names} from {constants.ENDPOINT}/{address.id}/resolve/{revision}/, put them into "
+            f"({reason}): get {names} from {constants.ENDPOINT}/{address.id}/resolve/{revision}/, put them into "
             "a folder, and pass that as --checkpoint",
             0,
         ) from None

@@ -63,7 +63,7 @@ def parts_of(index: Path, names: Collection[str], where: str) -> list[str]:
     if not parts or not plain:
         raise HubError(f"{index.name} of {where} names files that are no parts: {_listed(map(str, parts))}")
     if missing := [part for part in parts if part not in names]:
-        raise HubError(f"{index.name} of {where} names {_listed(missing)}, which the hub does not have")
+        raise HubError(f"{index.name} names {_listed(missing)}, which {where} does not have")
     return parts
 
 

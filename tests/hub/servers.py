@@ -8,15 +8,14 @@ import json
 import re
 import sys
 import threading
+import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ms_seg.hub import transfer
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def sha256(content: bytes) -> str:
@@ -30,7 +29,9 @@ class Hub:
     cuts: after so many bytes of an answer the connection is closed, once for each number. altered: what is sent instead
     of a file, under its published checksum. status: answered to everything instead, if not 0; error_code is
     Hugging Face's name for why. token: what a request must come with, if not empty. ranges: whether they are honoured.
-    requests: what was asked for, "METHOD path".
+    points_to: another address, for everything; moved: for single files. pause: seconds before a file is sent.
+    requests, headers: what was asked for, "METHOD path", and with what. sent: bytes of files.
+    commit: of Hugging Face's branch. listing: ModelScope's, if it is not to be that of the files.
     """
 
     models: dict[str, dict[str, bytes]]
@@ -40,7 +41,14 @@ class Hub:
     error_code: str = ""
     token: str = ""
     ranges: bool = True
+    points_to: str = ""
+    moved: dict[str, str] = field(default_factory=dict)
+    pause: float = 0
     requests: list[str] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+    sent: int = 0
+    commit: str = "0123456789abcdef0123456789abcdef01234567"
+    listing: object = None
     url: str = ""
 
     @property
@@ -88,6 +96,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         self.hub.requests.append(f"{self.command} {self.path}")
+        self.hub.headers.append(self.headers)
+        if self.hub.points_to:
+            return self.redirect(self.hub.points_to)
         if self.hub.status or (self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}"):
             return self.refuse(self.hub.status or 401, self.hub.error_code)
         parts = urllib.parse.urlsplit(self.path)
@@ -113,9 +124,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if not name.endswith((".json", ".py")):
                 entry["lfs"] = {"sha256": sha256(content), "size": len(content), "pointerSize": 134}
             siblings.append(entry)
-        return self.json({"id": id_, "modelId": id_, "sha": COMMIT, "siblings": siblings})
+        return self.json({"id": id_, "modelId": id_, "sha": self.hub.commit, "siblings": siblings})
 
     def modelscope_listing(self, id_: str):
+        if self.hub.listing is not None:
+            return self.json(self.hub.listing)
         if id_ not in self.hub.models:
             return self.refuse(404)
         files = [
@@ -128,6 +141,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def file(self, files: dict[str, bytes], name: str):
         if name not in files:
             return self.refuse(404, "EntryNotFound")
+        if name in self.hub.moved:
+            return self.redirect(self.hub.moved[name])
         content = self.hub.altered.get(name, files[name])
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if self.hub.ranges else None
         begin = int(found[1]) if found else 0
@@ -137,12 +152,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if found:
             self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - begin))
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.hub.commit)
         self.send_header("ETag", f'"{git_sha1(content) if name.endswith((".json", ".py")) else sha256(files[name])}"')
         self.end_headers()
         if self.command == "GET":
             cut = self.hub.cuts.pop(0) if self.hub.cuts else len(content)
+            time.sleep(self.hub.pause)
             self.wfile.write(content[begin : begin + cut])
+            self.hub.sent += len(content[begin : begin + cut])
         return None
 
     def json(self, answer: object):
@@ -151,6 +168,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def redirect(self, url: str):
+        self.send_response(302)
+        self.send_header("Location", url)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def refuse(self, status: int, code: str = ""):
         self.send_response(status)
@@ -171,6 +194,7 @@ def ask_huggingface(monkeypatch, url: str, cache: Path) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)  # it keeps nothing less of what is interrupted
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
