@@ -6,8 +6,10 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from convert.reading.entry import Checkpoint, CheckpointError, Entry, shown
+from convert.reading.folder import INDEX, Weights, check_whole, find_weights
 from convert.reading.legacy import read_pickle_file, read_tar
 from convert.reading.mindspore import is_mindspore, read_mindspore
 from convert.reading.npz import is_npz, read_npz
@@ -28,7 +30,7 @@ NO_CHECKPOINTS = {
     b"<": "is a web page, not a checkpoint: the download did not reach the file.",
     b"\x1f\x8b": "is compressed with gzip: unpack it first.",
     b"\x89HDF": "is an HDF5 file, which is no checkpoint of PyTorch's.",
-    b"{": "is a JSON text: give the checkpoint that it belongs to.",
+    b"{": "is a JSON text: pass the checkpoint that it belongs to, or the folder of both.",
     NPY: "is a single NumPy array without a name: save the arrays as .npz.",
 }
 
@@ -40,26 +42,57 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint of any container, told apart by its content. Nothing but names, shapes and dtypes is read.
 
     Wrappers such as `state_dict` are opened, and what is not the model's is left out (see `convert.reading.wrappers`).
-    A zip archive with exactly one checkpoint in it is opened too.
+    A zip archive with exactly one checkpoint in it is opened too, and so is a folder with a model in it, or the index
+    of its parts (see `convert.reading.folder`).
 
     Raises:
         CheckpointError: the file is missing, empty, cut off, hostile, or no checkpoint; one sentence says which.
     """
-    source = open_source(path)
-    closing: Closing = [source.file.close]
+    path = Path(path)
+    try:
+        several = path.is_dir() or path.name.endswith(INDEX)
+        weights = find_weights(path) if several else Weights((path,), {})
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}.") from None
+    if not weights.part_of:
+        check_whole(weights.files[0])
+    closing: Closing = []
 
     def close() -> None:
         while closing:
             closing.pop()()
 
     try:
-        entries, container, metadata = _read(source, closing, inside=False)
-        if not entries:
-            raise source.error("", "is a checkpoint without any tensor.")
-        return Checkpoint(entries, container, metadata, close)
+        found = [_open(file, closing) for file in weights.files]
+        entries, container, metadata = found[0]
+        if weights.part_of:
+            entries = _joined(weights, [part for part, _, _ in found])
+            container = f"{container} in {len(found)} parts"
+        folder = (path if path.is_dir() else path.parent) if several else None
+        return Checkpoint(entries, container, metadata, close, folder)
     except BaseException:
         close()
         raise
+
+
+def _open(path: Path, closing: Closing) -> _Found:
+    source = open_source(path)
+    closing.append(source.file.close)
+    entries, container, metadata = _read(source, closing, inside=False)
+    if not entries:
+        raise source.error("", "is a checkpoint without any tensor.")
+    return entries, container, metadata
+
+
+def _joined(weights: Weights, parts: list[Mapping[str, Entry]]) -> dict[str, Entry]:
+    """The tensors of all parts, each from the one that the index names for it."""
+    entries: dict[str, Entry] = {}
+    for file, part in zip(weights.files, parts, strict=True):
+        entries |= {name: entry for name, entry in part.items() if weights.part_of.get(name, file) == file}
+    for name, file in weights.part_of.items():
+        if name not in entries:
+            raise CheckpointError(f"{file} must hold the tensor {shown(name)}, as its index says: it does not.")
+    return entries
 
 
 def _read(source: Source, closing: Closing, *, inside: bool) -> _Found:

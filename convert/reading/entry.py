@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -62,14 +63,21 @@ class Checkpoint(Mapping[str, Entry]):
     Attributes:
         container: how the file is built, for people: "zip", "legacy", "safetensors" ...
         metadata: the free text some containers carry beside the tensors.
+        folder: what it was opened as, where that was a folder or the index in it: other files there may describe it.
     """
 
     def __init__(
-        self, entries: Mapping[str, Entry], container: str, metadata: Mapping[str, str], close: Callable[[], None]
+        self,
+        entries: Mapping[str, Entry],
+        container: str,
+        metadata: Mapping[str, str],
+        close: Callable[[], None],
+        folder: Path | None = None,
     ) -> None:
         self._entries = dict(entries)
         self.container = container
         self.metadata = dict(metadata)
+        self.folder = folder
         self._close = close
 
     def __getitem__(self, name: str) -> Entry:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,9 +19,11 @@ from convert.layouts.row import NATIVE
 from convert.plan import Plan, Source, recognise
 from convert.reading import Checkpoint
 from ms_seg.checkpoints.metadata import noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
+from ms_seg.checkpoints.notes import Notes
+from ms_seg.checkpoints.transformers.config import read_transformers
 from ms_seg.hub import fetch, find_address
 from ms_seg.label_sets import LabelSet, labels_of
-from ms_seg.presets import PRESETS, Preset, find_preset, preset_for
+from ms_seg.presets import PRESETS, Preset, find_preset, nearest_preset, preset_for
 from ms_seg.systems import Model, build
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -55,7 +58,7 @@ def match(
     ValueError where the name, or what the file can be, is not clear. Whether all tensors fit, the plan says.
     """
     source = recognise(tensors)
-    preset = identify(source, tensors.metadata, name, overrides)
+    preset = identify(source, tensors.metadata, name, overrides, notes_beside(source, tensors.folder))
     model = outline(preset)
     shapes, fresh = shapes_of(model), frozenset[str]()
     other_classes = _other_classes(source, tensors.metadata, preset) if fine_tune else ""
@@ -112,16 +115,20 @@ def identify(
     metadata: Mapping[str, str],
     name: str = "auto",
     overrides: Mapping[str, Any] = _NOTHING,
+    beside: Notes | None = None,
 ) -> Preset:
     """The preset of a checkpoint with the arithmetic that its weights were trained in, and with these overrides.
 
     Keys and shapes tell the structure. The arithmetic that shapes cannot tell comes from the layout, or from what
     `metadata.describe` wrote into a file of ours, as do the preprocessing, tasks and labels of a model that was trained
-    here. Raises ValueError when no published model has these shapes or several have, CheckpointError for a model of
-    another system than the file's, and for metadata that cannot be used.
+    here. beside: what the folder says that the checkpoint is in; then the model need not be a published one.
+
+    Raises ValueError when no published model has these shapes or several have, CheckpointError for a model of
+    another system than the file's, for metadata that cannot be used, and where a folder contradicts its weights.
     """
     native = source.layout.name == NATIVE
-    arithmetic = source.layout.arithmetic or noted_arithmetic(metadata)
+    notes = beside or Notes()
+    arithmetic = {**(source.layout.arithmetic or noted_arithmetic(metadata)), **notes.arithmetic}
     if name != "auto":
         preset = find_preset(name)
         if "backbone" in overrides:
@@ -131,15 +138,30 @@ def identify(
             raise CheckpointError(f"the file holds {source.layout.title}: {preset.name} is a {preset.system}")
     elif native and metadata.get("model") in PRESETS:
         preset = _own_preset(source, PRESETS[metadata["model"]], arithmetic)
+    elif notes.arguments:
+        preset = _described(source, notes)
     else:
         preset = _published(source, metadata)
     preset = _with_arithmetic(preset, source, arithmetic)
-    noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else {}
+    noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else notes.fields
     preset = preset.override(**{**noted, **overrides})
-    labels, outputs = _labels(source, metadata), source.arguments.get("num_classes")
+    labels, outputs = notes.labels or _labels(source, metadata), source.arguments.get("num_classes")
     if labels is None or "label_set" in overrides or preset.num_classes != outputs:
         return preset
     return preset.override(label_set=labels)
+
+
+def notes_beside(source: Source, folder: Path | None) -> Notes | None:
+    """What the folder of a checkpoint says of it; None for a bare file, and for one of ours, which describes itself.
+
+    Raises CheckpointError where it cannot be used, and where it contradicts the weights.
+    """
+    if folder is None or source.layout.name == NATIVE:
+        return None
+    notes = read_transformers(folder)
+    if notes is not None and not _part(source):
+        _check_notes(notes, source)
+    return notes
 
 
 def outline(preset: Preset) -> Model:
@@ -199,6 +221,28 @@ def _published(source: Source, metadata: Mapping[str, str]) -> Preset:
     """The published model that a file holds, or the first one that it holds a part of."""
     name = metadata.get("model", "")
     return preset_for(source.layout.system, source.backbone, source.arguments, name, part=bool(_part(source)))
+
+
+def _check_notes(notes: Notes, source: Source) -> None:
+    """Raise CheckpointError where notes contradict the weights."""
+    if notes.system and notes.system != source.layout.system:
+        raise CheckpointError(f"{notes.title} describes a {notes.system}, and its weights are {source.layout.title}.")
+    said, found = dict(notes.arguments), dict(source.arguments)
+    if notes.backbone and source.backbone:
+        said |= {"backbone": notes.backbone[0], **notes.backbone[1]}
+        found |= {"backbone": source.backbone[0], **source.backbone[1]}
+    for key, value in said.items():
+        if key in found and found[key] != value:
+            raise CheckpointError(f"{notes.title} says {key}={value}, and its weights have {key}={found[key]}.")
+
+
+def _described(source: Source, notes: Notes) -> Preset:
+    """The model that a folder describes, with what it does not say from the published one that comes nearest."""
+    kind, sizes = notes.backbone or source.backbone or ("", {})
+    arguments = {**source.arguments, **notes.arguments}
+    row = nearest_preset(source.layout.system, kind, {**sizes, **arguments})
+    rest = row.backbone[1] if row.backbone[0] == kind else {}
+    return row.override(backbone=(kind, {**rest, **sizes}), **arguments)
 
 
 def _own_preset(source: Source, row: Preset, arithmetic: Mapping[str, Any]) -> Preset:

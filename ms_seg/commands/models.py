@@ -48,6 +48,8 @@ def _size(rule: Preprocessing) -> str:
         return f"short side up to {rule.short_side}"
     if rule.resize == "squash":
         return f"{rule.short_side}x{rule.short_side}"
+    if rule.resize == "stretch":
+        return f"{rule.short_side}x{rule.long_side}"
     if rule.short_side >= rule.long_side:
         return f"long side {rule.long_side}"
     return f"short side {rule.short_side}"

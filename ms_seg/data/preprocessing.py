@@ -42,12 +42,17 @@ def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray,
 def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     height, width = picture.shape[:2]
     if rule.resize == "squash":
-        side = rule.short_side
-        return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+        return _resample(picture, (rule.short_side, rule.short_side), rule)
+    if rule.resize == "stretch":
+        return _resample(picture, (rule.short_side, rule.long_side), rule)
+    if rule.resize == "shortest_edge":
+        sides = _shortest_edge((height, width), rule.short_side, rule.long_side)
+        return _resample(
+            picture, (_multiple(sides[0], rule.pad_multiple), _multiple(sides[1], rule.pad_multiple)), rule
+        )
     if rule.resize == "fit":
         scale = rule.long_side / max(height, width)
-        size = max(1, int(scale * width)), max(1, int(scale * height))
-        return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+        return _resample(picture, (max(1, int(scale * height)), max(1, int(scale * width))), rule)
     scale = min(rule.long_side / max(height, width), rule.short_side / min(height, width))
     if rule.resize == "shrink" and scale >= 1:
         return picture
@@ -57,6 +62,20 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
     if rule.resize in ("keep_ratio", "shrink"):
         return resized
     return _stretch(resized, (_multiple(height, _ALIGNMENT), _multiple(width, _ALIGNMENT)))  # "round_up"
+
+
+def _resample(picture: np.ndarray, size: tuple[int, int], rule: Preprocessing) -> np.ndarray:
+    """To a size (height, width) by Pillow."""
+    resample = Image.Resampling[rule.resample.upper()]
+    return np.asarray(Image.fromarray(picture).resize(size[::-1], resample))
+
+
+def _shortest_edge(size: tuple[int, int], shortest: int, longest: int) -> tuple[int, int]:
+    """The sides (height, width) of transformers' get_resize_output_image_size, cut down to whole numbers."""
+    short, long = shortest, shortest * max(size) // min(size)
+    if long > longest:
+        short, long = max(1, longest * short // long), longest
+    return (short, long) if size[0] <= size[1] else (long, short)
 
 
 def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -55,12 +55,15 @@ class LabelSet:
         return self.ids or tuple(range(len(self)))
 
 
+def _known() -> list[str]:
+    return sorted(path.stem for path in _FOLDER.glob("*.tsv"))
+
+
 @cache
 def read_labels(name: str) -> LabelSet:
     """The published label set of that name, such as "ade20k". Raises ValueError, naming the known ones."""
-    known = sorted(path.stem for path in _FOLDER.glob("*.tsv"))
-    if name not in known:
-        raise ValueError(f"there is no label set {name!r}: choose from {', '.join(known)}")
+    if name not in _known():
+        raise ValueError(f"there is no label set {name!r}: choose from {', '.join(_known())}")
     lines = (_FOLDER / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
     titles, *rows = (tuple(line.split("\t")) for line in lines)
     columns = dict(zip(titles, zip(*rows, strict=True), strict=True))
@@ -69,6 +72,11 @@ def read_labels(name: str) -> LabelSet:
     things = tuple(mark == "1" for mark in columns["isthing"]) if "isthing" in columns else None
     ids = tuple(map(int, columns["id"])) if "id" in columns else None
     return LabelSet(columns["name"], palette, things, ids)
+
+
+def known_labels(names: Sequence[str]) -> str | None:
+    """The published label set that has exactly these names in this order, if there is one."""
+    return next((name for name in _known() if read_labels(name).names == tuple(names)), None)
 
 
 def labels_of(label_set: str | LabelSet | None) -> LabelSet | None:

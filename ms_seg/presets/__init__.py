@@ -16,6 +16,8 @@ from ms_seg.presets.preset import (
     ASSETS,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    MAX_SIDE,
+    RESAMPLES,
     RESIZES,
     TASKS,
     Preprocessing,
@@ -27,8 +29,8 @@ from ms_seg.presets.preset import (
 from ms_seg.presets.recipe import Recipe
 
 __all__ = [
-    "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "PRESETS", "RESIZES", "TASKS", "Preprocessing", "Preset", "Published",
-    "Recipe", "Window", "find_preset", "list_models", "preset_for",
+    "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "MAX_SIDE", "PRESETS", "RESAMPLES", "RESIZES", "TASKS", "Preprocessing",
+    "Preset", "Published", "Recipe", "Window", "find_preset", "list_models", "nearest_preset", "preset_for",
 ]  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -85,6 +87,19 @@ def preset_for(
     if classes in (0, closest.num_classes):
         return closest
     return closest.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))
+
+
+def nearest_preset(system: str, backbone: str, sizes: Mapping[str, Any]) -> Preset:
+    """The published model of a system that comes nearest to a backbone of that name and to these sizes and arguments,
+    for a model that has them instead of its own."""
+    rows = [row for row in PRESETS.values() if row.system == system and row.embedded is None]
+    structure = {key: value for key, value in sizes.items() if key != "num_classes"}
+
+    def distance(row: Preset) -> tuple[bool, int, int]:
+        others = sum(row.sizes.get(key) != value for key, value in structure.items())
+        return row.backbone[0] != backbone, others, abs((row.num_classes or 0) - sizes.get("num_classes", 0))
+
+    return min(rows, key=distance)
 
 
 def _fits(row: Preset, backbone: tuple[str, Mapping[str, Any]] | None, arguments: Mapping[str, Any]) -> bool:

@@ -18,7 +18,8 @@ TINY_VOCABULARY = 594  # symbols of ms_seg/assets/merges.txt
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-RESIZES = ("keep_ratio", "round_up", "squash", "shrink", "fit")
+RESIZES = ("keep_ratio", "round_up", "squash", "stretch", "shortest_edge", "shrink", "fit")
+RESAMPLES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # in the order of Pillow's numbers
 QUERY_RULES = ("mmdet", "detectron2", "transformers")
 TASKS = ("panoptic", "instance", "semantic")
 MAX_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
@@ -31,10 +32,13 @@ class Preprocessing:
     resize: "keep_ratio" scales the picture until its short side is `short_side` or its long side `long_side`, whichever
         comes first (cv2 bilinear, mmsegmentation's test configuration); "round_up" does the same and then stretches
         each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
-        regardless of the ratio (PIL bilinear, transformers' image processor); "shrink" is "keep_ratio" for pictures
-        that are larger, and leaves the others as they are; "fit" makes the long side `long_side` and cuts the other one
-        down to a whole number (PIL bilinear, ModelScope's text-driven pipeline).
+        regardless of the ratio, and "stretch" a picture that is `short_side` high and `long_side` wide (PIL,
+        transformers' image processors); "shortest_edge" keeps the ratio as "keep_ratio" does, and then takes each side
+        up to the next multiple of `pad_multiple`, in one step (PIL, transformers' Mask2FormerImageProcessor); "shrink"
+        is "keep_ratio" for pictures that are larger, and leaves the others as they are; "fit" makes the long side
+        `long_side` and cuts the other one down to a whole number (PIL, ModelScope's text-driven pipeline).
     short_side, long_side: 1..MAX_SIDE.
+    resample: the filter of the resizes that are PIL's, one of RESAMPLES.
     pad_multiple: zeros, after normalisation, are added right and bottom up to a multiple of this, 1..MAX_SIDE.
     mean, std: per RGB channel, of values 0..255; std is above 0.
     logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
@@ -50,6 +54,7 @@ class Preprocessing:
     resize: str
     short_side: int = 512
     long_side: int = 2048
+    resample: str = "bilinear"
     pad_multiple: int = 1
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -60,6 +65,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise ValueError(f"resize is {self.resize!r}: it must be one of {', '.join(RESIZES)}")
+        if self.resample not in RESAMPLES:
+            raise ValueError(f"resample is {self.resample!r}: it must be one of {', '.join(RESAMPLES)}")
         if self.query_rule not in QUERY_RULES:
             raise ValueError(f"query_rule is {self.query_rule!r}: it must be one of {', '.join(QUERY_RULES)}")
         for key in ("short_side", "long_side", "pad_multiple"):

@@ -1,0 +1,29 @@
+"""What is known of a model beside its tensors, from whichever place it was written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ms_seg.label_sets import LabelSet
+
+
+@dataclass(frozen=True)
+class Notes:
+    """title: where they are from. system: whose model they describe, "" where they do not say it.
+
+    arithmetic: constructor arguments that shapes cannot tell. fields: of the preset, those of its preprocessing and
+    `tasks`. labels: the classes, see `Preset.label_set`; None where they have no names.
+
+    backbone, arguments: where the whole network is described, its backbone's name and sizes, and the system's own
+    arguments. Then it need not be a published one.
+    """
+
+    title: str = ""
+    system: str = ""
+    arithmetic: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    labels: str | LabelSet | None = None
+    backbone: tuple[str, Mapping[str, Any]] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,270 @@
+"""transformers' config.json: which network it describes, in the names of ours.
+
+Sources: transformers 4.57 SegformerConfig, Mask2FormerConfig and SwinConfig, whose defaults hold for what a file leaves
+out; what our networks cannot be is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from convert import CheckpointError
+from convert.reading.entry import shown
+from convert.reading.folder import described_file, read_json
+from ms_seg.checkpoints.notes import Notes
+from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor
+from ms_seg.label_sets import LabelSet, check_names, known_labels, numbered_labels
+
+CONFIG = "config.json"
+
+_MAX_CLASSES = 65536
+_OTHERS = {
+    "maskformer": "a MaskFormer, the network before Mask2Former, whose decoders are others",
+    "oneformer": "a OneFormer, which is asked with a text and has other decoders",
+    "detr": "a DETR",
+}
+
+# field -> (default, what our networks have: the value, or None for any)
+_SEGFORMER = {
+    "num_channels": (3, 3),
+    "num_encoder_blocks": (4, 4),
+    "sr_ratios": ([8, 4, 2, 1], [8, 4, 2, 1]),
+    "patch_sizes": ([7, 3, 3, 3], [7, 3, 3, 3]),
+    "strides": ([4, 2, 2, 2], [4, 2, 2, 2]),
+    "mlp_ratios": ([4, 4, 4, 4], [4, 4, 4, 4]),
+    "hidden_act": ("gelu", "gelu"),
+    "depths": ([2, 2, 2, 2], None),
+    "hidden_sizes": ([32, 64, 160, 256], None),
+    "num_attention_heads": ([1, 2, 5, 8], None),
+    "decoder_hidden_size": (256, None),
+    "drop_path_rate": (0.1, None),
+    "classifier_dropout_prob": (0.1, None),
+}
+_MASK2FORMER = {
+    "activation_function": ("relu", "relu"),
+    "pre_norm": (False, False),
+    "common_stride": (4, 4),
+    "feature_strides": ([4, 8, 16, 32], [4, 8, 16, 32]),
+    "feature_size": (256, None),
+    "mask_feature_size": (256, None),
+    "hidden_dim": (256, None),
+    "num_queries": (100, None),
+    "num_attention_heads": (8, None),
+    "encoder_layers": (6, None),
+    "encoder_feedforward_dim": (1024, None),
+    "decoder_layers": (10, None),
+    "dim_feedforward": (2048, None),
+}
+_SWIN = {
+    "num_channels": (3, 3),
+    "patch_size": (4, 4),
+    "mlp_ratio": (4.0, 4.0),
+    "qkv_bias": (True, True),
+    "hidden_act": ("gelu", "gelu"),
+    "use_absolute_embeddings": (False, False),
+    "layer_norm_eps": (1e-5, 1e-5),
+    "embed_dim": (96, None),
+    "depths": ([2, 2, 6, 2], None),
+    "num_heads": ([3, 6, 12, 24], None),
+    "window_size": (7, None),
+    "drop_path_rate": (0.1, None),
+}
+
+
+def read_transformers(folder: Path) -> Notes | None:
+    """What the JSON files of transformers say in a folder; None where there are none.
+
+    Raises CheckpointError for a model that is none of ours, and for what cannot be used.
+    """
+    path = described_file(folder, CONFIG)
+    if path is None:
+        return None
+    config = read_json(path)
+    kind = config.get("model_type")
+    if kind not in _NETWORKS:
+        what = _OTHERS.get(kind, f"of the type {shown(kind)}") if isinstance(kind, str) else "of no type that it names"
+        raise CheckpointError(f"{path} describes a model that is {what}: known are {', '.join(_NETWORKS)}.")
+    if config.get("quantization_config"):
+        raise CheckpointError(f"{path} describes a quantised model: save it in float32 or float16 first.")
+    if not _segments(config):
+        return Notes(str(path))
+    return _NETWORKS[kind](_Fields(path, config), folder)
+
+
+def _segments(config: Mapping[str, Any]) -> bool:
+    """Whether it is a whole model that segments: of a classifier only the encoder is of use."""
+    names = config.get("architectures")
+    return not isinstance(names, list) or not any("ImageClassification" in str(name) for name in names)
+
+
+class _Fields:
+    """The fields of a configuration, each checked when it is read."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any], where: str = ""):
+        self.path, self.config, self._where = path, config, where
+
+    def read(self, known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+        """The values of fields, see _SEGFORMER; lists as tuples. Raises CheckpointError for one that cannot be ours."""
+        values = {}
+        for key, (default, ours) in known.items():
+            value = self.config.get(key, default)
+            if ours is not None and value != ours:
+                raise self.error(key, f"{shown(str(value))}: only {ours} can be loaded here")
+            values[key] = self._checked(key, value, default)
+        return values
+
+    def _checked(self, key: str, value: Any, default: Any) -> Any:
+        if isinstance(default, list):
+            if not isinstance(value, list) or len(value) != 4 or not all(type(v) is int and v > 0 for v in value):
+                raise self.error(key, f"{shown(str(value))}: it must be four numbers, one for each stage")
+            return tuple(value)
+        if isinstance(default, float):
+            if type(value) not in (int, float) or not 0 <= value:
+                raise self.error(key, f"{shown(str(value))}: it must be a number")
+            return float(value)
+        if type(value) is not type(default) or (type(value) is int and not 0 < value <= _MAX_CLASSES):
+            raise self.error(key, f"{shown(str(value))}: it must be like {default!r}")
+        return value
+
+    def error(self, key: str, problem: str) -> CheckpointError:
+        return CheckpointError(f"{self.path} has {self._where}{key}={problem}.")
+
+    def inner(self, key: str) -> _Fields:
+        value = self.config.get(key)
+        if not isinstance(value, dict):
+            raise self.error(key, f"{shown(str(value))}: it must be a table")
+        return _Fields(self.path, value, f"{key}.")
+
+
+def _segformer(config: _Fields, folder: Path) -> Notes:
+    own = config.read(_SEGFORMER)
+    backbone = {
+        "embed_dims": own["hidden_sizes"],
+        "depths": own["depths"],
+        "heads": own["num_attention_heads"],
+        "drop_path_rate": own["drop_path_rate"],
+    }
+    return Notes(
+        str(config.path),
+        "segformer",
+        fields=_preprocessing(folder, "segformer"),
+        labels=_labels(config),
+        backbone=("mit", backbone),
+        arithmetic={"heads": own["num_attention_heads"], "concat_order": "coarse_to_fine"},
+        arguments={
+            "head_width": own["decoder_hidden_size"],
+            "level_norm": False,
+            "dropout_rate": own["classifier_dropout_prob"],
+            **_num_classes(config),
+        },
+    )
+
+
+def _mask2former(config: _Fields, folder: Path) -> Notes:
+    own = config.read(_MASK2FORMER)
+    if not own["feature_size"] == own["mask_feature_size"] == own["hidden_dim"]:
+        raise config.error(
+            "hidden_dim", f"{own['hidden_dim']}, another width than its feature_size or mask_feature_size: "
+            "only one width can be loaded here",
+        )  # fmt: skip
+    backbone = _backbone(config)
+    heads = {"heads": backbone[1]["heads"]} if backbone else {}
+    return Notes(
+        str(config.path),
+        "mask2former",
+        fields=_preprocessing(folder, "mask2former"),
+        labels=_labels(config),
+        backbone=backbone,
+        arithmetic={"decoder_heads": own["num_attention_heads"], **heads},
+        arguments={
+            "queries": own["num_queries"],
+            "width": own["hidden_dim"],
+            "pixel_layers": own["encoder_layers"],
+            "pixel_hidden": own["encoder_feedforward_dim"],
+            "query_layers": own["decoder_layers"] - 1,  # transformers counts the prediction before the first
+            "query_hidden": own["dim_feedforward"],
+            **_num_classes(config),
+        },
+    )
+
+
+def _backbone(config: _Fields) -> tuple[str, dict[str, Any]] | None:
+    """The backbone of a Mask2Former; None of one that only its shapes describe."""
+    if config.config.get("backbone_config") is None:
+        return None
+    inner = config.inner("backbone_config")
+    kind = inner.config.get("model_type")
+    if kind == "resnet":
+        return None
+    if kind != "swin":
+        raise inner.error("model_type", f"{shown(str(kind))}: only swin and resnet can be loaded here")
+    own = inner.read(_SWIN)
+    return "swin", {
+        "channels": own["embed_dim"],
+        "depths": own["depths"],
+        "heads": own["num_heads"],
+        "window": own["window_size"],
+        "drop_path_rate": own["drop_path_rate"],
+    }
+
+
+_NETWORKS = {"segformer": _segformer, "mask2former": _mask2former}
+
+
+def _preprocessing(folder: Path, system: str) -> dict[str, Any]:
+    for name, inside in ((FILE, ""), NESTED):
+        path = described_file(folder, name)
+        if path is not None:
+            whole = read_json(path)
+            config = whole.get(inside) if inside else whole
+            if isinstance(config, dict):
+                return read_image_processor(config, system)
+    return read_image_processor({}, system)
+
+
+def _num_classes(config: _Fields) -> dict[str, int]:
+    """Of a file that says it: by its names, or by their number. The classes of one that does not are in its weights."""
+    count = _count(config)
+    return {} if count is None else {"num_classes": count}
+
+
+def _count(config: _Fields) -> int | None:
+    names = config.config.get("id2label")
+    count = len(names) if isinstance(names, dict) else config.config.get("num_labels")
+    if count is not None and (type(count) is not int or not 0 < count <= _MAX_CLASSES):
+        raise config.error("num_labels", f"{shown(str(count))}: it must be a number of classes")
+    return count
+
+
+def _labels(config: _Fields) -> str | LabelSet | None:
+    """The classes that a file names: a published label set where they are one's, or None where they have no names."""
+    names = config.config.get("id2label")
+    if not isinstance(names, dict):
+        return None
+    count = len(names)
+    rows = [names[str(i)].strip() for i in range(count) if isinstance(names.get(str(i)), str)]
+    if len(rows) != count:
+        raise config.error("id2label", f"a table of {count} names: they must be those of the classes 0 to {count - 1}")
+    if all(name == f"LABEL_{index}" for index, name in enumerate(rows)):
+        return None
+    words = _different(rows)
+    if (known := known_labels(words)) is not None:
+        return known
+    try:
+        check_names(words, f"{config.path} (id2label)")
+    except ValueError as error:
+        raise CheckpointError(f"{error}.") from None
+    return LabelSet(tuple(words), numbered_labels(len(words)).palette)
+
+
+def _different(names: list[str]) -> list[str]:
+    """Names of which no two are equal: the second of one name is told from the first by its number."""
+    met: set[str] = set()
+    different = []
+    for index, name in enumerate(names):
+        name = f"{name} ({index})" if name in met else name
+        met.add(name)
+        different.append(name)
+    return different

@@ -1,0 +1,135 @@
+"""transformers' preprocessor_config.json, in its old and new spellings, and what it is to us.
+
+Sources: transformers 4.57 SegformerImageProcessor and Mask2FormerImageProcessor, whose defaults hold for what a file
+leaves out, and image_processing_utils.get_size_dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convert import CheckpointError
+from convert.reading.entry import shown
+from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE, RESAMPLES
+
+FILE = "preprocessor_config.json"
+NESTED = ("processor_config.json", "image_processor")  # since transformers 5: the file, and where in it
+
+_IMAGENET = {"image_mean": [mean / 255 for mean in IMAGENET_MEAN], "image_std": [std / 255 for std in IMAGENET_STD]}
+_FLAGS = ("do_resize", "do_rescale", "do_normalize")
+
+
+@dataclass(frozen=True)
+class ImageProcessor:
+    """A processor's class, as far as it matters. default: its size where a file has none. square: a size that is one
+    number is both sides, not the shorter one. divisor: both sides become multiples of it by default, 0 for as they are.
+    """
+
+    default: Mapping[str, int]
+    square: bool
+    divisor: int
+
+
+PROCESSORS = {
+    "segformer": ImageProcessor({"height": 512, "width": 512}, square=True, divisor=0),
+    "mask2former": ImageProcessor({"shortest_edge": 800, "longest_edge": 1333}, square=False, divisor=32),
+}
+
+
+def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, Any]:
+    """Fields of the preset that a model of this system has with this configuration: its preprocessing, and no window.
+
+    Raises CheckpointError for a value that no such processor can have.
+    """
+    kind = PROCESSORS[system]
+    for key in _FLAGS:
+        if not isinstance(config.get(key, True), bool | None):
+            raise _wrong(key, "true or false", config[key])
+    fields = {"window": None, "logits_via_input": False, "query_rule": "transformers", **_values(config)}
+    if config.get("do_resize") is False:
+        return {**fields, "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}
+    return {**fields, **_resize(config, kind), "resample": _resample(config)}
+
+
+def _resize(config: Mapping[str, Any], kind: ImageProcessor) -> dict[str, Any]:
+    divisor = config.get("size_divisor", kind.divisor) if kind.divisor else 1
+    divisor = _side("size_divisor", divisor) if divisor else 1
+    size = _size(config, kind)
+    if set(size) == {"height", "width"}:
+        height, width = (-(-_side("size", size[key]) // divisor) * divisor for key in ("height", "width"))
+        if height == width:
+            return {"resize": "squash", "short_side": height, "pad_multiple": 1}
+        return {"resize": "stretch", "short_side": height, "long_side": width, "pad_multiple": 1}
+    short = _side("size", size["shortest_edge"])
+    long = _side("size", size.get("longest_edge", MAX_SIDE))
+    if short > long:
+        raise _wrong("size", "a shortest_edge of at most its longest_edge", size)
+    return {"resize": "shortest_edge", "short_side": short, "long_side": long, "pad_multiple": divisor}
+
+
+def _size(config: Mapping[str, Any], kind: ImageProcessor) -> dict[str, Any]:
+    """The size as a table of height and width, or of shortest_edge and perhaps longest_edge."""
+    size = config.get("size")
+    if size is None:
+        return dict(kind.default)
+    if isinstance(size, list) and len(size) == 2:
+        return {"height": size[0], "width": size[1]}
+    if isinstance(size, int) and kind.square:
+        return {"height": size, "width": size}
+    if isinstance(size, int):
+        return {"shortest_edge": size, "longest_edge": config.get("max_size", kind.default["longest_edge"])}
+    if isinstance(size, dict) and set(size) in (
+        {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}
+    ):  # fmt: skip
+        return size
+    raise _wrong("size", "a number, two, or a table of height and width or of shortest_edge and longest_edge", size)
+
+
+def _values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean and deviation of pixels of 0..255: (pixel * factor - mean) / std, both divided by the factor."""
+    factor = 1.0 if config.get("do_rescale") is False else config.get("rescale_factor", 1 / 255)
+    if type(factor) not in (int, float) or not 0 < factor <= 255:
+        raise _wrong("rescale_factor", "a number above 0", factor)
+    if config.get("do_normalize") is False:
+        mean, std = [0.0] * 3, [1.0] * 3
+    else:
+        mean, std = (_channels(config, key, default) for key, default in _IMAGENET.items())
+    if min(std) <= 0:
+        raise _wrong("image_std", "above 0", std)
+    return {key: tuple(_plain(v, factor) for v in values) for key, values in (("mean", mean), ("std", std))}
+
+
+def _plain(value: float, factor: float) -> float:
+    """A value of 0..1 as one of 0..255; of one written as 0.48500001430511475, which is 0.485 in float32, 123.675."""
+    return float(f"{float(str(np.float32(value))) / factor:.9g}")
+
+
+def _channels(config: Mapping[str, Any], key: str, default: list[float]) -> list[float]:
+    values = config.get(key)
+    values = default if values is None else [values] * 3 if type(values) in (int, float) else values
+    if not isinstance(values, list) or len(values) != 3 or not all(type(v) in (int, float) for v in values):
+        raise _wrong(key, "three numbers, of red, green and blue", values)
+    return values
+
+
+def _resample(config: Mapping[str, Any]) -> str:
+    number = config.get("resample")
+    number = RESAMPLES.index("bilinear") if number is None else number
+    if type(number) is not int or not 0 <= number < len(RESAMPLES):
+        raise _wrong("resample", f"0 to {len(RESAMPLES) - 1}", number)
+    return RESAMPLES[number]
+
+
+def _side(key: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MAX_SIDE:
+        raise _wrong(key, f"of 1 to {MAX_SIDE} pixels", value)
+    return value
+
+
+def _wrong(key: str, wanted: str, found: Any) -> CheckpointError:
+    text = shown(str(found))
+    return CheckpointError(f"{FILE}: {key} must be {wanted}: it is {text}.")
