@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_seg.cells.attention import merge_heads, scaled_dot_product_attention, split_heads
+from ms_seg.cells.attention import MergeHeads, SplitHeads, scaled_dot_product_attention
 from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import Dense, MixFFN
 from ms_seg.cells.norm import LayerNorm
-from ms_seg.cells.tokens import OverlapPatchEmbed, map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import MapToTokens, OverlapPatchEmbed, TokensToMap
 
 SR_RATIOS = (8, 4, 2, 1)  # spatial reduction of each stage: how much coarser keys and values are, per side
 MLP_RATIO = 4
@@ -23,21 +23,23 @@ class EfficientSelfAttention(nn.Cell):
 
     def __init__(self, channels: int, heads: int, sr_ratio: int, norm_eps: float):
         super().__init__()
-        self.heads, self.sr_ratio = heads, sr_ratio
+        self.sr_ratio = sr_ratio
         self.q = Dense(channels, channels)
         self.kv = Dense(channels, 2 * channels)
         self.proj = Dense(channels, channels)
+        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
         if sr_ratio > 1:
             self.sr = Conv2d(channels, channels, sr_ratio, stride=sr_ratio)
             self.sr_norm = LayerNorm(channels, norm_eps)
+            self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         reduced = x
         if self.sr_ratio > 1:
-            reduced = self.sr_norm(map_to_tokens(self.sr(tokens_to_map(x, grid))))
+            reduced = self.sr_norm(self.to_tokens(self.sr(self.to_map(x, grid))))
         key, value = self.kv(reduced).chunk(2, axis=-1)
-        query, key, value = (split_heads(part, self.heads) for part in (self.q(x), key, value))
-        return self.proj(merge_heads(scaled_dot_product_attention(query, key, value)))
+        query, key, value = self.split_heads(self.q(x)), self.split_heads(key), self.split_heads(value)
+        return self.proj(self.merge_heads(scaled_dot_product_attention(query, key, value)))
 
 
 class Block(nn.Cell):
@@ -78,12 +80,13 @@ class Stage(nn.Cell):
             [Block(channels, heads, SR_RATIOS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
         )
         self.norm = LayerNorm(channels, norm_eps)
+        self.to_map = TokensToMap()
 
     def construct(self, x: Tensor) -> Tensor:
         x, grid = self.patch_embed(x)
         for block in self.blocks:
             x = block(x, grid)
-        return tokens_to_map(self.norm(x), grid)
+        return self.to_map(self.norm(x), grid)
 
 
 class MixTransformer(nn.Cell):

@@ -16,7 +16,7 @@ from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP, Dense
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import arange
-from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import MapToTokens, TokensToMap
 
 NORM_EPS = 1e-5
 MLP_RATIO = 4
@@ -35,11 +35,12 @@ class PatchEmbed(nn.Cell):
         super().__init__()
         padding = (0, PATCH_SIZE - 1, 0, PATCH_SIZE - 1)  # bottom and right; whole patches read none of it
         self.proj = Conv2d(3, channels, PATCH_SIZE, stride=PATCH_SIZE, padding=padding, weight_init=fan_in_uniform())
+        self.to_tokens = MapToTokens()
         self.norm = LayerNorm(channels, NORM_EPS)
 
     def construct(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         x = self.proj(images)
-        return self.norm(map_to_tokens(x)), x.shape[2:]
+        return self.norm(self.to_tokens(x)), x.shape[2:]
 
 
 class WindowAttention(nn.Cell):
@@ -164,6 +165,7 @@ class SwinTransformer(nn.Cell):
         )
         for level, width in enumerate(self.out_channels):
             setattr(self, f"norm{level}", LayerNorm(width, NORM_EPS))
+        self.to_map = TokensToMap()
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         norms = (self.norm0, self.norm1, self.norm2, self.norm3)
@@ -171,7 +173,7 @@ class SwinTransformer(nn.Cell):
         maps: tuple[Tensor, ...] = ()
         for level, stage in enumerate(self.stages):
             x = stage(x, grid)
-            maps += (tokens_to_map(norms[level](x), grid),)
+            maps += (self.to_map(norms[level](x), grid),)
             if stage.downsample is not None:
                 x = stage.downsample(x, grid)
                 grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)

@@ -11,7 +11,7 @@ from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import Conv2d, ConvTranspose2d, fan_in_uniform
 from ms_seg.cells.mlp import Dense
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import PatchEmbed, map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import MapToTokens, PatchEmbed, TokensToMap
 from ms_seg.cells.transformer import TransformerBlock
 
 NORM_EPS = 1e-6  # timm's
@@ -35,11 +35,12 @@ class VisionTransformer(nn.Cell):
         self.patch_embed = PatchEmbed(3, channels, patch)
         self.blocks = nn.CellList([TransformerBlock(channels, heads, gelu(), NORM_EPS) for _ in range(depth)])
         self.resize = Resize()
+        self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         x, grid = self.patch_embed(images)
-        pos_embed = tokens_to_map(self.pos_embed[:, 1:], self.grid)
-        x = x + map_to_tokens(self.resize(pos_embed, grid))
+        pos_embed = self.to_map(self.pos_embed[:, 1:], self.grid)
+        x = x + self.to_tokens(self.resize(pos_embed, grid))
         cls_token = self.cls_token + self.pos_embed[:, :1]
         x = ops.concat((ops.broadcast_to(cls_token, (x.shape[0], 1, x.shape[2])), x), 1)  # (N, 1 + L, C)
         features: tuple[Tensor, ...] = ()
@@ -106,6 +107,7 @@ class Reassemble(nn.Cell):
     def __init__(self, in_channels: int, channels: int, patch: int, stride: int):
         super().__init__()
         self.project = Conv2d(in_channels, channels, 1, weight_init=fan_in_uniform())
+        self.to_map = TokensToMap()
         self.resample: nn.Cell | None = None
         if patch > stride:
             self.resample = ConvTranspose2d(channels, channels, patch // stride)
@@ -113,5 +115,5 @@ class Reassemble(nn.Cell):
             self.resample = Conv2d(channels, channels, 3, stride=2, padding=1, weight_init=fan_in_uniform())
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = self.project(tokens_to_map(x, grid))
+        x = self.project(self.to_map(x, grid))
         return x if self.resample is None else self.resample(x)

@@ -14,7 +14,7 @@ from ms_seg.cells.mlp import Dense
 from ms_seg.cells.norm import BatchNorm2d, LayerNorm, LayerScale
 from ms_seg.cells.position import pixel_centres
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import add_vector, map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import MapToTokens, TokensToMap, add_vector
 
 INTERACTIONS = 4  # parts that the transformer's blocks are run in, an injector before each and an extractor after
 EXTRA_EXTRACTORS = 2  # after the last
@@ -36,6 +36,7 @@ class SpatialPrior(nn.Cell):
         self.pool = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
         self.down = nn.CellList([ConvNormReLU(widths[i], widths[i + 1], 3, stride=2) for i in range(3)])
         self.project = nn.CellList([Conv2d(w, channels, 1) for w in widths])
+        self.to_tokens = MapToTokens()
 
     def construct(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x1 = self.pool(self.stem(images))
@@ -43,7 +44,7 @@ class SpatialPrior(nn.Cell):
         x3 = self.down[1](x2)
         x4 = self.down[2](x3)
         project1, project2, project3, project4 = self.project
-        return project1(x1), map_to_tokens(project2(x2)), map_to_tokens(project3(x3)), map_to_tokens(project4(x4))
+        return project1(x1), self.to_tokens(project2(x2)), self.to_tokens(project3(x3)), self.to_tokens(project4(x4))
 
 
 class AdapterAttention(nn.Cell):
@@ -102,6 +103,7 @@ class ConvFFN(nn.Cell):
         self.sizes = sizes
         self.fc1 = Dense(channels, hidden)
         self.dwconv = DepthwiseConv2d(hidden)
+        self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
         self.gelu = gelu()
         self.fc2 = Dense(hidden, channels)
 
@@ -109,7 +111,7 @@ class ConvFFN(nn.Cell):
         x = self.fc1(x)
         levels: tuple[Tensor, ...] = ()
         for level, tokens in enumerate(split_levels(x, self.sizes)):
-            levels += (map_to_tokens(self.dwconv(tokens_to_map(tokens, self.sizes[level]))),)
+            levels += (self.to_tokens(self.dwconv(self.to_map(tokens, self.sizes[level]))),)
         return self.fc2(self.gelu(ops.concat(levels, 1)))
 
 
@@ -164,7 +166,7 @@ class ViTAdapter(nn.Cell):
         self.up = ConvTranspose2d(channels, channels, 2)
         self.up.weight.set_data(initializer(fan_out_normal(2, channels), self.up.weight.shape))
         self.norm1, self.norm2, self.norm3, self.norm4 = (BatchNorm2d(channels) for _ in range(4))
-        self.resize = Resize()
+        self.resize, self.to_map = Resize(), TokensToMap()
 
     @property
     def layer_prefixes(self) -> tuple[tuple[str, ...], ...]:
@@ -186,12 +188,12 @@ class ViTAdapter(nn.Cell):
             x = self.injectors[part](x, c, self.patch_centres, self.adapter_shapes)
             cls_token, x = self.beit(cls_token, x, part * blocks, (part + 1) * blocks)
             c = self.extractors[part](c, x, self.adapter_centres, self.patch_shapes)
-            features += (tokens_to_map(x, middle),)
+            features += (self.to_map(x, middle),)
         for extractor in self.extra_extractors:
             c = extractor(c, x, self.adapter_centres, self.patch_shapes)
 
         c2, c3, c4 = split_levels(c, self.sizes)
-        c2, c3, c4 = tokens_to_map(c2, fine), tokens_to_map(c3, middle), tokens_to_map(c4, coarse)
+        c2, c3, c4 = self.to_map(c2, fine), self.to_map(c3, middle), self.to_map(c4, coarse)
         c1 = c1 + self.up(c2)
         x1, x2, x3, x4 = features
         return (

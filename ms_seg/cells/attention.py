@@ -8,18 +8,31 @@ from ms_seg.cells import native
 from ms_seg.cells.mlp import Dense
 from ms_seg.cells.position import arange
 from ms_seg.cells.precision import in_precision
+from ms_seg.cells.tokens import SwapAxes
 
 
-def split_heads(x: Tensor, heads: int) -> Tensor:
+class SplitHeads(nn.Cell):
     """(N, L, C) -> (N, heads, L, C / heads)."""
-    n, length, channels = x.shape
-    return ops.transpose(ops.reshape(x, (n, length, heads, channels // heads)), (0, 2, 1, 3))
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.heads, self.swap = heads, SwapAxes()
+
+    def construct(self, x: Tensor) -> Tensor:
+        n, length, channels = x.shape
+        return self.swap(ops.reshape(x, (n, length, self.heads, channels // self.heads)))
 
 
-def merge_heads(x: Tensor) -> Tensor:
+class MergeHeads(nn.Cell):
     """(N, heads, L, D) -> (N, L, heads * D)."""
-    n, heads, length, depth = x.shape
-    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (n, length, heads * depth))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swap = SwapAxes()
+
+    def construct(self, x: Tensor) -> Tensor:
+        n, heads, length, depth = x.shape
+        return ops.reshape(self.swap(x), (n, length, heads * depth))
 
 
 def attn_scores(query: Tensor, key: Tensor) -> Tensor:
@@ -52,16 +65,16 @@ class SelfAttention(nn.Cell):
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
-        self.heads = heads
         self.qkv = Dense(channels, 3 * channels)
         self.proj = Dense(channels, channels)
+        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
 
     def construct(self, x: Tensor, bias: Tensor | None = None, position: Tensor | None = None) -> Tensor:
         query, key, value = self.qkv(x).chunk(3, axis=-1)
         if position is not None:
             query, key, _ = self.qkv(x + position).chunk(3, axis=-1)
-        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
-        return self.proj(merge_heads(scaled_dot_product_attention(query, key, value, bias)))
+        query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
+        return self.proj(self.merge_heads(scaled_dot_product_attention(query, key, value, bias)))
 
 
 class CrossAttention(nn.Cell):
@@ -76,13 +89,15 @@ class CrossAttention(nn.Cell):
         self.q, self.k, self.v = Dense(channels, channels), Dense(channels, channels), Dense(channels, channels)
         self.proj = Dense(channels, channels)
         self.softmax = BiasedSoftmax()
+        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
 
     def construct(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        query, key, value = (split_heads(part, self.heads) for part in (self.q(query), self.k(key), self.v(value)))
+        query, key = self.split_heads(self.q(query)), self.split_heads(self.k(key))
+        value = self.split_heads(self.v(value))
         n = mask.shape[0]
         mask_index = ops.broadcast_to(ops.reshape(arange(n), (n, 1)), (n, self.heads))
         attn_weights = self.softmax(attn_scores(query, key), mask, mask_index)
-        return self.proj(merge_heads(weighted_sum(attn_weights, value)))
+        return self.proj(self.merge_heads(weighted_sum(attn_weights, value)))
 
 
 class BiasedSoftmax(nn.Cell):

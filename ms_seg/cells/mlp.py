@@ -8,7 +8,7 @@ from mindspore.common.initializer import TruncatedNormal
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.precision import in_precision
-from ms_seg.cells.tokens import map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import MapToTokens, TokensToMap
 
 
 class Dense(nn.Dense):
@@ -46,11 +46,12 @@ class MixFFN(nn.Cell):
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
+        self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
         self.fc1 = Conv2d(channels, hidden, 1)
         self.dwconv = DepthwiseConv2d(hidden)
         self.gelu = gelu()
         self.fc2 = Conv2d(hidden, channels, 1)
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        x = tokens_to_map(x, grid)
-        return map_to_tokens(self.fc2(self.gelu(self.dwconv(self.fc1(x)))))
+        x = self.to_map(x, grid)
+        return self.to_tokens(self.fc2(self.gelu(self.dwconv(self.fc1(x)))))

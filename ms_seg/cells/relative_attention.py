@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
-from ms_seg.cells.attention import BiasedSoftmax, attn_scores, merge_heads, split_heads, weighted_sum
+from ms_seg.cells.attention import BiasedSoftmax, MergeHeads, SplitHeads, attn_scores, weighted_sum
 from ms_seg.cells.position import arange
 from ms_seg.cells.precision import in_float32
 
@@ -68,14 +68,16 @@ class _RelativeAttention(nn.Cell):
         self.heads = heads
         self.index = _relative_position_index(*grid)
         self.softmax = BiasedSoftmax()
+        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
 
     def construct(self, qkv: Tensor, table: Tensor) -> Tensor:
-        query, key, value = (split_heads(part, self.heads) for part in qkv.chunk(3, axis=-1))
+        query, key, value = qkv.chunk(3, axis=-1)
+        query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
         table = ops.depend(table, qkv)  # or the biases of all blocks would be gathered first: 15 GB of BEiT-L
         bias = ops.gather(ops.transpose(table, (1, 0)), self.index, 1)  # (heads, L, L)
         bias_index = ops.broadcast_to(arange(self.heads), (qkv.shape[0], self.heads))
         attn_weights = self.softmax(attn_scores(query, key), bias, bias_index)
-        return merge_heads(weighted_sum(attn_weights, value))
+        return self.merge_heads(weighted_sum(attn_weights, value))
 
 
 @functools.cache

@@ -4,20 +4,66 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
+from ms_seg.cells import native
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
 from ms_seg.cells.norm import LayerNorm
 
 
-def map_to_tokens(x: Tensor) -> Tensor:
+class MapToTokens(nn.Cell):
     """(N, C, H, W) -> (N, H*W, C), row by row."""
-    n, c, h, w = x.shape
-    return ops.transpose(ops.reshape(x, (n, c, h * w)), (0, 2, 1))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swap = SwapAxes()
+
+    def construct(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        return ops.reshape(self.swap(ops.reshape(x, (n, c, h * w, 1))), (n, h * w, c))
 
 
-def tokens_to_map(x: Tensor, size: tuple[int, int]) -> Tensor:
+class TokensToMap(nn.Cell):
     """(N, H*W, C) -> (N, C, H, W)."""
-    n, _, c = x.shape
-    return ops.reshape(ops.transpose(x, (0, 2, 1)), (n, c, size[0], size[1]))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swap = SwapAxes()
+
+    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        n, length, c = x.shape
+        return ops.reshape(self.swap(ops.reshape(x, (n, length, c, 1))), (n, c, size[0], size[1]))
+
+
+class SwapAxes(nn.Cell):
+    """(N, A, B, D) -> (N, B, A, D), float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swap = _NativeSwapAxes() if native.available() else _SwapAxes()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.swap(x)
+
+
+class _SwapAxes(nn.Cell):
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.transpose(x, (0, 2, 1, 3))
+
+
+class _NativeSwapAxes(nn.Cell):
+    """On the CPU MindSpore's own keeps 8 bytes for each element, grown by doubling, for as long as its graph lives:
+    2.5 GB in a ViT-Adapter at 896x896. On one core 12544 x 1024 take 15 ms instead of 87, the other way 15 instead of
+    22, and 12544 x 32 heads of 32 channels 6 instead of 18.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swap = native.operator("swap_axes", inputs=1)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.swap(x)
+
+    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+        return (self.swap(dout),)
 
 
 def add_vector(x: Tensor, vector: Tensor) -> Tensor:
@@ -39,10 +85,11 @@ class PatchEmbed(nn.Cell):
     def __init__(self, in_channels: int, channels: int, patch: int):
         super().__init__()
         self.proj = Conv2d(in_channels, channels, patch, stride=patch, weight_init=fan_in_uniform())
+        self.to_tokens = MapToTokens()
 
     def construct(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         x = self.proj(x)
-        return map_to_tokens(x), x.shape[2:]
+        return self.to_tokens(x), x.shape[2:]
 
 
 class OverlapPatchEmbed(nn.Cell):
@@ -55,8 +102,9 @@ class OverlapPatchEmbed(nn.Cell):
     def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, norm_eps: float):
         super().__init__()
         self.proj = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2)
+        self.to_tokens = MapToTokens()
         self.norm = LayerNorm(channels, norm_eps)
 
     def construct(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         x = self.proj(x)
-        return self.norm(map_to_tokens(x)), x.shape[2:]
+        return self.norm(self.to_tokens(x)), x.shape[2:]

@@ -16,7 +16,7 @@ from ms_seg.cells.mlp import MLP
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import SinePosition, pixel_centres
 from ms_seg.cells.resize import Resize
-from ms_seg.cells.tokens import add_vector, map_to_tokens, tokens_to_map
+from ms_seg.cells.tokens import MapToTokens, TokensToMap, add_vector
 
 LEVELS = 3  # the coarser three of the backbone's four maps attend and are attended to
 NORM_EPS = 1e-5
@@ -72,7 +72,7 @@ class PixelDecoder(nn.Cell):
         self.lateral = ConvGroupNorm(in_channels[0], width, 1, False, _caffe2_xavier())
         self.output = ConvGroupNorm(width, width, 3, False, _caffe2_xavier())
         self.mask_features = Conv2d(width, width, 1, weight_init=_caffe2_xavier())
-        self.resize = Resize()
+        self.resize, self.to_map, self.to_tokens = Resize(), TokensToMap(), MapToTokens()
 
     def construct(self, maps: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...], tuple[tuple[int, int], ...]]:
         tokens: tuple[Tensor, ...] = ()
@@ -82,7 +82,7 @@ class PixelDecoder(nn.Cell):
         for level in range(LEVELS):
             projected = self.input_proj[level](maps[LEVELS - level])
             size = projected.shape[2:]
-            tokens += (map_to_tokens(projected),)
+            tokens += (self.to_tokens(projected),)
             positions += (add_vector(self.position(size), self.level_embed[level]),)
             centres += (pixel_centres(size),)
             sizes += (size,)
@@ -97,7 +97,7 @@ class PixelDecoder(nn.Cell):
             memories += (x[:, start : start + height * width],)
             start = start + height * width
         lateral = self.lateral(maps[0])
-        top_down = self.resize(tokens_to_map(memories[-1], sizes[-1]), lateral.shape[2:])
+        top_down = self.resize(self.to_map(memories[-1], sizes[-1]), lateral.shape[2:])
         return self.mask_features(ops.relu(self.output(lateral + top_down))), memories, sizes
 
 

@@ -21,10 +21,12 @@ from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
+from ms_seg.cells.tokens import SwapAxes
 
 CELLS = {
     "gelu": gelu,
     "layer_norm": lambda: LayerNorm(6, 1e-5),
+    "swap_axes": SwapAxes,
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
     "biased_softmax": BiasedSoftmax,

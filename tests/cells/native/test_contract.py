@@ -132,6 +132,7 @@ SOUND = {  # inputs, outputs
     "layer_norm_grad": ([draw(3, 4), ones(4), ones(4), ones(), ones(3, 4)], [(3, 4), (4,), (4,)]),
     "layer_scale": ([ones(2, 3, 4), ones(2, 3, 4), ones(4)], [(2, 3, 4)]),
     "layer_scale_grad": ([ones(2, 3, 4), ones(4), ones(2, 3, 4)], [(2, 3, 4), (4,)]),
+    "swap_axes": ([ones(2, 3, 4, 5)], [(2, 4, 3, 5)]),
     "depthwise_conv": ([ones(2, 3, 4, 5), ones(3, 1, 3, 3)], [(2, 3, 4, 5)]),
     "depthwise_conv_grad": (
         [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],
@@ -280,6 +281,15 @@ def test_a_layer_norm_of_nan_and_infinity_is_nan_in_their_rows_alone():
     x[0, 3], x[1, 5], x[2, 7] = np.nan, np.inf, -np.inf
     (out,) = outputs_of("layer_norm", [x, ones(20), ones(20), ones()], [(4, 20)])
     assert np.isnan(out[0]).all() and np.isnan(out[1, 5]) and np.isnan(out[2, 7]) and np.isfinite(out[3]).all()
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (2, 5, 3, 1), (1, 64, 16, 1), (2, 130, 33, 1), (1, 3, 70, 1), (2, 9, 7, 5)]
+)
+def test_swapped_axes_are_numpys(shape: tuple[int, ...]):
+    x = draw(*shape)
+    (out,) = outputs_of("swap_axes", [x], [(shape[0], shape[2], shape[1], shape[3])])
+    np.testing.assert_array_equal(out, x.transpose(0, 2, 1, 3))
 
 
 def test_a_layer_scale_of_nan_and_infinity_is_the_formulas():

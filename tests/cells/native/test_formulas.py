@@ -13,6 +13,7 @@ from ms_seg.cells import native
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import DepthwiseConv2d
 from ms_seg.cells.norm import LayerNorm, LayerScale
+from ms_seg.cells.tokens import MapToTokens, SwapAxes
 
 LARGE = (2, 16, 256, 260)  # enough work for two threads
 SHAPES = [(1, 3, 1, 1), (2, 5, 4, 1), (1, 4, 1, 6), (2, 3, 7, 5), LARGE]
@@ -88,6 +89,18 @@ def test_layer_norm_and_its_gradients_are_those_of_the_formula(shape: tuple[int,
     assert error(of_beta, gradient.astype(np.float64).sum(axes)) < 5e-6
 
 
+@pytest.mark.parametrize("make", [SwapAxes, MapToTokens])
+@pytest.mark.parametrize("shape", [(2, 5, 7, 3), LARGE])
+def test_axes_that_are_swapped_and_their_gradients_are_numpys(make, shape: tuple[int, ...]):
+    n, first, second, third = shape
+    x = draw(*shape)
+    truth = x.transpose(0, 2, 1, 3) if make is SwapAxes else x.reshape(n, first, -1).transpose(0, 2, 1)
+    gradient = draw(*truth.shape, seed=1)
+    of_x = gradient.transpose(0, 2, 1, 3) if make is SwapAxes else gradient.transpose(0, 2, 1).reshape(shape)
+    for ours, its_truth in zip(outcome(make(), x, gradient), (truth, of_x), strict=True):
+        np.testing.assert_array_equal(ours.asnumpy(), its_truth)
+
+
 class Residual(nn.Cell):
     """A branch of half of x."""
 
@@ -136,6 +149,8 @@ def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: 
 @pytest.mark.parametrize(
     ("make", "shapes"),
     [
+        (SwapAxes, [(2, 3, 4, 1), (2, 5, 4, 1), (1, 3, 4, 2), (3, 1, 1, 1)]),
+        (MapToTokens, [(2, 3, 4, 1), (2, 5, 4, 1), (1, 3, 4, 2), (3, 1, 1, 1)]),
         (gelu, [(2, 3), (2, 4), (5, 3), (1, 1)]),
         (lambda: LayerNorm(6, 1e-5), [(2, 6), (3, 6), (5, 6), (1, 6)]),
         (lambda: Residual(6), [(2, 6), (3, 6), (5, 6), (1, 6)]),
