@@ -53,11 +53,12 @@ class _GELUWithGradient(_GELU):
 class _NativeGELU(nn.Cell):
     def __init__(self) -> None:
         super().__init__()
-        self.forward = native.operator("gelu", inputs=1)
-        self.gradient = native.gradient("gelu_grad", of=1)
+        gradient = native.gradient("gelu_grad", of=1)
+
+        def bprop(x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+            return (gradient(x, dout),)
+
+        self.forward = native.operator("gelu", 1, bprop)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.forward(x)
-
-    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
-        return (self.gradient(x, dout),)

@@ -118,16 +118,17 @@ class BiasedSoftmax(nn.Cell):
 class _NativeBiasedSoftmax(nn.Cell):
     def __init__(self) -> None:
         super().__init__()
-        self.forward = native.operator("biased_softmax", inputs=3)
-        self.gradient = native.gradient("biased_softmax_grad", of=2)
+        gradient = native.gradient("biased_softmax_grad", of=2)
+
+        def bprop(
+            scores: Tensor, biases: Tensor, bias_index: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            return *gradient(out, biases, bias_index, dout), ops.zeros_like(bias_index)
+
+        self.forward = native.operator("biased_softmax", 3, bprop)
 
     def construct(self, scores: Tensor, biases: Tensor, bias_index: Tensor) -> Tensor:
         return self.forward(scores, biases, bias_index)
-
-    def bprop(
-        self, scores: Tensor, biases: Tensor, bias_index: Tensor, out: Tensor, dout: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return *self.gradient(out, biases, bias_index, dout), ops.zeros_like(bias_index)
 
 
 class _BiasedSoftmax(nn.Cell):

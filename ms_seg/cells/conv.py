@@ -157,11 +157,12 @@ class _DepthwiseWithGradient(_Depthwise):
 class _NativeDepthwise(nn.Cell):
     def __init__(self) -> None:
         super().__init__()
-        self.forward = native.operator("depthwise_conv", inputs=2)
-        self.gradient = native.gradient("depthwise_conv_grad", of=2)
+        gradient = native.gradient("depthwise_conv_grad", of=2)
+
+        def bprop(x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+            return gradient(x, weight, dout)
+
+        self.forward = native.operator("depthwise_conv", 2, bprop)
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         return self.forward(x, weight)
-
-    def bprop(self, x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        return self.gradient(x, weight, dout)

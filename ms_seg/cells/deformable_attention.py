@@ -86,27 +86,27 @@ class _NativeSample(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forward = native.operator("deformable_attention", inputs=5)
-        self.gradient = native.gradient("deformable_attention_grad", of=3)
+        gradient = native.gradient("deformable_attention_grad", of=3)
+
+        def bprop(
+            value: Tensor,
+            offsets: Tensor,
+            attn_weights: Tensor,
+            reference_points: Tensor,
+            spatial_shapes: Tensor,
+            out: Tensor,
+            dout: Tensor,
+        ) -> tuple[Tensor, ...]:
+            """Reference points and spatial shapes follow from the maps' sizes: nothing asks for their gradients."""
+            gradients = gradient(value, offsets, attn_weights, reference_points, spatial_shapes, dout)
+            return *gradients, ops.zeros_like(reference_points), ops.zeros_like(spatial_shapes)
+
+        self.forward = native.operator("deformable_attention", 5, bprop)
 
     def construct(
         self, value: Tensor, offsets: Tensor, attn_weights: Tensor, reference_points: Tensor, spatial_shapes: Tensor
     ) -> Tensor:
         return self.forward(value, offsets, attn_weights, reference_points, spatial_shapes)
-
-    def bprop(
-        self,
-        value: Tensor,
-        offsets: Tensor,
-        attn_weights: Tensor,
-        reference_points: Tensor,
-        spatial_shapes: Tensor,
-        out: Tensor,
-        dout: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Reference points and spatial shapes follow from the maps' sizes: nothing asks for their gradients."""
-        gradients = self.gradient(value, offsets, attn_weights, reference_points, spatial_shapes, dout)
-        return *gradients, ops.zeros_like(reference_points), ops.zeros_like(spatial_shapes)
 
 
 class _Sample(nn.Cell):

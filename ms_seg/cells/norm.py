@@ -28,14 +28,17 @@ class _NativeLayerNorm(nn.Cell):
     def __init__(self, epsilon: float):
         super().__init__()
         self.epsilon = Tensor(epsilon, ms.float32)
-        self.forward = native.operator("layer_norm", inputs=4)
-        self.gradient = native.gradient("layer_norm_grad", of=3)
+        gradient = native.gradient("layer_norm_grad", of=3)
+
+        def bprop(
+            x: Tensor, gamma: Tensor, beta: Tensor, epsilon: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, ...]:
+            return *gradient(x, gamma, beta, epsilon, dout), ops.zeros_like(epsilon)
+
+        self.forward = native.operator("layer_norm", 4, bprop)
 
     def construct(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         return self.forward(x, gamma, beta, self.epsilon)
-
-    def bprop(self, x: Tensor, gamma: Tensor, beta: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
-        return self.gradient(x, gamma, beta, self.epsilon, dout)
 
 
 class LayerScale(nn.Cell):
@@ -64,16 +67,15 @@ class _NativeLayerScale(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forward = native.operator("layer_scale", inputs=3)
-        self.gradient = native.gradient("layer_scale_grad", of=2)
+        gradient = native.gradient("layer_scale_grad", of=2)
+
+        def bprop(x: Tensor, branch: Tensor, gamma: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return dout, *gradient(branch, gamma, dout)
+
+        self.forward = native.operator("layer_scale", 3, bprop)
 
     def construct(self, x: Tensor, branch: Tensor, gamma: Tensor) -> Tensor:
         return self.forward(x, branch, gamma)
-
-    def bprop(
-        self, x: Tensor, branch: Tensor, gamma: Tensor, out: Tensor, dout: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return dout, *self.gradient(branch, gamma, dout)
 
 
 class BatchNorm2d(nn.BatchNorm2d):

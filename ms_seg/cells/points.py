@@ -74,16 +74,17 @@ class _NativeSample(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forward = native.fixed_size_operator("sample_points", _sampled_shape)
-        self.gradient = native.fixed_size_operator("sample_points_grad", _maps_shape)
+        gradient = native.fixed_size_operator("sample_points_grad", _maps_shape)
+
+        def bprop(
+            maps: Tensor, rows: Tensor, points: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            return gradient(maps, rows, points, dout), rows, points  # nothing asks for the last two
+
+        self.forward = native.fixed_size_operator("sample_points", _sampled_shape, bprop)
 
     def construct(self, maps: Tensor, rows: Tensor, points: Tensor) -> Tensor:
         return self.forward(maps, rows, points)
-
-    def bprop(
-        self, maps: Tensor, rows: Tensor, points: Tensor, out: Tensor, dout: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self.gradient(maps, rows, points, dout), rows, points  # nothing asks for the last two
 
 
 def _sampled_shape(maps: list[int], rows: list[int], points: list[int]) -> list[int]:

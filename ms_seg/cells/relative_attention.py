@@ -52,14 +52,15 @@ class _NativeRelativeAttention(nn.Cell):
     def __init__(self, grid: tuple[int, int]):
         super().__init__()
         self.grid = Tensor(grid, ms.int32)
-        self.forward = native.operator("relative_attention", inputs=3)
-        self.gradient = native.gradient("relative_attention_grad", of=2)
+        gradient = native.gradient("relative_attention_grad", of=2)
+
+        def bprop(qkv: Tensor, table: Tensor, grid: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return *gradient(qkv, table, grid, dout), ops.zeros_like(grid)
+
+        self.forward = native.operator("relative_attention", 3, bprop)
 
     def construct(self, qkv: Tensor, table: Tensor) -> Tensor:
         return self.forward(qkv, table, self.grid)
-
-    def bprop(self, qkv: Tensor, table: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        return self.gradient(qkv, table, self.grid, dout)
 
 
 class _RelativeAttention(nn.Cell):

@@ -57,13 +57,15 @@ class _NativeSwapAxes(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.swap = native.operator("swap_axes", inputs=1)
+        back = native.operator("swap_axes", 1)
+
+        def bprop(x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+            return (back(dout),)
+
+        self.swap = native.operator("swap_axes", 1, bprop)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.swap(x)
-
-    def bprop(self, x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
-        return (self.swap(dout),)
 
 
 def add_vector(x: Tensor, vector: Tensor) -> Tensor:

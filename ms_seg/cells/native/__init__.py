@@ -86,15 +86,20 @@ def clear_errors() -> Iterator[None]:
         raise kind(f"the operator {name} refused its inputs: {_STATUS.get(status, f'status {status}')}") from error
 
 
-def operator(name: str, inputs: int) -> ops.Custom:
-    """An operator with an output in float32, whose shape nameInferShape derives from the inputs', at run time too."""
+def operator(name: str, inputs: int, bprop: Callable[..., Any] | None = None) -> ops.Custom:
+    """An operator with an output in float32, whose shape nameInferShape derives from the inputs', at run time too.
+
+    bprop(*inputs, output, gradient of the output) -> the inputs' gradients. It belongs to the operator and not to a
+    cell: where PyNative differentiates a graph that calls a cell with a `bprop` twice with the same shapes, MindSpore
+    2.8 takes one call's tensors for the other's, and the gradients are wrong without a word.
+    """
     # MindSpore asks the library for the shape only if it is told of the inputs.
     registration = CustomRegOp(name).target("CPU").output(0, "out")
     for position in range(inputs):
         registration.input(position, f"in{position}")
     registration.dtype_format(*[DataType.None_None] * (inputs + 1))
     info = registration.get_op_info()
-    return ops.Custom(f"{_library()}:{name}", None, ms.float32, func_type="aot", reg_info=info)
+    return ops.Custom(f"{_library()}:{name}", None, ms.float32, func_type="aot", bprop=bprop, reg_info=info)
 
 
 def gradient(name: str, of: int) -> ops.Custom:
@@ -106,16 +111,18 @@ def gradient(name: str, of: int) -> ops.Custom:
     return ops.Custom(f"{_library()}:{name}", of_first, of_first, func_type="aot")
 
 
-def fixed_size_operator(name: str, shape: Callable[..., list[int]]) -> ops.Custom:
+def fixed_size_operator(
+    name: str, shape: Callable[..., list[int]], bprop: Callable[..., Any] | None = None
+) -> ops.Custom:
     """An operator with an output in float32, whose shape is what `shape` returns for those of the inputs.
 
-    MindSpore keeps one such function for each name: it depends on nothing else.
+    bprop: as that of `operator`. MindSpore keeps one such function for each name: it depends on nothing else.
     """
 
     def dtype(*inputs: Any) -> Any:
         return ms.float32
 
-    return ops.Custom(f"{_library()}:{name}", shape, dtype, func_type="aot")
+    return ops.Custom(f"{_library()}:{name}", shape, dtype, func_type="aot", bprop=bprop)
 
 
 @functools.cache

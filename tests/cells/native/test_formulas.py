@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
 from ms_seg.cells.activation import gelu
@@ -60,6 +61,29 @@ def test_gelu_and_its_gradient_are_those_of_the_normal_distribution(shape: tuple
     density = np.exp(-0.5 * x.astype(np.float64) ** 2) / math.sqrt(2 * math.pi)
     assert error(out, x * distribution) < 2e-7
     assert error(of_x, gradient * (distribution + x * density)) < 2e-7
+
+
+class Twice(nn.Cell):
+    def __init__(self, cell: nn.Cell):
+        super().__init__()
+        self.cell = cell
+
+    def construct(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.cell(x) * ops.exp(self.cell(y))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [gelu, lambda: LayerNorm(5, 1e-3), lambda: DepthwiseConv2d(3), SwapAxes, MapToTokens],
+    ids=["gelu", "layer_norm", "depthwise_conv", "swap_axes", "map_to_tokens"],
+)
+def test_a_graph_that_calls_a_cell_twice_is_differentiated_by_pynative(make: Callable[[], nn.Cell]):
+    cell = Twice(make())
+    graph = ms.jit(cell.construct)
+    inputs = Tensor(draw(2, 3, 4, 5)), Tensor(draw(2, 3, 4, 5, seed=1))
+    of_graph, of_cell = (ms.grad(lambda x, y, call=call: call(x, y).sum(), (0, 1))(*inputs) for call in (graph, cell))
+    for ours, truth in zip(of_graph, of_cell, strict=True):
+        assert error(ours, truth.asnumpy()) < 1e-6
 
 
 def test_gelu_of_nan_is_nan():
