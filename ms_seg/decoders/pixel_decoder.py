@@ -86,7 +86,7 @@ class PixelDecoder(nn.Cell):
             positions += (add_vector(self.position(size), self.level_embed[level]),)
             centres += (pixel_centres(size),)
             sizes += (size,)
-        x, position, reference_points = ops.concat(tokens, 1), ops.concat(positions, 0), ops.concat(centres, 0)
+        x, position, reference_points = ops.concat(tokens, 1), ops.concat(positions, 1), ops.concat(centres, 0)
         shapes = spatial_shapes(sizes)
         for layer in self.layers:
             x = layer(x, position, reference_points, shapes)
