@@ -23,7 +23,7 @@ FLOORS = (
     ("ms_seg.evaluation",),
     ("ms_seg.training",),
     ("ms_seg",),  # the public face
-    ("ms_seg.__main__", "ms_seg.commands", "convert.__main__"),
+    ("ms_seg.__main__", "ms_seg.commands", "ms_seg.modelscope", "convert.__main__"),
 )
 ROOMS = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted(path for package in ("ms_seg", "convert") for path in (ROOT / package).rglob("*.py"))

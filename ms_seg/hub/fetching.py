@@ -8,19 +8,20 @@ from pathlib import Path
 from ms_seg.hub.address import Address
 from ms_seg.hub.huggingface import fetch as fetch_from_huggingface
 from ms_seg.hub.modelscope import fetch as fetch_from_modelscope
+from ms_seg.hub.needed import BESIDE, weights_in
 from ms_seg.hub.transfer import HubError, cache_folder, download
 
 
 def fetch(address: Address) -> Path:
-    """The file that holds the weights of a model, on this machine from now on.
+    """The folder of a model, or the file that holds its weights where nothing stands beside it that says more.
 
     Raises HubError, in one sentence, where it cannot be had; OSError where there is no room for it.
     """
-    if address.hub == "huggingface":
-        return fetch_from_huggingface(address)
-    if address.hub == "modelscope":
-        return fetch_from_modelscope(address)
-    return _fetch_link(address)
+    if address.hub == "https":
+        return _fetch_link(address)
+    path = fetch_from_huggingface(address) if address.hub == "huggingface" else fetch_from_modelscope(address)
+    described = any((path.parent / name).is_file() for name in BESIDE)
+    return path.parent if described and path == weights_in(path.parent) else path
 
 
 def _fetch_link(address: Address) -> Path:

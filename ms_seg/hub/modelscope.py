@@ -120,7 +120,7 @@ def _kept(address: Address, revision: str, error: HubError) -> Path:
                 continue
     file = address.file or "pytorch_model.pt"
     raise HubError(
-        f"{address} is not in {_cache()}, and {_endpoint()} cannot be reached ({error}): get {file} from "
+        f"{address} is not in {cache_folder()}, and {_endpoint()} cannot be reached ({error}): get {file} from "
         f"{_file_url(address.id, revision, file)}, and configuration.json if it is there, put them into a folder, and "
         "pass that as --checkpoint",
         0,
@@ -131,12 +131,13 @@ def _folders(id_: str, revision: str) -> list[Path]:
     """Where ModelScope's clients keep a model: the present layout, and those before version 1.38."""
     owner, _, name = id_.partition("/")
     former = f"{owner}/{name.replace('.', '___')}"
-    root = _cache()
+    root = cache_folder()
     present = root / "models" / f"{owner}--{name}" / "snapshots" / revision.replace("/", "--")
     return [present, *(root / folder / former for folder in ("hub/models", "models", "hub", ""))]
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where ModelScope's clients keep what they download."""
     return Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope")
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from convert.reading.folder import ENDINGS, INDEX, WEIGHTS
 from ms_seg.hub.transfer import HubError
 
 # What stands beside weights: transformers', ModelScope's, and CLIP's vocabulary for ModelScope's LSeg.
@@ -16,13 +17,6 @@ BESIDE = (
 )  # fmt: skip
 MAX_BESIDE = 16 << 20  # bytes
 
-# In the order in which transformers prefers them; ModelScope's last.
-_WEIGHTS = (
-    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-    "pytorch_model.pt",
-)  # fmt: skip
-_INDEX = ".index.json"
-_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _OF_TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*")
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -36,10 +30,10 @@ def weights_of(names: Collection[str], where: str, file: str = "") -> str:
         if file not in names:
             raise HubError(f"{where} has no file {file}: it has {_listed(names)}", 404)
         return file
-    for name in _WEIGHTS:
+    for name in WEIGHTS:
         if name in names:
             return name
-    found = [n for n in names if _PLAIN.fullmatch(n) and n.endswith(_ENDINGS) and not _OF_TRAINING.fullmatch(n)]
+    found = [n for n in names if _PLAIN.fullmatch(n) and n.endswith(ENDINGS) and not _OF_TRAINING.fullmatch(n)]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -49,7 +43,7 @@ def weights_of(names: Collection[str], where: str, file: str = "") -> str:
 
 def is_index(name: str) -> bool:
     """Whether the file names the parts that weights are in."""
-    return name.endswith(_INDEX)
+    return name.endswith(INDEX)
 
 
 def parts_of(index: Path, names: Collection[str], where: str) -> list[str]:

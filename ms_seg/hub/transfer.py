@@ -113,15 +113,21 @@ def download(
 
 def read_json(url: str, headers: Mapping[str, str] = _NOTHING) -> Any:
     """What a server answers, decoded. Raises HubError when it fails or answers anything but JSON."""
-    with _answered(url):
-        with _open(url, headers) as response:
-            text = response.read(_MAX_JSON + 1)
     try:
-        if len(text) > _MAX_JSON:
-            raise ValueError(f"more than {_MAX_JSON >> 20} MB")
-        return json.loads(text)
+        return json.loads(read_bytes(url, _MAX_JSON, headers))
+    except HubError:
+        raise
     except (ValueError, RecursionError) as error:
         raise HubError(f"{url} did not answer with JSON ({error})") from None
+
+
+def read_bytes(url: str, limit: int, headers: Mapping[str, str] = _NOTHING) -> bytes:
+    """What a server answers. Raises HubError when it fails, or answers with more than `limit` bytes."""
+    with _answered(url), _open(url, headers) as response:
+        content: bytes = response.read(limit + 1)
+    if len(content) > limit:
+        raise HubError(f"{url} is larger than the {limit} bytes that were expected at most")
+    return content
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,7 @@ import pytest
 from convert import CheckpointError
 from ms_seg.checkpoints.loading import load_model
 from ms_seg.hub import HubError, fetch, find_address
-from ms_seg.hub.needed import MAX_BESIDE
+from ms_seg.hub.needed import MAX_BESIDE, weights_in
 
 PREFIXES = {"huggingface": "hf", "modelscope": "ms"}
 CONFIG = {"config.json": b"{}", "preprocessor_config.json": b"{ }"}  # of one content, a cache may have one file
@@ -47,10 +47,10 @@ def kept(folder) -> list[str]:
 )
 def test_no_file_is_asked_for_that_is_not_needed(hub, files, needed):
     hub.models[NAME] = {**dict.fromkeys([*files, "README.md"], b"x"), **CONFIG}
-    path = fetch(hub.address)
-    assert path.name == needed
+    folder = fetch(hub.address)
+    assert weights_in(folder).name == needed
     assert hub.files == [needed, *CONFIG]
-    assert sorted(os.listdir(path.parent)) == sorted([needed, *CONFIG])
+    assert sorted(os.listdir(folder)) == sorted([needed, *CONFIG])
 
 
 def test_weights_in_parts_come_whole(hub):
@@ -139,7 +139,7 @@ def test_bytes_that_do_not_fit_the_checksum_are_not_kept(hub, tmp_path):
     assert kept(tmp_path) == []
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == b"WEIGHTS"]
     hub.altered.clear()
-    assert fetch(hub.address).read_bytes() == b"weights"
+    assert weights_in(fetch(hub.address)).read_bytes() == b"weights"
 
 
 def test_a_model_that_is_not_there(hub):

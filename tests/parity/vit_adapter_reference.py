@@ -114,6 +114,16 @@ def network_input(picture: np.ndarray, rule: Preprocessing) -> torch.Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1)[None].copy())
 
 
+def register_resize() -> dict[str, Any]:
+    """Let mmdetection's configurations name modelscope's ResizeToMultiple, as this one does."""
+    _modules()
+    from mmdet.datasets.builder import PIPELINES
+
+    resize = importlib.import_module(f"{_PACKAGE}.utils").ResizeToMultiple
+    PIPELINES.register_module(module=resize, force=True)
+    return {"type": resize.__name__, "size_divisor": 32}
+
+
 def _modules() -> SimpleNamespace:
     """modelscope's files, without what their packages import."""
     references.import_mmdet()

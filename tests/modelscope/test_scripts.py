@@ -1,0 +1,139 @@
+"""Scripts as the cards of ModelScope's models have them: by ids, from its hub to files and to a trained model."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import ms_seg
+from ms_seg import modelscope
+from ms_seg.modelscope import DownloadMode, MsDataset, OutputKeys, Tasks, Trainers, build_trainer, pipeline
+from ms_seg.presets import ASSETS, PRESETS, find_preset
+from tests.data.small_datasets import write_folder
+from tests.hub.servers import Hub, ask_modelscope, serving
+
+# What stands in for each model of the hub: one of the drawn world, and its file there.
+MODELS = {
+    "damo/cv_segformer-b0_image_semantic-segmentation_coco-stuff164k": ("segformer_tiny_shapes", "pytorch_model.pt"),
+    "damo/cv_swinL_panoptic-segmentation_cocopan": ("mask2former_tiny_shapes", "pytorch_model.pt"),
+    "damo/cv_vitl16_segmentation_text-driven-seg": ("lseg_tiny_shapes", "pytorch_model.bin"),
+}
+SEGFORMER, PANOPTIC, WORDS = MODELS
+PICTURE = (ASSETS / "shapes_1.png").read_bytes()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hub(tmp_path_factory):
+    """ModelScope's hub on this machine, with small models under the published ids, and a picture to be fetched."""
+    files = {"files": {"street.png": PICTURE}}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for id_, (name, file) in MODELS.items():
+            preset = find_preset(name)
+            (published,) = (row.name for row in PRESETS.values() if any(entry.id == id_ for entry in row.published))
+            monkeypatch.setitem(PRESETS, published, replace(preset, name=published))
+            files[id_] = {file: preset.embedded.read_bytes(), "configuration.json": b"{}", "demo.jpg": b"not needed"}
+        merges = (ASSETS / "merges.txt").read_bytes()
+        files[WORDS]["bpe_simple_vocab_16e6.txt.gz"] = gzip.compress(merges)
+        with serving(Hub(files)) as hub:
+            ask_modelscope(monkeypatch, hub.url, tmp_path_factory.mktemp("modelscope"))
+            yield hub
+
+
+@pytest.fixture
+def url(hub):
+    return f"{hub.url}/files/street.png"
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_semantic_segmentation_of_an_address(url):
+    segmenter = pipeline(Tasks.image_segmentation, SEGFORMER)
+    result = segmenter(url)
+    answer = ms_seg.Segmenter(ms_seg.create_model("segformer_tiny_shapes", ASSETS / "segformer_tiny_shapes.pth"))(
+        ASSETS / "shapes_1.png"
+    )
+    assert list(result) == ["masks", "labels", "scores", "confidences"]
+    assert sorted(result["labels"]) == sorted(answer.labels)
+    assert result["scores"] == [0.999] * len(answer.labels)
+    places = [answer.labels.index(label) for label in result["labels"]]
+    np.testing.assert_array_equal(np.stack(result["masks"]), answer.masks[places])
+    np.testing.assert_allclose(result["confidences"], answer.scores[places])
+
+
+@pytest.fixture(scope="module")
+def panoptic(hub):
+    return pipeline(Tasks.image_segmentation, model=PANOPTIC)
+
+
+def test_panoptic_segmentation_is_drawn_into_a_file(panoptic, url, work):
+    masks = panoptic(url)[OutputKeys.MASKS]
+    cv2.imwrite("result.jpg", modelscope.panoptic_seg_masks_to_image(masks))
+    assert cv2.imread("result.jpg").shape == (*masks[0].shape, 3)
+
+
+def test_a_picture_of_a_dataset_is_segmented(panoptic):
+    with pytest.raises(
+        ValueError, match="put it into .*datasets/modelscope/COCO_segmentation_inference, or pass"
+    ) as said:
+        MsDataset.load("COCO_segmentation_inference", namespace="modelscope", split="validation")
+    folder = Path(str(said.value).partition("put it into ")[2].partition(",")[0])
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(PICTURE)
+    dataset = MsDataset.load(
+        "COCO_segmentation_inference", namespace="modelscope", split="validation",
+        download_mode=DownloadMode.FORCE_REDOWNLOAD,
+    )  # fmt: skip
+    result = panoptic(dataset[0]["InputImage:FILE"])
+    assert modelscope.semantic_seg_masks_to_image(result[OutputKeys.MASKS]).dtype == np.float64
+
+
+def test_text_driven_segmentation_writes_its_mask(url):
+    segmenter = pipeline(Tasks.text_driven_segmentation, model=WORDS)
+    result = segmenter({"image": url, "text": "circle"})
+    cv2.imwrite("mask.png", result[OutputKeys.MASKS])
+    assert set(np.unique(cv2.imread("mask.png", cv2.IMREAD_GRAYSCALE))) == {0, 255}
+
+
+def test_each_model_was_fetched_once_and_nothing_that_is_not_needed(hub):
+    models = [name for name in hub.files if name not in ("configuration.json", "street.png")]
+    assert sorted(models) == [
+        "bpe_simple_vocab_16e6.txt.gz",
+        "pytorch_model.bin",
+        "pytorch_model.pt",
+        "pytorch_model.pt",
+    ]
+
+
+def test_a_model_is_trained_and_what_is_trained_is_a_model(work, monkeypatch):
+    name = "segformer_b0_cocostuff164k"
+    small = replace(find_preset(name).recipe, crop_size=32, short_side=32, long_side=64, batch_size=2)
+    monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], recipe=small))
+    from ms_seg.hub.modelscope import cache_folder
+
+    folder = cache_folder() / "datasets" / "damo" / "coco_stuff164k"
+    folder.parent.mkdir(parents=True)
+    parts = [f"{split}/{number}" for split in ("training", "validation") for number in range(3)]
+    write_folder(folder, ["sea", "sky"], dict.fromkeys(parts, [0, 1]))
+    datasets = {
+        key: MsDataset.load(dataset_name="coco_stuff164k", namespace="damo", split=split)
+        for key, split in (("train_dataset", "train"), ("eval_dataset", "validation"))
+    }
+    options = {"train.max_epochs": 1, "train.dataloader.batch_size_per_gpu": 3, "train.optimizer.lr": 1e-4}
+    arguments = dict(model=SEGFORMER, **datasets, work_dir=str(work / "run"), cfg_options=options)
+    with contextlib.redirect_stderr(open(os.devnull, "w")):
+        build_trainer(Trainers.easycv, arguments).train()
+    model = ms_seg.create_model("auto", work / "run" / "checkpoints" / "00000001" / "model.ckpt")
+    assert model.preset.label_set.names == ("sea", "sky")
+    result = pipeline(Tasks.image_segmentation, model)(str(folder / "images" / "validation" / "0.jpg"))
+    assert set(result["labels"]) <= {"sea", "sky"}
