@@ -18,6 +18,7 @@ from convert.progress import progress_bar
 from convert.reading import Checkpoint
 from convert.writing import write_checkpoint
 from ms_seg.commands.override import add_override
+from ms_seg.hub import on_this_machine
 
 MINDSPORE_SUFFIXES = (".ckpt", ".safetensors")
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
@@ -30,8 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> None:
     """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
-    _check_target(options.target, options.source, TORCH_SUFFIXES if options.to else MINDSPORE_SUFFIXES)
-    with open_checkpoint(options.source) as tensors:
+    _check_target(options.target, Path(options.source), TORCH_SUFFIXES if options.to else MINDSPORE_SUFFIXES)
+    options.model, file = on_this_machine(options.model, options.source)
+    with open_checkpoint(file) as tensors:
         metadata: dict[str, str] = {}
         if options.to:
             source = recognise(tensors)
@@ -67,7 +69,7 @@ def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Sou
     from ms_seg.checkpoints.loading import match
     from ms_seg.checkpoints.metadata import describe
 
-    found = match(tensors, options.model or "auto", dict(options.override))
+    found = match(tensors, options.model, dict(options.override))
     model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
     return found.source, model, describe(found.preset, found.part), found.plan
 
@@ -121,10 +123,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
     )
     parser.add_argument(
-        "source", metavar="SOURCE", help="any checkpoint: .pth .pt .bin .ckpt .pkl .npz .safetensors .zip", type=Path
+        "source",
+        metavar="SOURCE",
+        help="any checkpoint, .pth .pt .bin .ckpt .pkl .npz .safetensors .zip, a folder, or a hub's name",
     )
     parser.add_argument("target", metavar="TARGET", help=".ckpt or .safetensors; with --to also .pth", type=Path)
-    parser.add_argument("--model", metavar="NAME", help="what it becomes (default: inferred from keys and shapes)")
+    parser.add_argument(
+        "--model", metavar="NAME", default="auto", help="what it becomes (default: inferred from keys and shapes)"
+    )
     add_override(parser)
     parser.add_argument("--to", metavar="LAYOUT", help="write a MindSpore checkpoint back in this layout: hf, mmseg")
     parser.add_argument("--dry-run", action="store_true", help="make the plan and report it, write no checkpoint")

@@ -21,7 +21,7 @@ from convert.reading import Checkpoint
 from ms_seg.checkpoints.metadata import noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers
-from ms_seg.hub import fetch, find_address
+from ms_seg.hub import on_this_machine
 from ms_seg.label_sets import LabelSet, labels_of
 from ms_seg.presets import PRESETS, Preset, find_preset, nearest_preset, preset_for
 from ms_seg.systems import Model, build
@@ -73,7 +73,7 @@ def load_model(
     name: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any] = _NOTHING, fine_tune: bool = False
 ) -> Model:
     """The model of that name, or of the file's own kind for "auto", with the file's weights. See `create_model`."""
-    name, checkpoint = _on_this_machine(name, checkpoint)
+    name, checkpoint = on_this_machine(name, checkpoint)
     with open_checkpoint(checkpoint) as tensors:
         found = match(tensors, name, overrides, fine_tune)
         if name == "auto" and found.part:
@@ -97,7 +97,7 @@ def load_part(model: Model, checkpoint: str | os.PathLike[str]) -> None:
 
     Raises CheckpointError for a file that cannot be read, holds a whole model or does not fit.
     """
-    _, checkpoint = _on_this_machine("auto", checkpoint)
+    _, checkpoint = on_this_machine("auto", checkpoint)
     with open_checkpoint(checkpoint) as tensors:
         source = recognise(tensors)
         part = _part(source)
@@ -179,13 +179,6 @@ def classifier_of(preset: Preset, num_classes: int) -> tuple[dict[str, tuple[int
 def shapes_of(model: nn.Cell) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's parameters, running statistics included."""
     return {parameter.name: tuple(parameter.shape) for parameter in model.get_parameters()}
-
-
-def _on_this_machine(name: str, checkpoint: str | os.PathLike[str]) -> tuple[str, str | os.PathLike[str]]:
-    """A model's name and its checkpoint, downloaded if that is a hub's name; what is here goes before a hub's."""
-    if os.path.exists(checkpoint) or not (address := find_address(os.fspath(checkpoint))):
-        return name, checkpoint
-    return address.model if name == "auto" else name, fetch(address)
 
 
 def _take_over(

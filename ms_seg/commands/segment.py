@@ -85,7 +85,8 @@ def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | P
     preset = find_preset(name or DEFAULT_MODEL)
     if preset.embedded is None:
         source = " or ".join(map(str, preset.published)) or "them"
-        by_name = next((f", or pass --model {entry.id}" for entry in preset.published if find_address(entry.id)), "")
+        names = [name for entry in preset.published for name in (entry.id, entry.file) if name and find_address(name)]
+        by_name = f", or pass --model {names[0]}, which downloads it" if names else ""
         raise ValueError(
             f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint{by_name}"
         )

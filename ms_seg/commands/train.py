@@ -17,6 +17,7 @@ from ms_seg.data.datasets import DRAWN, PANOPTIC, open_for_task, task_of
 from ms_seg.data.semantic import DATASETS as SEMANTIC
 from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
+from ms_seg.hub import address_of_model, on_this_machine
 from ms_seg.presets import Preset, find_preset
 from ms_seg.presets.former_names import FORMER_RECIPE
 from ms_seg.presets.recipe import Recipe
@@ -28,7 +29,7 @@ _MAX_WORKERS = 8
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("--model", metavar="NAME", required=True, help="see `models`")
+    parser.add_argument("--model", metavar="NAME", required=True, help="see `models`, or a published name on a hub")
     add_override(parser)
     parser.add_argument(
         "--checkpoint", metavar="FILE", action="append", default=[],
@@ -86,19 +87,21 @@ def run(options: argparse.Namespace) -> int:
         check_tensorboard()
     set_up_device(options.device)
     world = start(options.device)
-    preset = find_preset(options.model).override(**dict(options.override))
+    model_name, checkpoints = _named(options.model, options.checkpoint)
+    preset = find_preset(model_name).override(**dict(options.override))
     task, *_ = [training_task(preset, task_of(name), name) for name in options.dataset]
     sources = _sources(options)
-    first, *others = options.checkpoint or [None]
-    task.find_vocabulary(preset, first, options.vocab)  # for what it raises, before large files are read
     training = [_open(options, source, "training") for source in sources]
     validation = _open(options, sources[0], "validation")
     recipe = _recipe(options, preset)
     task.check(preset, training, recipe)
+    files = [on_this_machine(model_name, checkpoint)[1] for checkpoint in checkpoints]
+    first, others = files[0] if files else None, files[1:]
+    task.find_vocabulary(preset, first, options.vocab)  # for what it raises, before large files are read
     overrides = _with(options.override, task.overrides(preset, training[0].label_set, recipe))
     ms.set_seed(recipe.seed)
     logging.disable(logging.WARNING if world.rank or options.resume else logging.NOTSET)  # what is fresh is said once
-    model = ms_seg.create_model(options.model, first, fine_tune=True, **overrides)
+    model = ms_seg.create_model(model_name, first, fine_tune=True, **overrides)
     for part in others:
         load_part(model, part)
     logging.disable(logging.NOTSET)
@@ -120,6 +123,16 @@ def run(options: argparse.Namespace) -> int:
         options=_recorded(options),
     )
     return 0
+
+
+def _named(name: str, checkpoints: list[str]) -> tuple[str, list[str]]:
+    """The model's name and its weights; a hub's name is both. Raises ValueError for one that is no known model's."""
+    address = address_of_model(name)
+    if address is None:
+        return name, checkpoints
+    if address.model == "auto":
+        raise ValueError(f"which model {name} holds must be said: pass a name of `models`, and {name} as --checkpoint")
+    return address.model, [name, *checkpoints]
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:

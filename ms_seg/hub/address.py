@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ms_seg.hub.transfer import Checksum
-from ms_seg.presets import PRESETS, Published
+from ms_seg.presets import PRESETS, Preset, Published
 
 _PREFIXES: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface", "ms": "modelscope"}
 _PART = r"[A-Za-z0-9][\w.-]*"
@@ -46,8 +46,8 @@ def find_address(name: str) -> Address | None:
     """What a name means if it is a hub's; None if it is not, as a preset's is not, nor a file's.
 
     "hf:owner/name" and "ms:owner/name" are Hugging Face's and ModelScope's, with "@revision" and "/file" where those
-    matter; "owner/name" alone is what a preset is published as; "https://..." is a file, followed by "#sha256=" or
-    "#md5=" and the first six digits or more.
+    matter; "owner/name" alone is what a preset is published as there, and a file's name alone what one is published as
+    elsewhere; "https://..." is a file, followed by "#sha256=" or "#md5=" and the first six digits or more.
 
     Raises ValueError for a name that begins like one of these and is none, and for an address without a checksum.
     """
@@ -60,12 +60,11 @@ def find_address(name: str) -> Address | None:
             raise ValueError(f"{name} is no model's name: it must be {prefix}:owner/name, or {prefix}:owner/name/FILE")
         hub = _PREFIXES[prefix]
         revision, file = found["revision"] or "", found["file"] or ""
-        known = _published().get((hub, found["id"]))
-        if known and not (revision or file):
+        known = _published().get(found["id"])
+        if known and known.hub == hub and not (revision or file):
             return known
         return Address(hub, found["id"], revision, file)
-    ours = [address for (_, id_), address in _published().items() if id_ == name]
-    return ours[0] if ours else None
+    return _published().get(name)
 
 
 def address_of_model(name: str) -> Address | None:
@@ -88,20 +87,33 @@ def other_owner(id_: str) -> str:
     return f"{_OWNERS[owner]}/{name}" if owner in _OWNERS else ""
 
 
-def _published() -> dict[tuple[str, str], Address]:
-    """The models of hubs that presets name, by hub and id; ModelScope's also under its other owner."""
-    found: dict[tuple[str, str], Address] = {}
+def _published() -> dict[str, Address]:
+    """What presets are published as: ids on hubs, ModelScope's also under its other owner, and files elsewhere."""
+    found: dict[str, Address] = {}
     for preset in PRESETS.values():
         for entry in preset.published:
             if entry.hub == "huggingface" or entry.hub == "modelscope":
-                for id_ in _also(entry):
-                    found[entry.hub, id_] = Address(entry.hub, id_, file=entry.file, model=preset.name)
+                address = Address(entry.hub, entry.id, file=entry.file, model=preset.name)
+                found[entry.id] = address
+                if entry.hub == "modelscope" and (other := other_owner(entry.id)):
+                    found[other] = replace(address, id=other)
+            elif url := _url(preset, entry):
+                checksum = Checksum(*entry.checksum.split(":")) if entry.checksum else None
+                found[entry.file] = Address("https", url, file=entry.file, checksum=checksum, model=preset.name)
     return found
 
 
-def _also(entry: Published) -> list[str]:
-    other = other_owner(entry.id) if entry.hub == "modelscope" else ""
-    return [entry.id, other] if other else [entry.id]
+def _url(preset: Preset, entry: Published) -> str:
+    """The address of a file that is on a plain server; "" where there is none."""
+    if entry.hub == "openmmlab":
+        zoo = "mmsegmentation/v0.5" if preset.system == "segformer" else "mmdetection/v2.0"
+        return f"https://download.openmmlab.com/{zoo}/{preset.system}/{entry.id}/{entry.file}"
+    if entry.hub == "detectron2":
+        return f"https://dl.fbaipublicfiles.com/maskformer/mask2former/{entry.id}/{entry.file}"
+    if entry.hub == "github":
+        repository, _, tag = entry.id.rpartition("/")
+        return f"https://github.com/{repository}/releases/download/{tag}/{entry.file}"
+    return ""
 
 
 def _link(name: str) -> Address:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ms_seg.hub.address import Address
 from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
-from ms_seg.hub.transfer import Checksum, HubError
+from ms_seg.hub.transfer import Checksum, HubError, reason_of
 
 _REVISION = "main"
 _ATTEMPTS = 5
@@ -30,7 +30,7 @@ def fetch(address: Address) -> Path:
     except requests.HTTPError as error:  # the client's own errors of answers are such
         raise HubError(_refusal(address, error), _status(error)) from None
     except OSError as error:
-        return _kept(address, revision, _words(error))
+        return _kept(address, revision, reason_of(error))
     listed = {entry.rfilename: entry for entry in info.siblings or ()}
     weights = weights_of(listed, str(address), address.file)
     path = _get(address, revision, weights, listed)
@@ -70,7 +70,7 @@ def _download(address: Address, revision: str, name: str) -> Path:
             raise HubError(_refusal(address, error, name), _status(error)) from None
         except requests.RequestException as error:
             if attempt == _ATTEMPTS - 1:
-                raise HubError(f"{name} of {address} was not received: {_words(error)}", 0) from None
+                raise HubError(f"{name} of {address} was not received: {reason_of(error)}", 0) from None
     raise AssertionError
 
 
@@ -104,12 +104,8 @@ def _refusal(address: Address, error: Any, name: str = "") -> str:
         return f"there is no {address}, or it is private: look at {page}, and if it is there, log in (HF_TOKEN)"
     if isinstance(error, RevisionNotFoundError):
         return f"{address} has no revision {address.revision}: look at {page}"
-    return f"{name or 'the listing'} of {address} cannot be fetched: {_words(error)}"
+    return f"{name or 'the listing'} of {address} cannot be fetched: {reason_of(error)}"
 
 
 def _status(error: Any) -> int:
     return -1 if error.response is None else error.response.status_code
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

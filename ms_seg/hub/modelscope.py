@@ -78,15 +78,15 @@ def _listing(address: Address, revision: str) -> tuple[Address, dict[str, _Liste
     except HubError as error:
         other = other_owner(address.id)
         if error.status != _ABSENT or not other:
-            raise HubError(_refusal(address, error), error.status) from None
+            raise HubError(_refusal(address, error), error.status, error.reason) from None
         try:
             answer = _ask(other, revision)
         except HubError:
-            raise HubError(_refusal(address, error), error.status) from None
+            raise HubError(_refusal(address, error), error.status, error.reason) from None
         address = replace(address, id=other)
     try:
         files = [entry for entry in answer["Data"]["Files"] if entry["Type"] != "tree"]
-        return address, {f["Path"]: _Listed(f["Size"], Checksum("sha256", f["Sha256"])) for f in files}
+        return address, {str(f["Path"]): _Listed(f["Size"], Checksum("sha256", f["Sha256"])) for f in files}
     except (KeyError, TypeError, ValueError):
         said = answer.get("Message") if isinstance(answer, dict) else None
         raise HubError(f"{address}: {_url(address.id)} gives no list of its files ({str(said)[:200]})") from None
@@ -120,7 +120,7 @@ def _kept(address: Address, revision: str, error: HubError) -> Path:
                 continue
     file = address.file or "pytorch_model.pt"
     raise HubError(
-        f"{address} is not in {cache_folder()}, and {_endpoint()} cannot be reached ({error}): get {file} from "
+        f"{address} is not in {cache_folder()}, and {_endpoint()} cannot be reached ({error.reason}): get {file} from "
         f"{_file_url(address.id, revision, file)}, and configuration.json if it is there, put them into a folder, and "
         "pass that as --checkpoint",
         0,

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import time
 import urllib.error
@@ -35,11 +36,15 @@ _NOTHING: Mapping[str, str] = {}
 
 
 class HubError(ValueError):
-    """A hub that does not give what it is asked for. status: HTTP's, or 0 where there is no answer at all."""
+    """A hub that does not give what it is asked for.
 
-    def __init__(self, sentence: str, status: int = -1):
+    status: HTTP's, or 0 where there is no answer at all, and -1 where the answer is of no use. reason: why, in few
+    words.
+    """
+
+    def __init__(self, sentence: str, status: int = -1, reason: str = ""):
         super().__init__(sentence)
-        self.status = status
+        self.status, self.reason = status, reason
 
 
 @dataclass(frozen=True)
@@ -165,13 +170,21 @@ def _answered(url: str) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as error:
         with error:
-            raise HubError(f"{url} cannot be fetched: {_reason(error)}", error.code) from None
+            raise HubError(f"{url} cannot be fetched: {reason_of(error)}", error.code) from None
     except (OSError, http.client.HTTPException) as error:  # OSError: of urllib, of the connection, a timeout
-        raise HubError(f"{url} cannot be fetched: {_reason(error)}", 0) from None
+        reason = reason_of(error)
+        raise HubError(f"{url} cannot be fetched: {reason}", 0, reason) from None
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]  # a server's own words, among others
+def reason_of(error: BaseException) -> str:
+    """Why a request failed, in few words: of an error around another one, the innermost."""
+    while not isinstance(error, urllib.error.HTTPError):
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    words = " ".join(str(error).split())  # a server's own words, among others
+    return re.sub(r"^<?HTTPS?Connection.*?[)>]: ", "", words)[:200]
 
 
 @contextlib.contextmanager

@@ -43,6 +43,38 @@ def test_every_published_name_finds_its_model():
                 assert find_address(entry.id) == Address(entry.hub, entry.id, file=entry.file, model=preset.name)
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "model"),
+    [
+        (
+            "segformer_mit-b0_512x512_160k_ade20k_20210726_101530-8ffa8fda.pth",
+            "https://download.openmmlab.com/mmsegmentation/v0.5/segformer/segformer_mit-b0_512x512_160k_ade20k/",
+            "segformer_b0_ade20k_mmseg",
+        ),
+        (
+            "mask2former_r50_lsj_8x2_50e_coco-panoptic_20220326_224516-11a44721.pth",
+            "https://download.openmmlab.com/mmdetection/v2.0/mask2former/mask2former_r50_lsj_8x2_50e_coco-panoptic/",
+            "mask2former_r50_coco_panoptic",
+        ),
+        (
+            "model_final_9fd0ae.pkl",
+            "https://dl.fbaipublicfiles.com/maskformer/mask2former/coco/panoptic/maskformer2_swin_tiny_bs16_50ep/",
+            "mask2former_swin_t_coco_panoptic",
+        ),
+        (
+            "mask2former_beit_adapter_large_896_80k_ade20k.zip",
+            "https://github.com/czczup/ViT-Adapter/releases/download/v0.2.0/",
+            "vit_adapter_beit_l_ade20k_czczup",
+        ),
+    ],
+)
+def test_a_file_of_a_zoo_is_found_by_its_name(name, url, model):
+    address = find_address(name)
+    assert (address.hub, address.id, address.file, address.model) == ("https", url + name, name, model)
+    digits = name.rpartition("-")[2].partition(".")[0] if "openmmlab" in url else "9fd0ae"
+    assert address.checksum is None if "github" in url else address.checksum.digits == digits
+
+
 @pytest.mark.parametrize("name", [f"damo/{PANOPTIC}", f"iic/{PANOPTIC}", f"ms:iic/{PANOPTIC}"])
 def test_either_owner_of_modelscopes_own_models_will_do(name):
     assert find_address(name).model == "mask2former_swin_l_coco_panoptic"

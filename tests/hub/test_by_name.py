@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import ms_seg
+from convert.__main__ import main as convert
 from ms_seg.__main__ import main
 from ms_seg.hub import address
 from ms_seg.presets import ASSETS, Published, find_preset
@@ -78,3 +79,31 @@ def test_a_name_that_leads_nowhere_is_one_sentence(huggingface, modelscope, name
 def test_a_model_without_its_weights_says_the_name_that_brings_them(capsys):
     assert main(["segment", str(PICTURE), "--model", "segformer_b0_ade20k"]) == 2
     assert "or pass --model nvidia/segformer-b0-finetuned-ade-512-512" in capsys.readouterr().err
+
+
+def test_a_hubs_model_is_converted(huggingface, tmp_path, capsys):
+    huggingface.models["someone/shapes"] = {"pytorch_model.bin": WEIGHTS}
+    assert convert(["hf:someone/shapes", str(tmp_path / "shapes.ckpt")]) == 0
+    assert f"-> {MODEL}:" in capsys.readouterr().out
+    assert ms_seg.create_model("auto", tmp_path / "shapes.ckpt").preset.name == MODEL
+
+
+def test_training_begins_with_a_hubs_model(modelscope, monkeypatch, tmp_path):
+    """Its name says the model and the weights; where it does not, the model is asked for."""
+    preset = find_preset(MODEL)
+    monkeypatch.setitem(address.PRESETS, MODEL, replace(preset, published=(Published("modelscope", "damo/shapes"),)))
+    modelscope.models["damo/shapes"] = {"pytorch_model.pt": WEIGHTS}
+    begun = []
+    monkeypatch.setattr("ms_seg.training.run.train", lambda model, *others, **named: begun.append((model, named)))
+    options = ["--dataset", "shapes", "--output", str(tmp_path / "run"), "--workers", "0"]
+    assert main(["train", "--model", "damo/shapes", *options]) == 0
+    assert main(["train", "--model", MODEL, "--checkpoint", "damo/shapes", *options]) == 0
+    for model, _ in begun:
+        assert model.preset.name == MODEL and model.checkpoint.endswith("pytorch_model.pt")
+    assert begun[1][1]["options"]["checkpoint"] == "damo/shapes"
+
+
+def test_training_asks_which_model_an_unknown_name_holds(capsys, tmp_path):
+    options = ["--dataset", "shapes", "--output", str(tmp_path / "run")]
+    assert main(["train", "--model", "hf:someone/shapes", *options]) == 2
+    assert "which model hf:someone/shapes holds must be said" in capsys.readouterr().err

@@ -272,12 +272,12 @@ def test_modelscopes_token_opens_a_private_model(modelscope, monkeypatch):
             "Data": {"Files": [{"Path": "pytorch_model.pt", "Type": "blob", "Size": -1, "Sha256": "0" * 64}]},
         },
         {"Code": 200, "Data": {"Files": [{"Path": "pytorch_model.pt", "Type": "blob", "Size": 7, "Sha256": ""}]}},
-        {"Code": 200, "Data": {"Files": [{"Path": ["x"], "Type": "blob", "Size": 7, "Sha256": "0" * 64}]}},
+        {"Code": 200, "Data": {"Files": [["pytorch_model.pt"]]}},
         {"Code": 200, "Data": {"Files": 7}},
         [],
         "nothing",
     ],
-    ids=["a refusal", "a size below 0", "no checksum", "a path that is a list", "a number", "a list", "a text"],
+    ids=["a refusal", "a size below 0", "no checksum", "a file that is a list", "a number", "a list", "a text"],
 )
 def test_a_listing_that_is_none_is_one_sentence(modelscope, answer):
     modelscope.listing = answer
