@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import references
 import torch
 import vit_adapter_reference
@@ -23,7 +24,7 @@ from lseg_reference import MODELSCOPE
 from ms_seg.presets import Preprocessing, Preset
 from ms_seg.text import Tokenizer
 
-_HUB = ("modelscope_hub", "0.5.1")
+_HUB, _EASYCV = ("modelscope_hub", "0.5.1"), ("pai_easycv", "0.11.7")
 
 
 def module(name: str) -> types.ModuleType:
@@ -121,3 +122,60 @@ def _test_configuration(rule: Preprocessing, *further: dict[str, Any]) -> Any:
     scale = (rule.long_side, rule.short_side)
     aug = {"type": "MultiScaleFlipAug", "img_scale": scale, "flip": False, "transforms": steps}
     return mmcv.Config({"data": {"test": {"pipeline": [{"type": "LoadImageFromFile"}, aug]}}})
+
+
+# ------------------------------------------------------------------------------------------------------------- EasyCV
+
+
+def easycv_semantic(network: torch.nn.Module, preset: Preset, classes: tuple[str, ...]) -> Any:
+    """EasyCV's pipeline of SegFormer, from reading to results, around mmsegmentation's network and preprocessing."""
+    _easycv("toolkit.modelscope.pipelines.base")
+    pipeline = _easycv("toolkit.modelscope.pipelines.segmentation_pipeline").EasyCVSegmentationPipeline
+    predictor = _easycv("predictors.segmentation").SegmentationPredictor
+    _easycv("datasets.shared.pipelines.transforms")
+    registry = importlib.import_module("easycv.datasets.registry").PIPELINES
+    registry.register_module(_OnlyPicture, force=True)
+    made = pipeline.__new__(pipeline)  # its constructor reads weights, and so does the predictor's
+    made.predict_op = predictor.__new__(predictor)
+    made.predict_op.__dict__ |= {
+        "cfg": {"test_pipeline": [{"type": _OnlyPicture.__name__}]}, "pipelines": None, "batch_size": 1, "mode": "BGR",
+        "input_processor_threads": 1, "input_processor": None, "output_processor": None, "device": "cpu",
+        "save_results": False, "CLASSES": classes, "model": _Segmentor(network, preset.preprocessing),
+    }  # fmt: skip
+    return made
+
+
+class _OnlyPicture:
+    """What the network is given of a picture that was read: EasyCV's steps from here on are mmsegmentation's."""
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {"img": results["img"]}
+
+
+class _Segmentor(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module, rule: Preprocessing):
+        super().__init__()
+        self.network, self.rule = network, rule
+
+    def forward(self, img: torch.Tensor, mode: str) -> dict[str, list[np.ndarray]]:
+        """img: (1, H, W, 3) uint8, BGR."""
+        import mmcv
+
+        assert mode == "test"
+        image = mmcv.imrescale(img[0].numpy(), (self.rule.long_side, self.rule.short_side))
+        image = mmcv.imnormalize(image, np.float32(self.rule.mean), np.float32(self.rule.std), to_rgb=True)
+        logits = torch.from_numpy(references.forward(self.network, image.transpose(2, 0, 1)[None].copy()))
+        for size in (image.shape[:2], img.shape[1:3]):
+            logits = torch.nn.functional.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+        return {"seg_pred": [logits[0].argmax(0).numpy()]}
+
+
+def _easycv(name: str) -> types.ModuleType:
+    """A module of EasyCV, without what its packages import."""
+    module("outputs")
+    wheels.leave_out("torchvision.transforms", "jsonplus", "easycv.models.builder", "easycv.utils.checkpoint")
+    folder = wheels.unpacked(*_EASYCV) / "easycv"
+    packages = ("", "datasets", "datasets.shared", "datasets.shared.pipelines", "models", "predictors", "toolkit")
+    for package in (*packages, "toolkit.modelscope", "toolkit.modelscope.pipelines"):
+        wheels.package(f"easycv.{package}".rstrip("."), folder / package.replace(".", "/"))
+    return importlib.import_module(f"easycv.{name}")
