@@ -13,11 +13,12 @@ from typing import Any
 from convert import open_checkpoint
 from convert.atomic import whole_file
 from convert.exit_code import exit_code
-from convert.plan import Plan, Source, recognise
+from convert.plan import Plan, Source
 from convert.progress import progress_bar
 from convert.reading import Checkpoint
+from convert.recognition import recognise
 from convert.writing import write_checkpoint
-from ms_seg.commands.override import add_override
+from ms_seg.commands.override import add_choice, add_override
 from ms_seg.hub import on_this_machine
 
 MINDSPORE_SUFFIXES = (".ckpt", ".safetensors")
@@ -33,15 +34,15 @@ def convert(options: argparse.Namespace) -> None:
     """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
     _check_target(options.target, Path(options.source), TORCH_SUFFIXES if options.to else MINDSPORE_SUFFIXES)
     options.model, file = on_this_machine(options.model, options.source)
-    with open_checkpoint(file) as tensors:
+    with open_checkpoint(file, options.weights) as tensors:
         metadata: dict[str, str] = {}
         if options.to:
-            source = recognise(tensors)
+            source = recognise(tensors, drop=options.drop)
             model = f"{source.layout.system or _part(source)} for {options.to}"
             plan = source.plan_back(source.find_target(options.to))
         else:
             source, model, metadata, plan = _plan_forward(tensors, options)
-        report = _report(options.source, tensors.container, model, source, plan)
+        report = _report(options.source, tensors, model, source, plan)
         print(_summary(report))
         if options.report:
             with whole_file(options.report) as draft:
@@ -66,10 +67,11 @@ def _check_target(target: Path, source: Path, suffixes: tuple[str, ...]) -> None
 
 def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Source, str, dict[str, str], Plan]:
     """What the file holds, what it becomes, the metadata of the file to be written, and the plan."""
-    from ms_seg.checkpoints.loading import match
+    from ms_seg.checkpoints.loading import Choice, match
     from ms_seg.checkpoints.metadata import describe
 
-    found = match(tensors, options.model, dict(options.override))
+    chosen = Choice(options.weights, tuple(options.drop))
+    found = match(tensors, options.model, dict(options.override), chosen=chosen)
     model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
     return found.source, model, describe(found.preset, found.part), found.plan
 
@@ -79,12 +81,15 @@ def _part(source: Source) -> str:
     return source.layout.covers.rstrip(".")
 
 
-def _report(path: str, container: str, model: str, source: Source, plan: Plan) -> dict[str, Any]:
+def _report(path: str, tensors: Checkpoint, model: str, source: Source, plan: Plan) -> dict[str, Any]:
     return {
         "source": str(path),
-        "container": container,
+        "container": tensors.container,
         "layout": source.layout.name,
         "layout_title": source.layout.title,
+        "prefix": source.prefix,
+        "weights": tensors.taken,
+        "other_weights": list(tensors.others),
         "model": model,
         "tensors": [
             {
@@ -110,6 +115,12 @@ def _summary(report: dict[str, Any]) -> str:
         f"{report['source']}: {report['container']}, {report['layout_title']}",
         f"  -> {report['model']}: {targets} tensors filled from {sources}, {len(report['dropped'])} dropped",
     ]
+    if report["prefix"]:
+        lines.append(f"  {report['prefix']} was taken off the names")
+    if report["other_weights"]:
+        lines.append(
+            f"  of several sets of weights {report['weights']}; --weights {report['other_weights'][0]} for others"
+        )
     by_reason: dict[str, list[str]] = {}
     for key, reason in report["dropped"].items():
         by_reason.setdefault(reason, []).append(key)
@@ -132,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="NAME", default="auto", help="what it becomes (default: inferred from keys and shapes)"
     )
     add_override(parser)
+    add_choice(parser)
     parser.add_argument("--to", metavar="LAYOUT", help="write a MindSpore checkpoint back in this layout: hf, mmseg")
     parser.add_argument("--dry-run", action="store_true", help="make the plan and report it, write no checkpoint")
     parser.add_argument("--report", metavar="FILE.json", help="write where every tensor went", type=Path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from convert.layouts import ARGUMENTS_FROM_SHAPES, LAYOUTS
 from convert.layouts.backbones import BACKBONES_FROM_SHAPES
-from convert.layouts.names import any_of, fill, match
+from convert.layouts.names import fill, match
 from convert.layouts.operations import Operation
 from convert.layouts.row import Layout, Row
 from convert.reading import CheckpointError, Entry
@@ -86,11 +86,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint's layout, the prefix of its keys, and what its shapes tell of the model's sizes."""
+    """A checkpoint's layout, and what its shapes tell of the model's sizes.
+
+    prefix: what was taken off its names. missing: what all names of the layout begin with and these lack. keys: the
+    names as the layout knows them -> the names as the file has them. dropped: what is not the model's, and why.
+    """
 
     layout: Layout
     prefix: str
     tensors: Mapping[str, Entry] = field(repr=False)
+    missing: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    dropped: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -116,11 +123,14 @@ class Source:
 
         Without a target the plan takes whatever names its layout gives.
         """
-        names = {name.removeprefix(self.prefix): name for name in self.tensors}
         if target is not None:
             covers, lacks = self.layout.covers, self.layout.lacks
             target = {n: shape for n, shape in target.items() if n.startswith(covers) and not n.startswith(lacks)}
-        return _plan(self.layout, self.layout.rows, names, self.tensors, target)
+        names = {name: key for name, key in self.keys.items() if key not in self.dropped}
+        plan = _plan(self.layout, self.layout.rows, names, self.tensors, target)
+        met = {*self.keys.values(), *self.dropped}
+        outside = tuple(key for key in self.tensors if key not in met)
+        return replace(plan, dropped={**plan.dropped, **self.dropped}, unused=(*plan.unused, *outside))
 
     def find_target(self, name: str) -> Layout:
         """The layout of that name in which this source, which has our own names, can be written.
@@ -147,21 +157,6 @@ class Source:
         ]
         shapes = {**plan.shapes, **dict.fromkeys(restored, ())}
         return Plan(layout, plan.steps, shapes, plan.dropped, tuple(restored), plan.unused, plan.unfilled, plan.clashes)
-
-
-def recognise(tensors: Mapping[str, Entry]) -> Source:
-    """The layout that knows most of the names; CheckpointError when none knows any."""
-    best, known = None, 0
-    for layout in sorted(LAYOUTS, key=lambda layout: not layout.covers):  # of equals, the one that promises less
-        for prefix in layout.prefixes:
-            knows = any_of([pattern for row in layout.rows for pattern in row.theirs])
-            count = sum(name.startswith(prefix) and knows.fullmatch(name, len(prefix)) is not None for name in tensors)
-            if count > known:
-                best, known = Source(layout, prefix, tensors), count
-    if best is None:
-        some, titles = ", ".join(list(tensors)[:3]), "; ".join(layout.title for layout in LAYOUTS)
-        raise CheckpointError(f"no known layout has names such as {some}. Known are: {titles}")
-    return best
 
 
 def find_layout(name: str, system: str) -> Layout:

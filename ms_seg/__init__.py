@@ -10,6 +10,7 @@ answer.draw().save("street.overlay.png")
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ms_seg.hub import address_of_model
@@ -24,7 +25,13 @@ __version__ = "0.1.0"
 
 
 def create_model(
-    name: str, checkpoint: str | os.PathLike[str] | None = None, *, fine_tune: bool = False, **overrides: Any
+    name: str,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    fine_tune: bool = False,
+    weights: str = "",
+    drop: Sequence[str] = (),
+    **overrides: Any,
 ) -> Model:
     """A model by its name, such as "segformer_b0_ade20k", with the weights of a checkpoint.
 
@@ -38,6 +45,8 @@ def create_model(
         fine_tune: the model is to be trained on, for classes that need not be the checkpoint's. Where they are others
             (another number of them, or a label_set that differs from the one that the file records), the classifier is
             freshly initialised and a warning says so. Without it, a file of other classes does not fit the model.
+        weights: of a checkpoint with several sets of them, such as "ema" or "teacher", the one that is meant.
+        drop: shell-style patterns of names in the checkpoint that are not the model's.
         overrides: fields of the preset, such as num_classes=21 or backbone=("resnet", {"depths": (3, 4, 6, 3)}).
 
     Returns: a Cell from normalised images (N, 3, H, W) float32 to what the reference's forward returns, in inference
@@ -49,9 +58,9 @@ def create_model(
     if checkpoint is None and address_of_model(name):
         name, checkpoint = "auto", name
     if checkpoint is not None:
-        from ms_seg.checkpoints.loading import load_model
+        from ms_seg.checkpoints.loading import Choice, load_model
 
-        return load_model(name, checkpoint, overrides, fine_tune)
+        return load_model(name, checkpoint, overrides, fine_tune, Choice(weights, tuple(drop)))
     if name == "auto":
         raise ValueError('name="auto" needs a checkpoint to infer the model from')
     from ms_seg.systems import build  # imported late, as above: the table of models needs no MindSpore

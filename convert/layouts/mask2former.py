@@ -9,7 +9,7 @@ from typing import Any
 from convert.layouts import resnet, swin, vit_adapter
 from convert.layouts.backbones import OWN_BACKBONES
 from convert.layouts.names import count_cells
-from convert.layouts.row import NATIVE, Layout, drop
+from convert.layouts.row import NATIVE, Layout, drop, renamed, under
 from convert.layouts.table import read_table
 
 # `original` is detectron2's, of which EasyCV has a copy. Its published files call query_feat static_query, its code
@@ -104,6 +104,19 @@ TABLE = read_table("""
     affine     {i}                        {2*i}                       layers.{i}               {i}.0
 """)
 
+# mmdetection 3 and mmsegmentation 1 call attentions and feed-forward networks by what they do.
+_ROWS_OF_MMDET_3 = renamed(
+    TABLE.rows("mmdet"),
+    {
+        r"(?<=transformer_decoder\.layers\.\{i\}\.)attentions\.0": "cross_attn",
+        r"attentions\.[01]": "self_attn",
+        r"ffns\.0": "ffn",
+    },
+)
+_ENCODER = "model.pixel_level_module.encoder."
+_LAST_NORM = drop(
+    f"{_ENCODER}swin.layernorm.{{name}}", "the norm of Swin's last map that transformers 5 adds: each map has its own"
+)
 _LOSS = drop("criterion.{name}", "weights of the classes in the loss, which training sets itself")
 
 # Going back, indices and masks of Swin's windows and the loss's weights are missing: all four read files with
@@ -118,6 +131,22 @@ LAYOUTS = (
             *resnet.TABLE.rows("torchvision", under="backbone."),
             *TABLE.rows("mmdet", under="panoptic_head."),
         ),
+    ),
+    *(
+        Layout(
+            name=name,
+            system="mask2former",
+            title=title,
+            rows=(
+                *swin.TABLE.rows("mmdet", under="backbone."),
+                *resnet.TABLE.rows("torchvision", under="backbone."),
+                *under(head, _ROWS_OF_MMDET_3),
+            ),
+        )
+        for name, title, head in (
+            ("mmdet3", "mmdetection 3's Mask2Former", "panoptic_head."),
+            ("mmseg1", "mmsegmentation 1's Mask2Former", "decode_head."),
+        )
     ),
     Layout(
         name="vit-adapter",
@@ -155,11 +184,18 @@ LAYOUTS = (
         system="mask2former",
         title="transformers' Mask2FormerForUniversalSegmentation",
         rows=(
-            *swin.TABLE.rows("transformers", under="model.pixel_level_module.encoder."),
-            *resnet.TABLE.rows("transformers", under="model.pixel_level_module.encoder."),
+            *swin.TABLE.rows("transformers", under=_ENCODER),
+            *resnet.TABLE.rows("transformers", under=_ENCODER),
             *TABLE.rows("transformers"),
+            _LAST_NORM,
             _LOSS,
         ),
+    ),
+    Layout(
+        name="hf5",
+        system="mask2former",
+        title="transformers' Mask2FormerForUniversalSegmentation in the names of its version 5",
+        rows=(*under(_ENCODER, swin.ROWS_OF_TRANSFORMERS_5), *TABLE.rows("transformers"), _LAST_NORM, _LOSS),
     ),
     Layout(name=NATIVE, system="mask2former", title="ms_seg's own Mask2Former", rows=(*OWN_BACKBONES, *TABLE.own)),
 )

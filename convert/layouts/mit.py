@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convert.layouts.names import count_cells
-from convert.layouts.row import Layout, drop
+from convert.layouts.row import Layout, drop, renamed
 from convert.layouts.table import read_table
 
 TABLE = read_table("""
@@ -39,6 +39,22 @@ TABLE = read_table("""
     affine      mlp.fc2           mlp.dense2 (linear)              ffn.layers.4        mlp.fc2 (linear)
 """)
 
+# transformers 5 renamed what its networks have in common; save_pretrained still writes the former names.
+ROWS_OF_TRANSFORMERS_5 = renamed(
+    TABLE.rows("transformers"),
+    {
+        r"encoder\.(patch_embeddings|layer_norm)\.(\{i\})": r"stages.\2.\1",
+        r"encoder\.block\.(\{i\})\.(\{j\})": r"stages.\1.blocks.\2",
+        r"layer_norm_1": "layernorm_before",
+        r"layer_norm_2": "layernorm_after",
+        r"attention\.self\.([qkv])(uery|ey|alue)\b": r"attention.\1_proj",
+        r"attention\.output\.dense": "attention.o_proj",
+        r"attention\.self\.sr": "attention.sequence_reduction.sequence_reduction",
+        r"attention\.self\.layer_norm": "attention.sequence_reduction.layer_norm",
+        r"mlp\.dense": "mlp.fc",
+    },
+)
+
 CLASSIFIER_DROPPED = "the ImageNet classifier: segmentation has its own decoder"
 
 # The epsilons of LayerNorm belong to the weights: layouts of equal shapes were trained with different ones.
@@ -56,12 +72,19 @@ LAYOUTS = (
         arithmetic=TRANSFORMERS_EPS,
     ),
     Layout(
+        name="hf5-backbone",
+        system="",
+        title="transformers' MiT in the names of its version 5, trained on ImageNet",
+        rows=(*ROWS_OF_TRANSFORMERS_5, drop("classifier.{name}", CLASSIFIER_DROPPED)),
+        covers="backbone.",
+        arithmetic=TRANSFORMERS_EPS,
+    ),
+    Layout(
         name="mmseg-backbone",
         system="",
         title="mmsegmentation's and EasyCV's MiT, trained on ImageNet",
         rows=(*TABLE.rows("mmseg"), drop("head.{name}", CLASSIFIER_DROPPED)),
         covers="backbone.",
-        prefixes=("", "module.", "backbone."),
         arithmetic=MMSEG_EPS,
     ),
     Layout(
@@ -70,7 +93,6 @@ LAYOUTS = (
         title="the original MiT, trained on ImageNet",
         rows=(*TABLE.rows("original"), drop("head.{name}", CLASSIFIER_DROPPED)),
         covers="backbone.",
-        prefixes=("", "module.", "backbone."),
         arithmetic=ORIGINAL_EPS,
     ),
     Layout(name="native-backbone", system="", title="ms_seg's own MiT", rows=TABLE.own, covers="backbone."),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from convert.layouts.operations import Operation
 
@@ -25,14 +26,14 @@ class Row:
     restored_beside: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """One published way to name the tensors of a model or of a part of one.
 
     system: whose tensors these are; "" for a part that several systems share, such as a backbone.
     covers: the part of the model, as a prefix of our names, that such a file holds; "" is all of it.
     lacks: prefixes of our names within that part that the file does not hold: they are freshly initialised.
-    prefixes: what may stand before every key.
+    threshold: of a model with one output, the probability above which its training takes a pixel for the object.
     arithmetic: constructor arguments that come with these weights, where layouts of one shape differ in them.
     """
 
@@ -42,9 +43,26 @@ class Layout:
     rows: tuple[Row, ...]
     covers: str = ""
     lacks: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] = ("", "module.")
+    threshold: float = 0.5
     arithmetic: Mapping[str, float] = field(default_factory=dict)
 
 
 def drop(pattern: str, reason: str) -> Row:
     return Row((pattern,), reason=reason)
+
+
+def under(prefix: str, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows with this before all of their names."""
+    return tuple(replace(row, theirs=tuple(prefix + name for name in row.theirs)) for row in rows)
+
+
+def renamed(rows: Iterable[Row], changes: Mapping[str, str]) -> tuple[Row, ...]:
+    """Rows of a later release that calls the same tensors otherwise: expressions and what takes the place of what they
+    match in each name, one after the other."""
+
+    def rename(name: str) -> str:
+        for old, new in changes.items():
+            name = re.sub(old, new, name)
+        return name
+
+    return tuple(replace(row, theirs=tuple(map(rename, row.theirs))) for row in rows)

@@ -37,10 +37,18 @@ LAYOUTS = (
         arithmetic=mit.TRANSFORMERS_EPS,
     ),
     Layout(
+        name="hf5",
+        system="segformer",
+        title="transformers' SegformerForSemanticSegmentation in the names of its version 5",
+        rows=(*mit.ROWS_OF_TRANSFORMERS_5, *TABLE.rows("transformers")),
+        arithmetic=mit.TRANSFORMERS_EPS,
+    ),
+    Layout(
         name="mmseg",
         system="segformer",
         title="mmsegmentation's and EasyCV's SegFormer",
         rows=(*mit.TABLE.rows("mmseg", under="backbone."), *TABLE.rows("mmseg")),
+        threshold=0.3,  # the default of mmsegmentation's decode heads
         arithmetic=mit.MMSEG_EPS,
     ),
     Layout(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convert.layouts.names import count_cells
-from convert.layouts.row import Layout, drop
+from convert.layouts.row import Layout, drop, renamed
 from convert.layouts.table import read_table
 
 # The norms of the four maps belong to segmentation: ImageNet's files lack them, detectron2's add them to the original.
@@ -61,6 +61,19 @@ TABLE = read_table("""
     weight     reduction   reduction (unfolded)  reduction   -           reduction
 """)
 
+# See mit.ROWS_OF_TRANSFORMERS_5.
+ROWS_OF_TRANSFORMERS_5 = renamed(
+    TABLE.rows("transformers"),
+    {
+        r"^(embeddings|encoder)\.": r"swin.\1.",
+        r"attention\.self\.([qkv])(uery|ey|alue)\b": r"attention.\1_proj",
+        r"attention\.self\.relative": "attention.relative_position_bias.relative",
+        r"attention\.output\.dense": "attention.o_proj",
+        r"intermediate\.dense": "mlp.fc1",
+        r"(?<!attention\.)output\.dense": "mlp.fc2",
+    },
+)
+
 CLASSIFIER_DROPPED = "the ImageNet classifier and its norm: segmentation has its own decoder and norms"
 MAP_NORMS = tuple(f"backbone.norm{level}." for level in range(4))
 
@@ -76,6 +89,24 @@ LAYOUTS = (
         ),
         covers="backbone.",
         lacks=MAP_NORMS,
+    ),
+    *(
+        Layout(
+            name=name,
+            system="",
+            title=title,
+            rows=(
+                *rows,
+                drop("swin.layernorm.{name}", CLASSIFIER_DROPPED),
+                drop("classifier.{name}", CLASSIFIER_DROPPED),
+            ),
+            covers="backbone.",
+            lacks=MAP_NORMS,
+        )
+        for name, title, rows in (
+            ("hf-swin", "transformers' Swin, trained on ImageNet", TABLE.rows("transformers", under="swin.")),
+            ("hf5-swin", "transformers' Swin in the names of its version 5", ROWS_OF_TRANSFORMERS_5),
+        )
     ),
     Layout(
         name="native-swin",

@@ -42,11 +42,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from convert.layouts.names import PLACEHOLDER, placeholders
 from convert.layouts.operations import POINTWISE, RELATIVE_POSITIONS, TRANSPOSED, UNFOLDED, Operation, stacked
 from convert.layouts.row import Row
+from convert.layouts.row import under as put_under
 
 AFFINE = {"weight": "weight", "bias": "bias"}
 NORM = {"weight": "gamma", "bias": "beta"}
@@ -81,7 +82,7 @@ class Table:
 
     def rows(self, column: str, under: str = "") -> tuple[Row, ...]:
         """The rows of a layout. under: what stands before all of its names in addition, such as "backbone."."""
-        return tuple(replace(row, theirs=tuple(under + name for name in row.theirs)) for row in self.columns[column])
+        return put_under(under, self.columns[column])
 
 
 def read_table(text: str) -> Table:

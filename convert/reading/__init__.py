@@ -6,16 +6,18 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from convert.reading.entry import Checkpoint, CheckpointError, Entry, shown
-from convert.reading.folder import INDEX, Weights, check_whole, find_weights
+from convert.reading.entry import Checkpoint, CheckpointError, Contents, Entry, shown
+from convert.reading.folder import INDEX, WEIGHTS, Weights, check_whole, find_weights
 from convert.reading.legacy import read_pickle_file, read_tar
 from convert.reading.mindspore import is_mindspore, read_mindspore
 from convert.reading.npz import is_npz, read_npz
 from convert.reading.safetensors import is_safetensors, read_safetensors
 from convert.reading.source import Source, map_source, open_source
 from convert.reading.torch_zip import read_torch_zip, torch_root
+from convert.reading.wrappers import model_tensors
 from convert.reading.zip_archive import STORED, ZipArchive
 
 __all__ = ["Checkpoint", "CheckpointError", "Entry", "open_checkpoint"]
@@ -35,15 +37,17 @@ NO_CHECKPOINTS = {
 }
 
 Closing = list[Callable[[], None]]  # what is to be called when the checkpoint is closed
-_Found = tuple[Mapping[str, Entry], str, Mapping[str, str]]  # entries, container, metadata
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], weights: str = "") -> Checkpoint:
     """Open a checkpoint of any container, told apart by its content. Nothing but names, shapes and dtypes is read.
 
     Wrappers such as `state_dict` are opened, and what is not the model's is left out (see `convert.reading.wrappers`).
     A zip archive with exactly one checkpoint in it is opened too, and so is a folder with a model in it, or the index
     of its parts (see `convert.reading.folder`).
+
+    weights: of a file with several sets of them, such as "ema" or "teacher", the one that is meant. The names of one
+    set may have it as their prefix instead: see `convert.recognition`.
 
     Raises:
         CheckpointError: the file is missing, empty, cut off, hostile, or no checkpoint; one sentence says which.
@@ -51,11 +55,11 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     try:
         several = path.is_dir() or path.name.endswith(INDEX)
-        weights = find_weights(path) if several else Weights((path,), {})
+        stored = find_weights(path) if several else Weights((path,), {})
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}.") from None
-    if not weights.part_of:
-        check_whole(weights.files[0])
+    if not stored.part_of:
+        check_whole(stored.files[0])
     closing: Closing = []
 
     def close() -> None:
@@ -63,66 +67,66 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             closing.pop()()
 
     try:
-        found = [_open(file, closing) for file in weights.files]
-        entries, container, metadata = found[0]
-        if weights.part_of:
-            entries = _joined(weights, [part for part, _, _ in found])
-            container = f"{container} in {len(found)} parts"
-        folder = (path if path.is_dir() else path.parent) if several else None
-        return Checkpoint(entries, container, metadata, close, folder)
+        parts = [_open(file, closing, weights) for file in stored.files]
+        contents = parts[0]
+        if stored.part_of:
+            joined = _joined(stored, [part.entries for part in parts])
+            contents = replace(contents, entries=joined, container=f"{contents.container} in {len(parts)} parts")
+        described = several or path.name in WEIGHTS
+        return Checkpoint(contents, close, (path if path.is_dir() else path.parent) if described else None)
     except BaseException:
         close()
         raise
 
 
-def _open(path: Path, closing: Closing) -> _Found:
+def _open(path: Path, closing: Closing, weights: str) -> Contents:
     source = open_source(path)
     closing.append(source.file.close)
-    entries, container, metadata = _read(source, closing, inside=False)
-    if not entries:
+    contents = _read(source, closing, weights, inside=False)
+    if not contents.entries:
         raise source.error("", "is a checkpoint without any tensor.")
-    return entries, container, metadata
+    return contents
 
 
-def _joined(weights: Weights, parts: list[Mapping[str, Entry]]) -> dict[str, Entry]:
+def _joined(stored: Weights, parts: list[Mapping[str, Entry]]) -> dict[str, Entry]:
     """The tensors of all parts, each from the one that the index names for it."""
     entries: dict[str, Entry] = {}
-    for file, part in zip(weights.files, parts, strict=True):
-        entries |= {name: entry for name, entry in part.items() if weights.part_of.get(name, file) == file}
-    for name, file in weights.part_of.items():
+    for file, part in zip(stored.files, parts, strict=True):
+        entries |= {name: entry for name, entry in part.items() if stored.part_of.get(name, file) == file}
+    for name, file in stored.part_of.items():
         if name not in entries:
             raise CheckpointError(f"{file} must hold the tensor {shown(name)}, as its index says: it does not.")
     return entries
 
 
-def _read(source: Source, closing: Closing, *, inside: bool) -> _Found:
+def _read(source: Source, closing: Closing, weights: str, *, inside: bool) -> Contents:
     """Read a checkpoint; `closing` gets what must be closed with it, `inside` is set within an outer zip."""
     head = bytes(source.view[:HEAD])
     if head.startswith(ZIP):
-        return _read_zip(source, closing, inside=inside)
+        return _read_zip(source, closing, weights, inside=inside)
     if is_safetensors(head):
         entries, metadata = read_safetensors(source)
-        return entries, "safetensors", metadata
+        return Contents(entries, "safetensors", metadata)
     if head[TAR_MARK : TAR_MARK + len(TAR)] == TAR:
-        return *read_tar(source), {}
+        return model_tensors(*read_tar(source), source, weights)
     if is_mindspore(head):
         entries, metadata = read_mindspore(source)
-        return entries, "mindspore", metadata
+        return Contents(entries, "mindspore", metadata)
     if head[:1] == b"\x80" or TEXT_PICKLE.match(head):
-        return *read_pickle_file(source), {}
+        return model_tensors(*read_pickle_file(source), source, weights)
     for mark, problem in NO_CHECKPOINTS.items():
         if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(mark):
             raise source.error("", problem)
     raise source.error("", "is no checkpoint: its first bytes are those of no known container.")
 
 
-def _read_zip(source: Source, closing: Closing, *, inside: bool) -> _Found:
+def _read_zip(source: Source, closing: Closing, weights: str, *, inside: bool) -> Contents:
     archive = ZipArchive(source)
     root = torch_root(archive)
     if root is not None:
-        return *read_torch_zip(archive, root), {}
+        return model_tensors(*read_torch_zip(archive, root), source, weights)
     if is_npz(archive):
-        return read_npz(archive), "npz", {}
+        return Contents(read_npz(archive), "npz")
     if inside:
         raise source.error("", "is a zip archive inside another, and no checkpoint itself.")
     if len(archive.records) > MAX_MEMBERS:
@@ -131,8 +135,8 @@ def _read_zip(source: Source, closing: Closing, *, inside: bool) -> _Found:
     if len(names) != 1:
         listed = ", ".join(shown(name) for name in names[:8])
         raise source.error("", f"holds several checkpoints, {listed}: unpack one." if names else "holds no checkpoint.")
-    entries, container, metadata = _read(_inner_source(archive, names[0], closing), closing, inside=True)
-    return entries, f"{container} in a zip", metadata
+    contents = _read(_inner_source(archive, names[0], closing), closing, weights, inside=True)
+    return replace(contents, container=f"{contents.container} in a zip")
 
 
 def _may_be_checkpoint(head: bytes) -> bool:

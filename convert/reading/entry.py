@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +55,20 @@ class ArrayEntry:
         return self.array
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds: the model's tensors by name, in file order; how it is built, for people; texts beside them.
+
+    taken: the name of the set of weights that this is, "" where it has none. others: names of further sets.
+    """
+
+    entries: Mapping[str, Entry]
+    container: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    taken: str = ""
+    others: tuple[str, ...] = ()
+
+
 class Checkpoint(Mapping[str, Entry]):
     """An open checkpoint: the model's tensors by name, in file order. Close it, or use it in a `with` block.
 
@@ -63,20 +77,15 @@ class Checkpoint(Mapping[str, Entry]):
     Attributes:
         container: how the file is built, for people: "zip", "legacy", "safetensors" ...
         metadata: the free text some containers carry beside the tensors.
-        folder: what it was opened as, where that was a folder or the index in it: other files there may describe it.
+        taken: the name of the set of weights that this is, where there are several; others: the names of those.
+        folder: the folder that it is the model of, where other files may describe it; None for a file of its own.
     """
 
-    def __init__(
-        self,
-        entries: Mapping[str, Entry],
-        container: str,
-        metadata: Mapping[str, str],
-        close: Callable[[], None],
-        folder: Path | None = None,
-    ) -> None:
-        self._entries = dict(entries)
-        self.container = container
-        self.metadata = dict(metadata)
+    def __init__(self, contents: Contents, close: Callable[[], None], folder: Path | None = None) -> None:
+        self._entries = dict(contents.entries)
+        self.container = contents.container
+        self.metadata = dict(contents.metadata)
+        self.taken, self.others = contents.taken, contents.others
         self.folder = folder
         self._close = close
 

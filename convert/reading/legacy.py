@@ -11,12 +11,11 @@ import struct
 
 import numpy as np
 
-from convert.reading.entry import Entry, shown
+from convert.reading.entry import shown
 from convert.reading.pickle_machine import PickleMachine
 from convert.reading.source import Source
 from convert.reading.tensor import ITEM_SIZES, Storage, mapped_storage, tensor_view
 from convert.reading.torch_objects import BlobReader, StorageClass, TorchObjects, TypedStorage, typed_storages
-from convert.reading.wrappers import model_tensors
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
@@ -26,10 +25,10 @@ MAX_TAR_MEMBERS = 64
 _I32, _I64 = struct.Struct("<i"), struct.Struct("<q")
 
 
-def read_pickle_file(source: Source) -> tuple[dict[str, Entry], str]:
-    """The model's tensors of a file that begins with a pickle, and the container's name for people."""
+def read_pickle_file(source: Source) -> tuple[object, str]:
+    """What a file holds that begins with a pickle, and the container's name for people."""
     loaded, is_stream = _run_stream(source, source.view, "its pickle", read_blob)
-    return model_tensors(loaded, source), "legacy" if is_stream else "pickle"
+    return loaded, "legacy" if is_stream else "pickle"
 
 
 def read_blob(source: Source, blob: memoryview, record: str) -> TypedStorage:
@@ -90,7 +89,7 @@ def _key(value: object) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
-def read_tar(source: Source) -> tuple[dict[str, Entry], str]:
+def read_tar(source: Source) -> tuple[object, str]:
     """The model's tensors of a file of PyTorch 0.1: a tar of `storages`, `tensors` and `pickle`."""
     members = _tar_members(source)
     for name in ("storages", "tensors", "pickle"):
@@ -111,7 +110,7 @@ def read_tar(source: Source) -> tuple[dict[str, Entry], str]:
 
     _read_tar_storages(source, machine("storages"), made)
     _read_tar_tensors(source, machine("tensors"), made)
-    return model_tensors(machine("pickle").load(), source), "tar"
+    return machine("pickle").load(), "tar"
 
 
 def _read_tar_storages(source: Source, machine: PickleMachine, made: dict[str, object]) -> None:

@@ -6,12 +6,11 @@ has ROOT/code/ and ROOT/constants.pkl as well. Source: torch/serialization.py, c
 
 from __future__ import annotations
 
-from convert.reading.entry import Entry, shown
+from convert.reading.entry import shown
 from convert.reading.legacy import read_blob
 from convert.reading.pickle_machine import PickleMachine
 from convert.reading.tensor import Storage
 from convert.reading.torch_objects import TorchObjects, typed_storages
-from convert.reading.wrappers import model_tensors
 from convert.reading.zip_archive import ZipArchive
 
 MAX_ROOTS = 8  # folders with a data.pkl that are looked at; an honest archive has one
@@ -29,8 +28,8 @@ def torch_root(archive: ZipArchive) -> str | None:
     return roots[0] if roots else None
 
 
-def read_torch_zip(archive: ZipArchive, root: str) -> tuple[dict[str, Entry], str]:
-    """The model's tensors by name, and the container's name for people."""
+def read_torch_zip(archive: ZipArchive, root: str) -> tuple[object, str]:
+    """What the archive holds, and the container's name for people."""
     source, records = archive.source, archive.records
     pickle = f"{root}data.pkl"
     scripted = f"{root}constants.pkl" in records
@@ -53,4 +52,4 @@ def read_torch_zip(archive: ZipArchive, root: str) -> tuple[dict[str, Entry], st
     objects = TorchObjects(source, f"record {shown(pickle)}", read_blob)
     persistent = typed_storages(objects.error, make, big_endian=order == b"big")
     loaded = PickleMachine(archive.read(pickle), objects.find, persistent, objects.error).load()
-    return model_tensors(loaded, source), "torchscript" if scripted else "zip"
+    return loaded, "torchscript" if scripted else "zip"

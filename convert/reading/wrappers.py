@@ -7,14 +7,18 @@ The rule, at each level of dictionaries from the outside in:
 2. else the dictionary's own tensors, if it has any: then it is a state dict;
 3. else its only inner dictionary with tensors, whatever its name, unless the name tells of an optimiser and the like.
 
+Where a person names a set of weights, the outermost dictionary of that name goes before all of this; "ema" stands for
+any of `AVERAGES`.
+
 A whole pickled `torch.nn.Module` and a TorchScript module become the names that their `state_dict()` has.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 
-from convert.reading.entry import Entry, shown
+from convert.reading.entry import CheckpointError, Contents, Entry, shown
 from convert.reading.pickle_machine import Opaque
 from convert.reading.source import Source
 from convert.reading.tensor import NUMPY_CODES, UnreadableTensor
@@ -23,26 +27,36 @@ from convert.reading.torch_objects import as_tensor
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "network", "params", "weights")
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema", "shadow")
 BESIDE_THE_MODEL = ("optim", "hyper", "callbacks", "lr_sched", "sched", "scaler", "amp", "loops", "message_hub", "meta")
+MAX_CLASSES = 65536
 MAX_DEPTH = 64  # of modules inside modules
 MAX_NAME = 4096  # characters
 MAX_VISITS = 500_000  # of values in modules, which may be shared and so be met more often than they are stored
 
 
-def model_tensors(loaded: object, source: Source) -> dict[str, Entry]:
-    """The model's tensors by name, in file order.
+def model_tensors(loaded: object, container: str, source: Source, weights: str = "") -> Contents:
+    """The model's tensors in what a pickle made, and the classes that training frameworks record beside them.
 
     Raises:
         CheckpointError: there are none, or several models to choose from.
     """
-    found = _Search(source).find(loaded, 0)
+    search = _Search(source, weights)
+    found = search.find(loaded, 0)
     if not found:
         raise source.error("", f"has no tensors of a model: it holds {_described(loaded)}.")
-    return found
+    taken = search.taken or next(iter(search.sets), "")
+    others = tuple(name for name in search.sets if name != taken)
+    return Contents(found, container, _recorded_classes(loaded), taken, others)
 
 
 class _Search:
-    def __init__(self, source: Source) -> None:
+    """sets: the names of the sets of weights at the outermost level that has several. taken: the one asked for."""
+
+    def __init__(self, source: Source, weights: str) -> None:
         self._source = source
+        self._names = AVERAGES if weights == "ema" else (weights,) if weights else ()
+        self._weights = weights
+        self.sets: tuple[str, ...] = ()
+        self.taken = ""
         self._met: dict[int, dict[str, Entry]] = {}  # so that each dictionary is searched once, shared or cyclic
         self._visits = 0
 
@@ -63,13 +77,32 @@ class _Search:
         values = value.items if isinstance(value, Opaque) else value
         if not isinstance(values, dict):
             return {}
-        for name in (*WRAPPERS, *AVERAGES):
-            found = self.find(values.get(name), depth + 1)
-            if found:
+        for name in self._names:
+            if found := self.find(values.get(name), depth + 1):
+                self.taken = self._weights
+                self.sets = tuple(other for other in self._sets(values, depth) if other != name)
                 return found
+        if sets := self._sets(values, depth):
+            if len(sets) > 1 or not self.sets:
+                self.sets = tuple(sets)
+            return next(iter(sets.values()))
         own: dict[str, Entry] = {}
         self._add(values, "", (), own)
         return own or self._find_unnamed(values, depth)
+
+    def _sets(self, values: dict, depth: int) -> dict[str, dict[str, Entry]]:
+        """The sets of weights in a dictionary, first the one that is taken; others only where they are plain."""
+        sets: dict[str, dict[str, Entry]] = {}
+        for name in (*WRAPPERS, *AVERAGES):
+            try:
+                found = self.find(values.get(name), depth + 1)
+            except CheckpointError:
+                if not sets:
+                    raise
+                continue
+            if found:
+                sets[name] = found
+        return sets
 
     def _find_unnamed(self, values: dict, depth: int) -> dict[str, Entry]:
         found = {
@@ -81,7 +114,7 @@ class _Search:
         }
         if len(found) > 1:
             names = ", ".join(shown(name) for name in list(found)[:8])
-            raise self._source.error("", f"holds several models, {names}: save the one that is meant on its own.")
+            raise self._source.error("", f"holds several models, {names}: choose one of them by --weights.")
         return next(iter(found.values()), {})
 
     def _flatten(self, module: Opaque, prefix: str, depth: int, found: dict[str, Entry]) -> None:
@@ -119,6 +152,26 @@ class _Search:
             if tensor.dtype not in NUMPY_CODES:
                 tensor = UnreadableTensor(self._source, f"tensor {shown(full)}", tensor.dtype, tensor.shape)
             found[full] = tensor
+
+
+def _recorded_classes(loaded: object) -> dict[str, str]:
+    """What mmcv's and mmengine's checkpoints say of the classes, as "CLASSES" and "PALETTE" in JSON."""
+    meta = _plain(_plain(loaded).get("meta"))
+    spoken = {**meta, **_plain(meta.get("dataset_meta"))}
+    recorded = {}
+    for key in ("CLASSES", "PALETTE"):
+        value = spoken.get(key.lower()) or spoken.get(key)
+        if isinstance(value, (list, tuple)) and len(value) <= MAX_CLASSES:
+            try:
+                recorded[key] = json.dumps([list(row) if isinstance(row, tuple) else row for row in value])
+            except (TypeError, ValueError, RecursionError):  # of something else than texts and numbers
+                continue
+    return recorded
+
+
+def _plain(value: object) -> dict:
+    values = value.items if isinstance(value, Opaque) else value
+    return values if isinstance(values, dict) else {}
 
 
 def _dictionary(state: dict, name: str) -> dict:

@@ -16,13 +16,20 @@ from mindspore.nn.utils import no_init_parameters
 
 from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
-from convert.plan import Plan, Source, recognise
+from convert.plan import Plan, Source
 from convert.reading import Checkpoint
-from ms_seg.checkpoints.metadata import noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
+from convert.recognition import recognise
+from ms_seg.checkpoints.metadata import (
+    noted_arithmetic,
+    noted_labels,
+    noted_preprocessing,
+    noted_tasks,
+    recorded_labels,
+)
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers
 from ms_seg.hub import on_this_machine
-from ms_seg.label_sets import LabelSet, labels_of
+from ms_seg.label_sets import OBJECT, LabelSet, labels_of, with_background
 from ms_seg.presets import PRESETS, Preset, find_preset, nearest_preset, preset_for
 from ms_seg.systems import Model, build
 
@@ -49,19 +56,32 @@ class Match:
     other_classes: str = ""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What of a checkpoint is the model. weights: of several sets, which; drop: patterns of names that are not its."""
+
+    weights: str = ""
+    drop: tuple[str, ...] = ()
+
+
 def match(
-    tensors: Checkpoint, name: str = "auto", overrides: Mapping[str, Any] = _NOTHING, fine_tune: bool = False
+    tensors: Checkpoint,
+    name: str = "auto",
+    overrides: Mapping[str, Any] = _NOTHING,
+    fine_tune: bool = False,
+    chosen: Choice = Choice(),  # noqa: B008, it cannot change
 ) -> Match:
     """What an open checkpoint is for, by a model's name or, for "auto", by what the file holds.
 
     Raises CheckpointError for a file of no known layout or of another system, and for metadata that cannot be used;
     ValueError where the name, or what the file can be, is not clear. Whether all tensors fit, the plan says.
     """
-    source = recognise(tensors)
-    preset = identify(source, tensors.metadata, name, overrides, notes_beside(source, tensors.folder))
+    source = recognise(tensors, "" if tensors.taken == chosen.weights else chosen.weights, chosen.drop)
+    notes = notes_beside(source, tensors.folder)
+    preset = identify(source, tensors.metadata, name, overrides, notes)
     model = outline(preset)
     shapes, fresh = shapes_of(model), frozenset[str]()
-    other_classes = _other_classes(source, tensors.metadata, preset) if fine_tune else ""
+    other_classes = _other_classes(source, tensors.metadata, preset, notes or Notes()) if fine_tune else ""
     if other_classes:
         shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
     plan = source.plan(shapes)
@@ -70,18 +90,24 @@ def match(
 
 
 def load_model(
-    name: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any] = _NOTHING, fine_tune: bool = False
+    name: str,
+    checkpoint: str | os.PathLike[str],
+    overrides: Mapping[str, Any] = _NOTHING,
+    fine_tune: bool = False,
+    chosen: Choice = Choice(),  # noqa: B008, it cannot change
 ) -> Model:
     """The model of that name, or of the file's own kind for "auto", with the file's weights. See `create_model`."""
     name, checkpoint = on_this_machine(name, checkpoint)
-    with open_checkpoint(checkpoint) as tensors:
-        found = match(tensors, name, overrides, fine_tune)
+    with open_checkpoint(checkpoint, chosen.weights) as tensors:
+        found = match(tensors, name, overrides, fine_tune, chosen)
         if name == "auto" and found.part:
             raise ValueError(f"{checkpoint} holds a {found.part} alone: name the model that it is meant for")
         _take_over(found.model, found.plan, tensors, checkpoint, found.fresh)
     found.model.init_parameters_data()  # whatever was not taken from the checkpoint
     found.model.checkpoint = os.fspath(checkpoint)
     log = logging.getLogger("ms_seg")
+    for line in _choices(found.source, tensors):
+        log.warning("%s: %s", checkpoint, line)
     if found.part:
         log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, found.part)
     if found.other_classes:
@@ -90,6 +116,17 @@ def load_model(
             checkpoint, found.other_classes, ", ".join(sorted(found.fresh)),
         )  # fmt: skip
     return found.model
+
+
+def _choices(source: Source, tensors: Checkpoint) -> list[str]:
+    """What was decided for a person who may have meant something else, a line each."""
+    lines = [f"{source.prefix} was taken off the names"] if source.prefix else []
+    if tensors.others:
+        lines.append(f"of several sets of weights {tensors.taken}; --weights {tensors.others[0]} for others")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in source.dropped.items():
+        by_reason.setdefault(reason, []).append(name)
+    return lines + [f"dropped {len(names)} ({names[0]}, ...): {reason}" for reason, names in by_reason.items()]
 
 
 def load_part(model: Model, checkpoint: str | os.PathLike[str]) -> None:
@@ -143,9 +180,13 @@ def identify(
     else:
         preset = _published(source, metadata)
     preset = _with_arithmetic(preset, source, arithmetic)
-    noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else notes.fields
+    noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else dict(notes.fields)
+    if not native and source.arguments.get("num_classes") == 1:
+        noted["threshold"] = source.layout.threshold
     preset = preset.override(**{**noted, **overrides})
-    labels, outputs = notes.labels or _labels(source, metadata), source.arguments.get("num_classes")
+    labels, outputs = _labels(source, metadata, notes), source.arguments.get("num_classes")
+    if outputs == 1 and preset.label_set is None:
+        labels = labels or OBJECT
     if labels is None or "label_set" in overrides or preset.num_classes != outputs:
         return preset
     return preset.override(label_set=labels)
@@ -262,9 +303,25 @@ def _with_arithmetic(preset: Preset, source: Source, arithmetic: Mapping[str, An
     return preset
 
 
-def _labels(source: Source, metadata: Mapping[str, str]) -> str | LabelSet | None:
-    """The classes that a file of ours says it tells apart; another's "labels" could be anything."""
-    return noted_labels(metadata, source.arguments.get("num_classes")) if source.layout.name == NATIVE else None
+def _labels(source: Source, metadata: Mapping[str, str], notes: Notes) -> str | LabelSet | None:
+    """The classes that a file of ours, a folder, or mmcv's or mmengine's meta say a model tells apart."""
+    outputs = source.arguments.get("num_classes")
+    if source.layout.name == NATIVE:  # another's "labels" could be anything
+        return noted_labels(metadata, outputs)
+    labels = notes.labels or recorded_labels(metadata)
+    known = labels_of(labels)
+    if known is None or outputs is None:
+        return None
+    if outputs == 1 and len(known) == 1:
+        return with_background(known)
+    told = 2 if outputs == 1 else outputs
+    # A published model may have outputs that no class has, as EasyCV's 172nd.
+    if len(known) == told or (isinstance(labels, str) and len(known) < told):
+        return labels
+    logging.getLogger("ms_seg").warning(
+        "the %d class names that came with the weights are not used: the model tells %d apart", len(known), told
+    )
+    return None
 
 
 def _hint(source: Source, preset: Preset) -> str:
@@ -277,7 +334,7 @@ def _hint(source: Source, preset: Preset) -> str:
     return f"The file has {has} classes and {preset.name} {wants}: without a name the model is the file's own"
 
 
-def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset) -> str:
+def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset, notes: Notes) -> str:
     """Why the file's classifier is of no use for the classes of this preset; empty if it is, as far as the file tells.
 
     A file without names of its own may be of these classes or not: the number of outputs is all there is to compare.
@@ -287,7 +344,12 @@ def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset) 
         return ""
     if has != wants:
         return f"has {has} classes and the model is to have {wants}"
-    theirs, ours = labels_of(_labels(source, metadata)), labels_of(preset.label_set)
+    theirs, ours = labels_of(_labels(source, metadata, notes)), labels_of(preset.label_set)
+    if theirs is None and isinstance(preset.label_set, LabelSet):
+        logging.getLogger("ms_seg").warning(
+            "the file has %d classes, as the model is to have, and does not name them: its classifier is taken over",
+            has,
+        )
     if theirs is None or ours is None or theirs.names == ours.names:
         return ""
     pairs = zip_longest(theirs.names, ours.names, fillvalue="nothing")

@@ -22,7 +22,7 @@ import numpy as np
 
 from convert import CheckpointError
 from convert.reading.entry import shown
-from ms_seg.label_sets import LabelSet, check_names, read_labels
+from ms_seg.label_sets import LabelSet, check_names, known_labels, numbered_labels, read_labels
 from ms_seg.presets import RESIZES, TASKS, Preprocessing, Preset
 
 _MAX_CHARACTERS = 1 << 20  # of one text: 254 names of 200 characters take 60,000
@@ -108,9 +108,41 @@ def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | Labe
         return None
     labels = _published(rows) if isinstance(rows, str) else _own(rows)
     # A published model may have outputs that no class has, as EasyCV's 172nd.
-    if outputs is not None and (len(labels) > outputs if isinstance(rows, str) else len(labels) != outputs):
-        raise _wrong("labels", f"it has {len(labels)} classes, and the model {outputs}")
+    told = 2 if outputs == 1 else outputs  # background and object
+    if told is not None and (len(labels) > told if isinstance(rows, str) else len(labels) != told):
+        raise _wrong("labels", f"it has {len(labels)} classes, and the model {told}")
     return rows if isinstance(rows, str) else labels
+
+
+def recorded_labels(metadata: Mapping[str, str]) -> str | LabelSet | None:
+    """The classes of "CLASSES" and "PALETTE", which `convert` reads of mmcv's and mmengine's checkpoints: a published
+    label set's name where they are one's; None where there are none. Names that will not do are a CheckpointError."""
+    rows, colours = _read(metadata, "CLASSES", None), _read(metadata, "PALETTE", None)
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, str) for row in rows):
+        return None
+    labels = named_labels(rows, "the checkpoint's note on its classes")
+    try:
+        palette = np.array(colours, np.uint8)
+    except (TypeError, ValueError, OverflowError):
+        return labels
+    if isinstance(labels, LabelSet) and palette.shape == (len(rows), 3):
+        return replace(labels, palette=palette)
+    return labels
+
+
+def named_labels(names: Sequence[str], source: str) -> str | LabelSet:
+    """Classes of these names, which may be a published label set's; of equal names, the second is told from the first
+    by its number. Raises CheckpointError, beginning with the source, for names that will not do."""
+    met: dict[str, None] = {}
+    for index, name in enumerate(name.strip() for name in names):
+        met[f"{name} ({index})" if name in met else name] = None
+    if (known := known_labels(tuple(met))) is not None:
+        return known
+    try:
+        check_names(tuple(met), source)
+    except ValueError as error:
+        raise CheckpointError(f"{error}.") from None
+    return LabelSet(tuple(met), numbered_labels(len(names)).palette)
 
 
 def _rows(labels: str | LabelSet | None) -> str | list[list[Any]] | None:

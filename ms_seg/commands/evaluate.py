@@ -14,7 +14,7 @@ import numpy as np
 
 import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
-from ms_seg.commands.override import add_override
+from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.segment import choose_model
 from ms_seg.data.datasets import DATASETS, open_for_task, task_of
 from ms_seg.data.semantic import SPLITS
@@ -54,6 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     add_override(parser)
+    add_choice(parser)
     add_device(parser)
     add_mode(parser)
 
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     model, checkpoint = choose_model(options.model, options.checkpoint)
     set_up_device(options.device)
     world = start(options.device)
-    cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
+    cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
     check_task(cell.preset.tasks, task, cell.preset.name)
     segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
     dataset, segment = segmenter.for_dataset(dataset)

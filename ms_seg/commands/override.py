@@ -1,4 +1,5 @@
-"""--override FIELD=VALUE: fields of a model that are to be otherwise than its preset has them."""
+"""--override FIELD=VALUE: fields of a model that are to be otherwise than its preset has them; and what of a checkpoint
+is the model."""
 
 from __future__ import annotations
 
@@ -14,6 +15,18 @@ def add_override(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--override", metavar="FIELD=VALUE", type=_override, action="append", default=[],
         help="a field of the model that is to be otherwise, such as block_depth=2",
+    )  # fmt: skip
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """The options that say which tensors of a checkpoint are the model's."""
+    parser.add_argument(
+        "--weights", metavar="NAME", default="",
+        help="of a checkpoint with several sets of weights, such as ema or teacher, the one that is meant",
+    )  # fmt: skip
+    parser.add_argument(
+        "--drop", metavar="PATTERN", action="append", default=[],
+        help="tensors of a checkpoint that are not the model's, such as 'auxiliary_head.*'",
     )  # fmt: skip
 
 

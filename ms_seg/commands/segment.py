@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.commands.device import add_device, add_mode, set_up_device
-from ms_seg.commands.override import add_override
+from ms_seg.commands.override import add_choice, add_override
 from ms_seg.hub import address_of_model, find_address
 from ms_seg.presets import TASKS, find_preset
 
@@ -43,6 +43,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_override(parser)
+    add_choice(parser)
     add_device(parser)
     add_mode(parser)
 
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device)
-    cell = ms_seg.create_model(model, checkpoint, **dict(options.override))
+    cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
     segmenter = ms_seg.Segmenter(cell, options.mode, vocab=options.vocab, task=options.task)
     if options.save_embeddings:
         segmenter.network.check_embeddings()

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import ms_seg
 from ms_seg.commands.device import add_device, set_up_device
-from ms_seg.commands.override import add_override
+from ms_seg.commands.override import add_choice, add_override
 from ms_seg.data.datasets import DRAWN, PANOPTIC, open_for_task, task_of
 from ms_seg.data.semantic import DATASETS as SEMANTIC
 from ms_seg.data.semantic import first_pictures
@@ -31,6 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("--model", metavar="NAME", required=True, help="see `models`, or a published name on a hub")
     add_override(parser)
+    add_choice(parser)
     parser.add_argument(
         "--checkpoint", metavar="FILE", action="append", default=[],
         help="weights to begin with, of any classes or a backbone's; several files, if each holds a part",
@@ -101,7 +102,9 @@ def run(options: argparse.Namespace) -> int:
     overrides = _with(options.override, task.overrides(preset, training[0].label_set, recipe))
     ms.set_seed(recipe.seed)
     logging.disable(logging.WARNING if world.rank or options.resume else logging.NOTSET)  # what is fresh is said once
-    model = ms_seg.create_model(model_name, first, fine_tune=True, **overrides)
+    model = ms_seg.create_model(
+        model_name, first, fine_tune=True, weights=options.weights, drop=options.drop, **overrides
+    )
     for part in others:
         load_part(model, part)
     logging.disable(logging.NOTSET)

@@ -143,7 +143,7 @@ class LogitsNetwork(OwnClasses):
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         (logits,) = _run(self._run, self.preset, images)
-        return logits
+        return _with_background(logits, self.preset.preprocessing.threshold) if logits.shape[1] == 1 else logits
 
 
 class WordsNetwork:
@@ -259,6 +259,13 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "words": WordsNetwork,
     "queries": QueriesNetwork,
 }
+
+
+def _with_background(logits: np.ndarray, threshold: float) -> np.ndarray:
+    """Of one output (N, 1, h, w) two, of background and object: the object is chosen where its sigmoid is above the
+    threshold, and a softmax gives its probability, which at a threshold other than 0.5 is shifted by it."""
+    background = np.full_like(logits, np.log(threshold / (1 - threshold)))
+    return np.concatenate([background, logits], axis=1)
 
 
 def _slide(

@@ -99,9 +99,19 @@ def check_names(names: Sequence[str], source: str) -> None:
         raise ValueError(f"{source} names the class {twice!r} twice")
 
 
+def with_background(labels: LabelSet) -> LabelSet:
+    """The classes with a black background before them."""
+    palette = np.concatenate([np.zeros((1, 3), np.uint8), labels.palette])
+    return LabelSet(("background", *labels.names), palette)
+
+
 def numbered_labels(count: int) -> LabelSet:
     """Labels "class 0", "class 1", ... for classes without names, in colours that differ between neighbours."""
     hues = np.arange(count) * _GOLDEN_RATIO % 1
     colours = [colorsys.hsv_to_rgb(hue, (0.9, 0.6)[i % 2], (0.95, 0.75, 0.55)[i % 3]) for i, hue in enumerate(hues)]
     palette = np.round(np.array(colours).reshape(count, 3) * 255).astype(np.uint8)
     return LabelSet(tuple(f"class {i}" for i in range(count)), palette)
+
+
+# Of a model with one output that nobody named.
+OBJECT = LabelSet(("background", "object"), np.array([[0, 0, 0], [230, 60, 60]], np.uint8))

@@ -45,6 +45,7 @@ class Preprocessing:
         original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
     resize_mask: resize no logits at all but the mask that they give, in two classes, as a picture of 0 and 255 that is
         cut at half (ModelScope's text-driven pipeline).
+    threshold: of a model with one output, whose sigmoid is the probability of the object: from where on a pixel is it.
     query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
         (ModelScope and EasyCV too), "detectron2" or "transformers", see `postprocessing.rules`.
 
@@ -60,6 +61,7 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
     logits_via_input: bool = True
     resize_mask: bool = False
+    threshold: float = 0.5
     query_rule: str = "mmdet"
 
     def __post_init__(self) -> None:
@@ -75,6 +77,8 @@ class Preprocessing:
         for key in ("mean", "std"):
             if len(getattr(self, key)) != 3 or not all(map(math.isfinite, getattr(self, key))):
                 raise ValueError(f"{key} is {getattr(self, key)}: it must be three numbers, of red, green and blue")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold is {self.threshold}: it must be a probability between 0 and 1")
         if min(self.std) <= 0:
             raise ValueError(f"std is {self.std}: it must be above 0, for pixels are divided by it")
 
@@ -187,9 +191,9 @@ class Preset:
             window=window,
             tasks=tasks,
         )
-        outputs, labels = changed.num_classes, changed.label_set
-        if isinstance(labels, LabelSet) and len(labels) != outputs:
-            raise ValueError(f"label_set has {len(labels)} classes, and the model {outputs}: they must be as many")
+        told, labels = changed.told_apart, changed.label_set
+        if isinstance(labels, LabelSet) and len(labels) != told:
+            raise ValueError(f"label_set has {len(labels)} classes, and the model {told}: they must be as many")
         return changed
 
     def _window_for(self, grid: int | None) -> Window | None:
@@ -203,6 +207,11 @@ class Preset:
     def num_classes(self) -> int | None:
         """How many classes the model tells apart; None where they are words that come with a picture."""
         return self.arguments.get("num_classes")
+
+    @property
+    def told_apart(self) -> int | None:
+        """How many classes answers have: of one output, background and object."""
+        return 2 if self.num_classes == 1 else self.num_classes
 
     @property
     def sizes(self) -> Mapping[str, Any]:

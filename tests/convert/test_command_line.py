@@ -159,7 +159,7 @@ def test_metadata_that_cannot_be_used_ends_in_one_sentence(tmp_path: Path, capsy
         ),
         (["hf.pth", "nowhere/out.ckpt"], "TARGET must be in a folder that exists: there is no nowhere"),
         (["hf.safetensors", "hf.safetensors"], "TARGET must be another file than SOURCE: hf.safetensors is the same"),
-        (["hf.pth", "out.pth", "--to", "keras"], "segformer has no layout 'keras'; it has hf, mmseg"),
+        (["hf.pth", "out.pth", "--to", "keras"], "segformer has no layout 'keras'; it has hf, hf5, mmseg"),
         (["text.pth", "out.ckpt"], "text.pth"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from convert import CheckpointError
-from convert.plan import find_layout, recognise
+from convert.plan import find_layout
+from convert.recognition import recognise
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def test_a_layout_of_another_structure_cannot_be_written():
 
 
 def test_an_unknown_layout_lists_those_that_exist():
-    with pytest.raises(ValueError, match="segformer has no layout 'keras'; it has hf, mmseg, original"):
+    with pytest.raises(ValueError, match="segformer has no layout 'keras'; it has hf, hf5, mmseg, original"):
         find_layout("keras", "segformer")
 
 
@@ -164,7 +165,7 @@ def test_a_backbone_is_written_in_the_layout_that_knows_it(tensors: dict[str, Si
 
 
 def test_a_layout_that_no_backbone_has_is_refused():
-    with pytest.raises(ValueError, match="a backbone has no layout 'keras'; it has hf-backbone, mmseg-backbone"):
+    with pytest.raises(ValueError, match="a backbone has no layout 'keras'; it has hf-backbone, hf5-backbone, mmseg-"):
         recognise(MIT_STEM).find_target("keras")
 
 

@@ -9,8 +9,8 @@ import mask2former_reference
 import numpy as np
 import torch
 
-from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.losses.masks import PointSampler
 

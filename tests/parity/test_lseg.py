@@ -16,8 +16,8 @@ from errors import relative_error
 from mindspore import nn
 
 import ms_seg
-from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from ms_seg.decoders.word_pixel import TEMPERATURE, WordPixel
 from ms_seg.presets import find_preset
 from ms_seg.systems.lseg import GivenWords

@@ -16,8 +16,8 @@ from errors import check_gradients, relative_error
 from mindspore import nn
 
 import ms_seg
-from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from ms_seg.cells.position import SinePosition
 from ms_seg.presets import find_preset
 

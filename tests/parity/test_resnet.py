@@ -13,8 +13,8 @@ import torch
 from errors import check_gradients, relative_error
 from mindspore import Tensor, nn
 
-from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from ms_seg.backbones.resnet import ResNet
 from ms_seg.cells.norm import running_statistics
 

@@ -13,8 +13,8 @@ import torch
 from errors import check_gradients, relative_error
 from mindspore import Tensor, nn, ops
 
-from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from ms_seg.backbones.swin import SwinTransformer
 from ms_seg.cells.drop import DropPath, give_noise
 from ms_seg.inference.execution import Runner

@@ -15,7 +15,7 @@ from errors import STAGE_LIMIT, relative_error
 from mindspore import Tensor, nn
 
 from convert import open_checkpoint
-from convert.plan import recognise
+from convert.recognition import recognise
 from ms_seg.inference.execution import Runner
 from ms_seg.text.transformer import TextTransformer
 

@@ -14,8 +14,8 @@ import torch
 from errors import check_gradients
 
 import ms_seg
-from convert.plan import recognise
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
 from ms_seg.systems.lseg import GivenWords

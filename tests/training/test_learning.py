@@ -12,8 +12,9 @@ import mindspore as ms
 import numpy as np
 
 import ms_seg
-from convert.plan import find_layout, recognise
+from convert.plan import find_layout
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from convert.writing import write_checkpoint
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
 from ms_seg.presets import Window, find_preset

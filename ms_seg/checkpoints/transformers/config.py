@@ -13,9 +13,10 @@ from typing import Any
 from convert import CheckpointError
 from convert.reading.entry import shown
 from convert.reading.folder import described_file, read_json
+from ms_seg.checkpoints.metadata import named_labels
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor
-from ms_seg.label_sets import LabelSet, check_names, known_labels, numbered_labels
+from ms_seg.label_sets import LabelSet
 
 CONFIG = "config.json"
 
@@ -249,22 +250,4 @@ def _labels(config: _Fields) -> str | LabelSet | None:
         raise config.error("id2label", f"a table of {count} names: they must be those of the classes 0 to {count - 1}")
     if all(name == f"LABEL_{index}" for index, name in enumerate(rows)):
         return None
-    words = _different(rows)
-    if (known := known_labels(words)) is not None:
-        return known
-    try:
-        check_names(words, f"{config.path} (id2label)")
-    except ValueError as error:
-        raise CheckpointError(f"{error}.") from None
-    return LabelSet(tuple(words), numbered_labels(len(words)).palette)
-
-
-def _different(names: list[str]) -> list[str]:
-    """Names of which no two are equal: the second of one name is told from the first by its number."""
-    met: set[str] = set()
-    different = []
-    for index, name in enumerate(names):
-        name = f"{name} ({index})" if name in met else name
-        met.add(name)
-        different.append(name)
-    return different
+    return named_labels(rows, f"{config.path} (id2label)")

@@ -8,7 +8,7 @@ import pytest
 
 from convert.layouts import LAYOUTS
 from convert.layouts.row import NATIVE
-from convert.plan import recognise
+from convert.recognition import recognise
 from tests.convert.layouts.published import Declared, manifests, read_manifest
 
 MANIFESTS = manifests("segformer_b0_hf", "mask2former_", "lseg_", "mit_b0", "timm_vit_base", "resnet", "swin_")

@@ -9,7 +9,8 @@ import pytest
 from mindspore.nn.utils import no_init_parameters
 
 from convert.layouts import clip
-from convert.plan import find_layout, recognise
+from convert.plan import find_layout
+from convert.recognition import recognise
 from ms_seg.checkpoints.loading import shapes_of
 from ms_seg.text.transformer import TextTransformer
 from tests.convert.layouts.published import Declared, manifests, read_manifest

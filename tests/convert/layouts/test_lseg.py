@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from convert.layouts.row import NATIVE
-from convert.plan import Source, find_layout, recognise
+from convert.plan import Source, find_layout
+from convert.recognition import recognise
 from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert.plan import find_layout, recognise
+from convert.plan import find_layout
+from convert.recognition import recognise
 from ms_seg.checkpoints.loading import identify
 from tests.convert.layouts.published import manifests, model_shapes, read_manifest
 

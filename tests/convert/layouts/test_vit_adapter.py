@@ -10,7 +10,8 @@ import pytest
 
 from convert.layouts.operations import RELATIVE_POSITIONS
 from convert.layouts.row import NATIVE
-from convert.plan import find_layout, recognise
+from convert.plan import find_layout
+from convert.recognition import recognise
 from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
 
 NAMES = ("vit_adapter_beit_l_cocostuff164k", "vit_adapter_beit_l_cocostuff164k_czczup")
