@@ -30,7 +30,7 @@ def toy(monkeypatch):
     """Every model is the toy one; returns what was asked for."""
     asked = []
 
-    def create_model(name, checkpoint=None):
+    def create_model(name, checkpoint=None, **_choice):
         asked.append((name, checkpoint))
         return StrongestChannel()
 
@@ -151,7 +151,7 @@ class TestSegment:
         assert error.count("\n") == 1
 
     def test_an_interrupt_ends_quietly(self, pictures, monkeypatch, tmp_path, capsys):
-        def stopped(name, checkpoint=None):
+        def stopped(name, checkpoint=None, **_choice):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(ms_seg, "create_model", stopped)
@@ -162,7 +162,7 @@ class TestSegment:
 class TestTasks:
     @pytest.fixture(autouse=True)
     def queries(self, monkeypatch):
-        def create_model(name, checkpoint=None, **fields):
+        def create_model(name, checkpoint=None, weights="", drop=(), **fields):
             return ColourQueries(QUERY_PRESET.override(**fields))
 
         monkeypatch.setattr(ms_seg, "create_model", create_model)

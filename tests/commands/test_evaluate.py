@@ -165,7 +165,7 @@ def toy_for(name: str):
 
 @pytest.mark.parametrize("name", broken.DATASETS)
 def test_every_layout_is_evaluated(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(ms_seg, "create_model", lambda *_: toy_for(name))
+    monkeypatch.setattr(ms_seg, "create_model", lambda *_, **__: toy_for(name))
     assert evaluate(broken.write_dataset(name, tmp_path / "data"), tmp_path / "out", *TOY, "--dataset", name) == 0
     assert metrics(tmp_path / "out")["pictures"] == broken.COUNT
 
@@ -173,7 +173,7 @@ def test_every_layout_is_evaluated(tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("damage", broken.DAMAGES)
 @pytest.mark.parametrize("name", broken.DATASETS)
 def test_a_broken_dataset_is_one_sentence_with_the_file(tmp_path, capfd, monkeypatch, name, damage):
-    monkeypatch.setattr(ms_seg, "create_model", lambda *_: toy_for(name))
+    monkeypatch.setattr(ms_seg, "create_model", lambda *_, **__: toy_for(name))
     data = broken.write_dataset(name, tmp_path / "data")
     file = damage(broken.pair(name, data, "validation", 1))
     assert evaluate(data, tmp_path / "broken", *TOY, "--dataset", name) == 2

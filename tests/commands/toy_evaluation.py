@@ -18,7 +18,7 @@ import ms_seg  # noqa: E402
 from ms_seg.__main__ import main  # noqa: E402
 
 
-def toy_model(name=None, checkpoint=None):
+def toy_model(name=None, checkpoint=None, **_choice):
     from toy_model import PRESET, StrongestChannel
 
     return StrongestChannel(replace(PRESET, arguments={**PRESET.arguments, "num_classes": 3}))
