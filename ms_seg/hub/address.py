@@ -61,9 +61,9 @@ def find_address(name: str) -> Address | None:
         hub = _PREFIXES[prefix]
         revision, file = found["revision"] or "", found["file"] or ""
         known = _published().get(found["id"])
-        if known and known.hub == hub and not (revision or file):
-            return known
-        return Address(hub, found["id"], revision, file)
+        if known is None or known.hub != hub or file:
+            return Address(hub, found["id"], revision, file)
+        return replace(known, revision=revision)
     return _published().get(name)
 
 

@@ -31,7 +31,9 @@ def fetch(address: Address) -> Path:
         raise HubError(_refusal(address, error), _status(error)) from None
     except OSError as error:
         return _kept(address, revision, reason_of(error))
-    listed = {entry.rfilename: entry for entry in info.siblings or ()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise HubError(f"{address}: {constants.ENDPOINT} gives no list of its files") from None
+    listed = {str(entry.rfilename): entry for entry in info.siblings or ()}
     weights = weights_of(listed, str(address), address.file)
     path = _get(address, revision, weights, listed)
     parts = parts_of(path, listed, str(address)) if is_index(weights) else ()

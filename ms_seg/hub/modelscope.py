@@ -9,6 +9,7 @@ ours are theirs: what is fetched here, they find.
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,25 +23,30 @@ from ms_seg.hub.transfer import Checksum, HubError, download, read_json
 ENDPOINT = "https://modelscope.cn"
 REVISION = "master"
 _FORBIDDEN, _ABSENT = (401, 403), 404
-_SHA256_DIGITS = 64
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """A file of a listing. Raises ValueError for what is none."""
+    """A file of a listing; of small ones the hub may not say the checksum."""
 
     size: int
-    checksum: Checksum
+    checksum: Checksum | None
 
-    def __post_init__(self) -> None:
-        digits = self.checksum.digits
-        if type(self.size) is not int or self.size < 0:
-            raise ValueError(f"a size of {self.size}")
-        if type(digits) is not str or len(digits) != _SHA256_DIGITS or set(digits) - set("0123456789abcdef"):
+    @classmethod
+    def of(cls, entry: Any) -> _Listed:
+        """Raises ValueError, KeyError or TypeError for what is no file."""
+        size, digits = entry["Size"], entry.get("Sha256") or ""
+        if type(size) is not int or size < 0:
+            raise ValueError(f"a size of {size}")
+        if digits and not _SHA256.fullmatch(digits):
             raise ValueError(f"a SHA-256 of {digits}")
+        return cls(size, Checksum("sha256", digits) if digits else None)
 
     def is_at(self, path: Path) -> bool:
-        return path.is_file() and path.stat().st_size == self.size and self.checksum.fits(path)
+        if not path.is_file() or path.stat().st_size != self.size:
+            return False
+        return self.checksum is None or self.checksum.fits(path)
 
 
 def fetch(address: Address) -> Path:
@@ -86,8 +92,8 @@ def _listing(address: Address, revision: str) -> tuple[Address, dict[str, _Liste
         address = replace(address, id=other)
     try:
         files = [entry for entry in answer["Data"]["Files"] if entry["Type"] != "tree"]
-        return address, {str(f["Path"]): _Listed(f["Size"], Checksum("sha256", f["Sha256"])) for f in files}
-    except (KeyError, TypeError, ValueError):
+        return address, {str(entry["Path"]): _Listed.of(entry) for entry in files}
+    except (AttributeError, KeyError, TypeError, ValueError):
         said = answer.get("Message") if isinstance(answer, dict) else None
         raise HubError(f"{address}: {_url(address.id)} gives no list of its files ({str(said)[:200]})") from None
 

@@ -96,7 +96,8 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.incomplete")
     with _alone(draft) as file:
-        if target.is_file() and (checksum is None or checksum.fits(target)):  # another process was first
+        same_size = target.is_file() and size in (None, target.stat().st_size)
+        if same_size and (checksum is None or checksum.fits(target)):  # another process was first
             draft.unlink()
             return target
         resumed = draft.stat().st_size > 0

@@ -31,7 +31,7 @@ class Hub:
     Hugging Face's name for why. token: what a request must come with, if not empty. ranges: whether they are honoured.
     points_to: another address, for everything; moved: for single files. pause: seconds before a file is sent.
     requests, headers: what was asked for, "METHOD path", and with what. sent: bytes of files.
-    commit: of Hugging Face's branch. listing: ModelScope's, if it is not to be that of the files.
+    commit: of Hugging Face's branch. listing: if it is not to be that of the files.
     """
 
     models: dict[str, dict[str, bytes]]
@@ -116,6 +116,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self.refuse(404)
 
     def huggingface_listing(self, id_: str):
+        if self.hub.listing is not None:
+            return self.json(self.hub.listing)
         if id_ not in self.hub.models:
             return self.refuse(404, "RepoNotFound")
         siblings = []

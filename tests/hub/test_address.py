@@ -80,6 +80,11 @@ def test_either_owner_of_modelscopes_own_models_will_do(name):
     assert find_address(name).model == "mask2former_swin_l_coco_panoptic"
 
 
+def test_another_revision_of_a_published_model_is_still_that_model():
+    address = find_address(f"ms:damo/{PANOPTIC}@v1.0.1")
+    assert (address.revision, address.model) == ("v1.0.1", "mask2former_swin_l_coco_panoptic")
+
+
 @pytest.mark.parametrize("name", ["segformer_b0_ade20k", "runs/model.ckpt", "C:/model.pth", "auto", "model.pth"])
 def test_names_of_presets_and_files_are_no_addresses(name):
     assert find_address(name) is None

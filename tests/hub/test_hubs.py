@@ -263,27 +263,50 @@ def test_modelscopes_token_opens_a_private_model(modelscope, monkeypatch):
     assert fetch(find_address(f"ms:{NAME}")).read_bytes() == b"weights"
 
 
+def listed(**changes: object) -> dict:
+    entry = {"Path": "pytorch_model.pt", "Type": "blob", "Size": 7, "Sha256": "0" * 64, **changes}
+    return {"Code": 200, "Data": {"Files": [entry]}}
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         {"Code": 10010205001, "Message": "model not exists", "Success": False, "Data": None},
-        {
-            "Code": 200,
-            "Data": {"Files": [{"Path": "pytorch_model.pt", "Type": "blob", "Size": -1, "Sha256": "0" * 64}]},
-        },
-        {"Code": 200, "Data": {"Files": [{"Path": "pytorch_model.pt", "Type": "blob", "Size": 7, "Sha256": ""}]}},
-        {"Code": 200, "Data": {"Files": [["pytorch_model.pt"]]}},
-        {"Code": 200, "Data": {"Files": 7}},
+        listed(Size=-1),
+        listed(Sha256="../../x"),
+        listed(Sha256=7),
+        {"Data": {"Files": [["pytorch_model.pt"]]}},
+        {"Data": {"Files": 7}},
+        {"siblings": [7]},
         [],
         "nothing",
     ],
-    ids=["a refusal", "a size below 0", "no checksum", "a file that is a list", "a number", "a list", "a text"],
+    ids=[
+        "a refusal",
+        "a size below 0",
+        "no checksum",
+        "a number for it",
+        "a list",
+        "a number",
+        "siblings",
+        "[]",
+        "a text",
+    ],
 )
-def test_a_listing_that_is_none_is_one_sentence(modelscope, answer):
-    modelscope.listing = answer
-    with pytest.raises(HubError, match="gives no list of its files") as raised:
-        fetch(find_address(f"ms:{NAME}"))
+def test_a_listing_that_is_none_is_one_sentence(hub, answer):
+    hub.listing = answer
+    with pytest.raises(HubError, match="gives no list of its files|has no weights of PyTorch's") as raised:
+        fetch(hub.address)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_without_a_published_checksum_is_taken_by_its_size(modelscope):
+    modelscope.models[NAME] = {"pytorch_model.pt": b"weights"}
+    modelscope.listing = listed(Sha256="")
+    assert fetch(find_address(f"ms:{NAME}")).read_bytes() == b"weights"
+    modelscope.listing = listed(Sha256="", Size=8)
+    with pytest.raises(HubError, match="is 7 bytes long, and 8 were published"):
+        fetch(find_address(f"ms:{NAME}"))
 
 
 @pytest.mark.parametrize("path", ["../model.pt", "/etc/model.pt", "a/../../model.pt", ".model.pt", "a\\model.pt"])
