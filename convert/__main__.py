@@ -8,7 +8,7 @@ import math
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convert import open_checkpoint
 from convert.atomic import whole_file
@@ -21,6 +21,9 @@ from convert.writing import write_checkpoint
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.hub import on_this_machine
 
+if TYPE_CHECKING:
+    from ms_seg.checkpoints.loading import Match
+
 MINDSPORE_SUFFIXES = (".ckpt", ".safetensors")
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
@@ -32,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(options: argparse.Namespace) -> None:
     """Recognise, plan, report, write. Raises ValueError unless every tensor on both sides is accounted for."""
+    if options.to == "hf" and not options.target.suffix:
+        convert_to_folder(options)
+        return
     _check_target(options.target, Path(options.source), TORCH_SUFFIXES if options.to else MINDSPORE_SUFFIXES)
     options.model, file = on_this_machine(options.model, options.source)
     with open_checkpoint(file, options.weights) as tensors:
@@ -55,6 +61,22 @@ def convert(options: argparse.Namespace) -> None:
             print(f"  written to {options.target}")
 
 
+def convert_to_folder(options: argparse.Namespace) -> None:
+    """A checkpoint of any layout as a folder that transformers opens."""
+    from ms_seg.checkpoints.transformers.writing import write_pretrained
+
+    options.model, file = on_this_machine(options.model, options.source)
+    with open_checkpoint(file, options.weights) as tensors:
+        found = _match(tensors, options)
+        if found.part:
+            raise ValueError(f"{options.source} holds a {found.part} alone: a folder of transformers has a whole model")
+        title = f"{found.preset.name} for transformers"
+        print(_summary(_report(options.source, tensors, title, found.source, found.plan)))
+        if not options.dry_run:
+            write_pretrained(options.target, found.preset, found.plan.apply(tensors))
+            print(f"  written to {options.target}")
+
+
 def _check_target(target: Path, source: Path, suffixes: tuple[str, ...]) -> None:
     """Raise ValueError before any work if the result cannot be written there."""
     if target.suffix not in suffixes:
@@ -67,13 +89,18 @@ def _check_target(target: Path, source: Path, suffixes: tuple[str, ...]) -> None
 
 def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Source, str, dict[str, str], Plan]:
     """What the file holds, what it becomes, the metadata of the file to be written, and the plan."""
-    from ms_seg.checkpoints.loading import Choice, match
     from ms_seg.checkpoints.metadata import describe
 
-    chosen = Choice(options.weights, tuple(options.drop))
-    found = match(tensors, options.model, dict(options.override), chosen=chosen)
+    found = _match(tensors, options)
     model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
     return found.source, model, describe(found.preset, found.part), found.plan
+
+
+def _match(tensors: Checkpoint, options: argparse.Namespace) -> Match:
+    from ms_seg.checkpoints.loading import Choice, match
+
+    chosen = Choice(options.weights, tuple(options.drop))
+    return match(tensors, options.model, dict(options.override), chosen=chosen)
 
 
 def _part(source: Source) -> str:
@@ -138,7 +165,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="any checkpoint, .pth .pt .bin .ckpt .pkl .npz .safetensors .zip, a folder, or a hub's name",
     )
-    parser.add_argument("target", metavar="TARGET", help=".ckpt or .safetensors; with --to also .pth", type=Path)
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help=".ckpt or .safetensors; with --to also .pth; with --to hf also a folder",
+        type=Path,
+    )
     parser.add_argument(
         "--model", metavar="NAME", default="auto", help="what it becomes (default: inferred from keys and shapes)"
     )

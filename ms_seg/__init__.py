@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ms_seg.inference import Segmenter
     from ms_seg.systems import Model
 
-__all__ = ["Segmenter", "create_model", "list_models"]
+__all__ = ["Segmenter", "create_model", "list_models", "to_pretrained"]
 __version__ = "0.1.0"
 
 
@@ -66,6 +66,18 @@ def create_model(
     from ms_seg.systems import build  # imported late, as above: the table of models needs no MindSpore
 
     return build(find_preset(name).override(**overrides))
+
+
+def to_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
+    """Write a model as a folder that transformers' from_pretrained opens: weights, config and preprocessor.
+
+    Raises ValueError for a folder that is not empty, and for a network that transformers does not have.
+    """
+    from convert.reading.entry import ArrayEntry
+    from ms_seg.checkpoints.transformers.writing import write_pretrained
+
+    parameters = {parameter.name: ArrayEntry(parameter.asnumpy()) for parameter in model.get_parameters()}
+    write_pretrained(folder, model.preset, parameters)
 
 
 def __getattr__(name: str) -> Any:

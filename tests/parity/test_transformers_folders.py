@@ -13,6 +13,7 @@ import torch
 from errors import relative_error
 from PIL import Image
 from transformers import (
+    AutoImageProcessor,
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
     Mask2FormerImageProcessor,
@@ -79,8 +80,8 @@ MASK2FORMER_PROCESSORS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", MASK2FORMER_PROCESSORS)
-def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Image, tmp_path: Path):
+def mask2former_folder(folder: Path, processor: dict[str, Any]) -> Mask2FormerForUniversalSegmentation:
+    """A Mask2Former with drawn weights, saved as transformers saves it."""
     swin = SwinConfig(
         embed_dim=12, depths=[1, 2, 1, 1], num_heads=[1, 2, 3, 4], window_size=3,
         out_features=["stage1", "stage2", "stage3", "stage4"],
@@ -91,8 +92,14 @@ def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Imag
         id2label=dict(enumerate(NAMES)), label2id={name: index for index, name in enumerate(NAMES)},
     )  # fmt: skip
     reference = references.draw_weights(Mask2FormerForUniversalSegmentation(config), 2).eval()
-    reference.save_pretrained(tmp_path)
-    Mask2FormerImageProcessor(**MASK2FORMER_PROCESSORS[kind]).save_pretrained(tmp_path)
+    reference.save_pretrained(folder)
+    Mask2FormerImageProcessor(**processor).save_pretrained(folder)
+    return reference
+
+
+@pytest.mark.parametrize("kind", MASK2FORMER_PROCESSORS)
+def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Image, tmp_path: Path):
+    reference = mask2former_folder(tmp_path, MASK2FORMER_PROCESSORS[kind])
     processor = Mask2FormerImageProcessor.from_pretrained(tmp_path)
     with torch.no_grad():
         outputs = reference(**processor(picture, return_tensors="pt"))
@@ -107,6 +114,31 @@ def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Imag
     (theirs,) = processor.post_process_panoptic_segmentation(outputs, target_sizes=[size])
     panoptic = ms_seg.Segmenter(model, "pynative", task="panoptic")(picture)
     assert [s["category_id"] for s in panoptic.segments] == [s["label_id"] for s in theirs["segments_info"]]
+
+
+@pytest.mark.parametrize("name", ["segformer", "mask2former"])
+def test_what_is_written_is_what_transformers_opens(name: str, picture: Image.Image, tmp_path: Path):
+    """Back from ours, from memory and by the command: the same logits, classes and pictures."""
+    write = {"segformer": segformer_folder, "mask2former": mask2former_folder}[name]
+    reference = write(tmp_path / "theirs", {"size": {"height": 64, "width": 96}})
+    model = ms_seg.create_model("auto", tmp_path / "theirs")
+    ms_seg.to_pretrained(model, tmp_path / "ours")
+    assert convert([str(tmp_path / "theirs"), str(tmp_path / "model.ckpt")]) == 0
+    assert convert([str(tmp_path / "model.ckpt"), str(tmp_path / "again"), "--to", "hf"]) == 0
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "theirs")
+    inputs = processor(picture, return_tensors="pt")
+    for folder in (tmp_path / "ours", tmp_path / "again"):
+        again, loading = type(reference).from_pretrained(folder, output_loading_info=True)
+        assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+        assert again.config.id2label == dict(enumerate(NAMES))
+        seen = AutoImageProcessor.from_pretrained(folder)(picture, return_tensors="pt")
+        np.testing.assert_array_equal(seen["pixel_values"], inputs["pixel_values"])
+        with torch.no_grad():
+            ours, theirs = again.eval()(**seen), reference(**inputs)
+        key = "logits" if name == "segformer" else "masks_queries_logits"
+        np.testing.assert_array_equal(ours[key], theirs[key])
+    with pytest.raises(ValueError, match="is there already"):
+        ms_seg.to_pretrained(model, tmp_path / "ours")
 
 
 def test_what_a_folder_says_travels_into_the_converted_file(picture: Image.Image, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""transformers' config.json: which network it describes, in the names of ours.
+"""transformers' config.json: which network it describes, in the names of ours, and back.
 
 Sources: transformers 4.57 SegformerConfig, Mask2FormerConfig and SwinConfig, whose defaults hold for what a file leaves
 out; what our networks cannot be is refused.
@@ -16,7 +16,8 @@ from convert.reading.folder import described_file, read_json
 from ms_seg.checkpoints.metadata import named_labels
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor
-from ms_seg.label_sets import LabelSet
+from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
+from ms_seg.presets import Preset
 
 CONFIG = "config.json"
 
@@ -212,6 +213,82 @@ def _backbone(config: _Fields) -> tuple[str, dict[str, Any]] | None:
 
 
 _NETWORKS = {"segformer": _segformer, "mask2former": _mask2former}
+
+
+def write_config(preset: Preset) -> dict[str, Any]:
+    """The configuration of a model as transformers has it. Raises ValueError for a network that it does not have."""
+    write = {"segformer": _write_segformer, "mask2former": _write_mask2former}.get(preset.system)
+    if write is None:
+        raise ValueError(f"transformers has no {preset.system}: {preset.name} cannot be written as its folder")
+    labels = labels_of(preset.label_set) or numbered_labels(preset.told_apart or 0)
+    names = labels.names[1:] if preset.num_classes == 1 else labels.names
+    names += tuple(f"LABEL_{index}" for index in range(len(names), preset.num_classes or 0))
+    return {
+        **write(preset),
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+        "dtype": "float32",
+    }
+
+
+def _write_segformer(preset: Preset) -> dict[str, Any]:
+    sizes = preset.sizes
+    _check(preset, backbone="mit", level_norm=False, concat_order="coarse_to_fine", norm_eps=1e-5, conv_norm_eps=1e-5)
+    return {
+        "architectures": ["SegformerForSemanticSegmentation"],
+        "model_type": "segformer",
+        **{key: value for key, (value, ours) in _SEGFORMER.items() if ours is not None},
+        "hidden_sizes": list(sizes["embed_dims"]),
+        "depths": list(sizes["depths"]),
+        "num_attention_heads": list(sizes["heads"]),
+        "decoder_hidden_size": sizes["head_width"],
+        "drop_path_rate": sizes.get("drop_path_rate", 0.0),
+        "classifier_dropout_prob": sizes["dropout_rate"],
+        "reshape_last_stage": True,
+        "semantic_loss_ignore_index": 255,
+    }
+
+
+def _write_mask2former(preset: Preset) -> dict[str, Any]:
+    sizes = preset.sizes
+    _check(preset, backbone="swin", points=4)
+    return {
+        "architectures": ["Mask2FormerForUniversalSegmentation"],
+        "model_type": "mask2former",
+        "backbone_config": {
+            "model_type": "swin",
+            **{key: value for key, (value, ours) in _SWIN.items() if ours is not None},
+            "embed_dim": sizes["channels"],
+            "depths": list(sizes["depths"]),
+            "num_heads": list(sizes["heads"]),
+            "window_size": sizes["window"],
+            "drop_path_rate": sizes.get("drop_path_rate", 0.0),
+            "out_features": ["stage1", "stage2", "stage3", "stage4"],
+        },
+        **{key: value for key, (value, ours) in _MASK2FORMER.items() if ours is not None},
+        **dict.fromkeys(("feature_size", "mask_feature_size", "hidden_dim"), sizes["width"]),
+        "num_queries": sizes["queries"],
+        "num_attention_heads": sizes["decoder_heads"],
+        "encoder_layers": sizes["pixel_layers"],
+        "encoder_feedforward_dim": sizes["pixel_hidden"],
+        "decoder_layers": sizes["query_layers"] + 1,
+        "dim_feedforward": sizes["query_hidden"],
+        "ignore_value": 255,
+        "no_object_weight": 0.1,
+        "num_labels": preset.num_classes,
+    }
+
+
+def _check(preset: Preset, backbone: str, **wanted: Any) -> None:
+    """Raise ValueError for a network of another backbone, or with other values of these fields."""
+    if preset.backbone[0] != backbone:
+        raise ValueError(f"transformers' {preset.system} is written here with a {backbone}: {preset.name} has another")
+    for key, value in wanted.items():
+        if preset.sizes.get(key, value) != value:
+            raise ValueError(
+                f"transformers' {preset.system} has {key}={value}, and {preset.name} {preset.sizes[key]}: its answers "
+                "would be others there"
+            )
 
 
 def _preprocessing(folder: Path, system: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from convert import CheckpointError
 from convert.reading.entry import shown
-from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE, RESAMPLES
+from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE, RESAMPLES, Preprocessing
 
 FILE = "preprocessor_config.json"
 NESTED = ("processor_config.json", "image_processor")  # since transformers 5: the file, and where in it
@@ -25,18 +25,22 @@ _FLAGS = ("do_resize", "do_rescale", "do_normalize")
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """A processor's class, as far as it matters. default: its size where a file has none. square: a size that is one
-    number is both sides, not the shorter one. divisor: both sides become multiples of it by default, 0 for as they are.
+    """A processor's class, as far as it matters. type: its name. default: its size where a file has none. square: one
+    number as a size is both sides, not the shorter one. divisor: both sides become multiples of it by default, 0 for as
+    they are.
     """
 
+    type: str
     default: Mapping[str, int]
     square: bool
     divisor: int
 
 
 PROCESSORS = {
-    "segformer": ImageProcessor({"height": 512, "width": 512}, square=True, divisor=0),
-    "mask2former": ImageProcessor({"shortest_edge": 800, "longest_edge": 1333}, square=False, divisor=32),
+    "segformer": ImageProcessor("SegformerImageProcessor", {"height": 512, "width": 512}, square=True, divisor=0),
+    "mask2former": ImageProcessor(
+        "Mask2FormerImageProcessor", {"shortest_edge": 800, "longest_edge": 1333}, square=False, divisor=32
+    ),
 }
 
 
@@ -53,6 +57,40 @@ def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, An
     if config.get("do_resize") is False:
         return {**fields, "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}
     return {**fields, **_resize(config, kind), "resample": _resample(config)}
+
+
+def write_image_processor(rule: Preprocessing, system: str) -> tuple[dict[str, Any], list[str]]:
+    """The configuration with which transformers prepares pictures as this rule does, or nearly so; and a line for each
+    thing that it cannot do."""
+    lines = []
+    config: dict[str, Any] = {
+        "image_processor_type": PROCESSORS[system].type,
+        "do_resize": True,
+        "resample": RESAMPLES.index(rule.resample),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [float(f"{mean / 255:.9g}") for mean in rule.mean],
+        "image_std": [float(f"{std / 255:.9g}") for std in rule.std],
+        "do_reduce_labels": False,
+    }
+    if PROCESSORS[system].divisor:
+        config |= {"size_divisor": PROCESSORS[system].divisor, "ignore_index": 255}
+    if rule.resize in ("squash", "stretch"):
+        config["size"] = {"height": rule.short_side, "width": rule.short_side}
+        if rule.resize == "stretch":
+            config["size"]["width"] = rule.long_side
+    elif rule.resize == "shrink" and min(rule.short_side, rule.long_side) == MAX_SIDE:
+        config["do_resize"] = False
+    elif PROCESSORS[system].divisor:
+        config["size"] = {"shortest_edge": rule.short_side, "longest_edge": rule.long_side}
+        config["size_divisor"] = rule.pad_multiple
+        if rule.resize != "shortest_edge":
+            lines.append(f"transformers resizes by Pillow and stretches to multiples; here it is {rule.resize}")
+    else:
+        config["size"] = {"height": rule.short_side, "width": rule.short_side}
+        lines.append(f"transformers cannot keep the ratio of a picture, as {rule.resize} does: it squashes it")
+    return config, lines
 
 
 def _resize(config: Mapping[str, Any], kind: ImageProcessor) -> dict[str, Any]:
