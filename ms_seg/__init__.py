@@ -13,7 +13,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ms_seg.hub import address_of_model
 from ms_seg.presets import find_preset, list_models
 
 if TYPE_CHECKING:
@@ -55,8 +54,11 @@ def create_model(
     Raises: ValueError for an unknown name or field; CheckpointError (a ValueError) for a file that cannot be read or
         does not fit the model, naming every tensor that is left over on either side.
     """
-    if checkpoint is None and address_of_model(name):
-        name, checkpoint = "auto", name
+    if checkpoint is None and name not in ("auto", *list_models()):
+        from ms_seg.hub import address_of_model  # imported late: the table of models needs no network
+
+        if address_of_model(name):
+            name, checkpoint = "auto", name
     if checkpoint is not None:
         from ms_seg.checkpoints.loading import Choice, load_model
 

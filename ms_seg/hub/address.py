@@ -7,6 +7,7 @@ import urllib.parse
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from convert.reading.folder import ENDINGS
 from ms_seg.hub.transfer import Checksum
 from ms_seg.presets import PRESETS, Preset, Published
 
@@ -46,8 +47,9 @@ def find_address(name: str) -> Address | None:
     """What a name means if it is a hub's; None if it is not, as a preset's is not, nor a file's.
 
     "hf:owner/name" and "ms:owner/name" are Hugging Face's and ModelScope's, with "@revision" and "/file" where those
-    matter; "owner/name" alone is what a preset is published as there, and a file's name alone what one is published as
-    elsewhere; "https://..." is a file, followed by "#sha256=" or "#md5=" and the first six digits or more.
+    matter. "owner/name" alone is what a preset is published as there, or another model of the same publisher; a file's
+    name alone is what a preset is published as elsewhere. "https://..." is a file, followed by "#sha256=" or "#md5="
+    and the first six digits or more.
 
     Raises ValueError for a name that begins like one of these and is none, and for an address without a checksum.
     """
@@ -64,7 +66,7 @@ def find_address(name: str) -> Address | None:
         if known is None or known.hub != hub or file:
             return Address(hub, found["id"], revision, file)
         return replace(known, revision=revision)
-    return _published().get(name)
+    return _published().get(name) or _of_a_publisher(name)
 
 
 def address_of_model(name: str) -> Address | None:
@@ -101,6 +103,17 @@ def _published() -> dict[str, Address]:
                 checksum = Checksum(*entry.checksum.split(":")) if entry.checksum else None
                 found[entry.file] = Address("https", url, file=entry.file, checksum=checksum, model=preset.name)
     return found
+
+
+def _of_a_publisher(name: str) -> Address | None:
+    """Another model of an owner whose models presets name, on the one hub where they are; None for what is none."""
+    found = _NAMED.fullmatch(name)
+    if not found or found["file"] or name.endswith(ENDINGS):
+        return None
+    owner = found["id"].partition("/")[0]
+    hubs = {address.hub for id_, address in _published().items() if id_.partition("/")[0] == owner}
+    hub = hubs.pop() if len(hubs) == 1 else "https"
+    return None if hub == "https" else Address(hub, found["id"], found["revision"] or "")
 
 
 def _url(preset: Preset, entry: Published) -> str:

@@ -80,6 +80,21 @@ def test_either_owner_of_modelscopes_own_models_will_do(name):
     assert find_address(name).model == "mask2former_swin_l_coco_panoptic"
 
 
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("nvidia/segformer-b2-another", Address("huggingface", "nvidia/segformer-b2-another")),
+        ("facebook/mask2former@main", Address("huggingface", "facebook/mask2former", "main")),
+        ("iic/cv_another", Address("modelscope", "iic/cv_another")),
+        ("nvidia/model.pth", None),
+        ("czczup/ViT-Adapter", None),
+        ("someone/shapes", None),
+    ],
+)
+def test_a_publishers_other_models_are_on_the_same_hub(name, address):
+    assert find_address(name) == address
+
+
 def test_another_revision_of_a_published_model_is_still_that_model():
     address = find_address(f"ms:damo/{PANOPTIC}@v1.0.1")
     assert (address.revision, address.model) == ("v1.0.1", "mask2former_swin_l_coco_panoptic")

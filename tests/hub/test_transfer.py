@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import urllib.request
 
 import pytest
 
@@ -123,6 +124,15 @@ def test_a_server_points_to_http_alone(tmp_path, scheme):
     with serving(Hub({}, points_to=scheme)) as hub, pytest.raises(HubError, match="cannot be fetched"):
         download(f"{hub.url}/files/model.pth", tmp_path / "model.pth", PUBLISHED)
     assert os.listdir(tmp_path) == []
+
+
+def test_an_encrypted_server_does_not_lead_to_one_that_is_not():
+    request = urllib.request.Request("https://hub.example/model.pth")
+    answer = (None, 302, "Found", {})
+    redirects = transfer._Redirects()
+    assert redirects.redirect_request(request, *answer, "https://storage.example/1").host == "storage.example"
+    with pytest.raises(OSError, match="which is not https"):
+        redirects.redirect_request(request, *answer, "http://storage.example/1")
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"[" * 100_000, b"\xff"], ids=["HTML", "too deep", "not UTF-8"])
