@@ -8,7 +8,7 @@ from typing import Any
 
 from ms_seg.hub.address import Address
 from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
-from ms_seg.hub.transfer import Checksum, HubError, reason_of
+from ms_seg.hub.transfer import OUTAGE, Checksum, HubError, reason_of
 
 _REVISION = "main"
 _ATTEMPTS = 5
@@ -28,6 +28,8 @@ def fetch(address: Address) -> Path:
     try:
         info = HfApi().model_info(address.id, revision=revision, files_metadata=True)
     except requests.HTTPError as error:  # the client's own errors of answers are such
+        if _status(error) >= OUTAGE:
+            return _kept(address, revision, f"HTTP Error {_status(error)}")
         raise HubError(_refusal(address, error), _status(error)) from None
     except OSError as error:
         return _kept(address, revision, reason_of(error))

@@ -18,7 +18,7 @@ from typing import Any
 
 from ms_seg.hub.address import Address, other_owner
 from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
-from ms_seg.hub.transfer import Checksum, HubError, download, read_json
+from ms_seg.hub.transfer import OUTAGE, Checksum, HubError, download, read_json
 
 ENDPOINT = "https://modelscope.cn"
 REVISION = "master"
@@ -58,7 +58,7 @@ def fetch(address: Address) -> Path:
     try:
         address, listed = _listing(address, revision)
     except HubError as error:
-        if error.status:
+        if 0 < error.status < OUTAGE or error.status < 0:
             raise
         return _kept(address, revision, error)
     weights = weights_of(listed, str(address), address.file)

@@ -26,6 +26,7 @@ except ImportError:  # Windows: two processes that fetch one file at once then f
     fcntl = None  # type: ignore[assignment]
 
 _TIMEOUT = 10  # seconds that a server may take to answer, and for its next bytes
+OUTAGE = 500  # HTTP's status from which on it is the server that fails
 _ATTEMPTS = 3  # that bring nothing new, before a server is given up
 _PAUSE = 1.0  # seconds, twice that after the second such attempt
 _PIECE = 1 << 20
@@ -113,6 +114,8 @@ def download(
                 f"{checksum.digits}"
             )
         os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()  # Windows renames no file that is open
         os.replace(draft, target)
     return target
 
@@ -171,7 +174,8 @@ def _answered(url: str) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as error:
         with error:
-            raise HubError(f"{url} cannot be fetched: {reason_of(error)}", error.code) from None
+            reason = reason_of(error)
+            raise HubError(f"{url} cannot be fetched: {reason}", error.code, reason) from None
     except (OSError, http.client.HTTPException) as error:  # OSError: of urllib, of the connection, a timeout
         reason = reason_of(error)
         raise HubError(f"{url} cannot be fetched: {reason}", 0, reason) from None
@@ -224,7 +228,7 @@ def _fill(
             if error.status == 416 and before:  # more is there than the server has
                 _restart(file)
                 continue
-            again = error.status == 0 or error.status == 429 or error.status >= 500
+            again = error.status == 0 or error.status == 429 or error.status >= OUTAGE
             brought = file.tell() > before
             fruitless = 0 if brought else fruitless + 1
             if not again or fruitless >= _ATTEMPTS or (before == 0 and not brought and error.status == 0):

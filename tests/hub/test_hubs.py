@@ -147,11 +147,17 @@ def test_a_model_that_is_not_there(hub):
         fetch(hub.address)
 
 
-def test_without_a_network_what_was_fetched_before_is_used(hub, request, monkeypatch):
+@pytest.mark.parametrize("outage", [True, False])
+def test_without_the_hub_what_was_fetched_before_is_used(hub, monkeypatch, outage):
     hub.models[NAME] = {"model.safetensors": b"weights", **CONFIG}
     path = fetch(hub.address)
-    unplug(monkeypatch)
+    if outage:
+        hub.status = 503
+    else:
+        unplug(monkeypatch)
     assert fetch(hub.address) == path
+    with pytest.raises(HubError, match="cannot be reached"):
+        fetch(replace(hub.address, id="someone/other"))
 
 
 def test_without_a_network_one_sentence_says_what_to_do(hub, monkeypatch):
@@ -196,7 +202,6 @@ def test_a_hostile_file_is_one_sentence(hub, content, sentence):
         (401, "RepoNotFound", "there is no someone/shapes on Hugging Face, or it is private: look at .*HF_TOKEN"),
         (403, "GatedRepo", "to those alone who accept its terms: do so at .*/someone/shapes, then log in"),
         (404, "RevisionNotFound", "has no revision old"),
-        (500, "", "the listing of someone/shapes on Hugging Face cannot be fetched: 500"),
     ],
 )
 def test_what_hugging_face_refuses_is_told(huggingface, status, code, sentence):
