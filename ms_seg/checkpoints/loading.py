@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from ms_seg.checkpoints.metadata import (
     noted_tasks,
     recorded_labels,
 )
+from ms_seg.checkpoints.modelscope import read_modelscope
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers
 from ms_seg.hub import on_this_machine
@@ -106,7 +107,7 @@ def load_model(
     found.model.init_parameters_data()  # whatever was not taken from the checkpoint
     found.model.checkpoint = os.fspath(checkpoint)
     log = logging.getLogger("ms_seg")
-    for line in _choices(found.source, tensors):
+    for line in (*_choices(found.source, tensors), *_advice(found.preset, notes_beside(found.source, tensors.folder))):
         log.warning("%s: %s", checkpoint, line)
     if found.part:
         log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, found.part)
@@ -127,6 +128,19 @@ def _choices(source: Source, tensors: Checkpoint) -> list[str]:
     for name, reason in source.dropped.items():
         by_reason.setdefault(reason, []).append(name)
     return lines + [f"dropped {len(names)} ({names[0]}, ...): {reason}" for reason, names in by_reason.items()]
+
+
+def _advice(preset: Preset, notes: Notes | None) -> list[str]:
+    """Which options give the published score, where a folder asks for pictures of another size."""
+    row, keys = notes.published if notes else None, ("resize", "short_side", "long_side", "pad_multiple")
+    if row is None or not row.score:
+        return []
+    own, wanted = asdict(preset.preprocessing), asdict(row.preprocessing)
+    if all(own[key] == wanted[key] for key in keys):
+        return []
+    options = " ".join(f"--override {key}={wanted[key]}" for key in keys)
+    way = f"{own['resize']}, {own['short_side']}"
+    return [f"pictures are resized as the folder says ({way}); the published {row.score} takes {options}"]
 
 
 def load_part(model: Model, checkpoint: str | os.PathLike[str]) -> None:
@@ -178,7 +192,7 @@ def identify(
     elif notes.arguments:
         preset = _described(source, notes)
     else:
-        preset = _published(source, metadata)
+        preset = _published(source, metadata if not notes.model else {"model": notes.model})
     preset = _with_arithmetic(preset, source, arithmetic)
     noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else dict(notes.fields)
     if not native and source.arguments.get("num_classes") == 1:
@@ -199,7 +213,7 @@ def notes_beside(source: Source, folder: Path | None) -> Notes | None:
     """
     if folder is None or source.layout.name == NATIVE:
         return None
-    notes = read_transformers(folder)
+    notes = read_transformers(folder) or read_modelscope(folder)
     if notes is not None and not _part(source):
         _check_notes(notes, source)
     return notes

@@ -3,6 +3,7 @@
     model          the preset's name
     arithmetic     what shapes cannot tell, by the preset's names for it: epsilons, numbers of heads, the spatial block
     preprocessing  the fields of `Preprocessing`
+    ask_task       true where nobody knows which of the tasks the weights were trained for
     tasks          what the weights were trained to answer, such as "semantic", the first of them by default
     labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
                    from stuff [name, "#rrggbb", true for a thing, what annotations call it]
@@ -44,6 +45,8 @@ def describe(preset: Preset, part: str = "") -> dict[str, str]:
     if not part:
         notes["preprocessing"] = json.dumps(asdict(preset.preprocessing))
         notes["tasks"] = json.dumps(preset.tasks)
+        if preset.ask_task:
+            notes["ask_task"] = json.dumps(True)
         notes["labels"] = json.dumps(_rows(preset.label_set))
     return notes
 
@@ -89,13 +92,14 @@ def noted_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def noted_tasks(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The preset's field `tasks`; nothing where nothing is noted."""
+    """The preset's fields `tasks` and `ask_task`; nothing where nothing is noted."""
     tasks = _read(metadata, "tasks", None)
     if tasks is None:
         return {}
     if not isinstance(tasks, list) or not tasks or any(task not in TASKS for task in tasks):
         raise _wrong("tasks", f"it must list some of {', '.join(TASKS)}")
-    return {"tasks": tuple(tasks)}
+    asks = {"ask_task": True} if _read(metadata, "ask_task", False) is True else {}
+    return {"tasks": tuple(tasks), **asks}
 
 
 def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | LabelSet | None:

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ms_seg.label_sets import LabelSet
+from ms_seg.presets import Preset
 
 
 @dataclass(frozen=True)
 class Notes:
-    """title: where they are from. system: whose model they describe, "" where they do not say it.
+    """title: where they are from. system: whose model they describe, model: which preset; "" where they do not say it.
 
     arithmetic: constructor arguments that shapes cannot tell. fields: of the preset, those of its preprocessing and
     `tasks`. labels: the classes, see `Preset.label_set`; None where they have no names.
+
+    published: the published model that it is a copy of, where that is said.
 
     backbone, arguments: where the whole network is described, its backbone's name and sizes, and the system's own
     arguments. Then it need not be a published one.
@@ -22,8 +25,10 @@ class Notes:
 
     title: str = ""
     system: str = ""
+    model: str = ""
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     labels: str | LabelSet | None = None
+    published: Preset | None = None
     backbone: tuple[str, Mapping[str, Any]] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)

@@ -53,6 +53,11 @@ class Segmenter:
     ):
         self.preset = model.preset
         self.window, self.augment, self.batch_size = fitting_window(model, window), augment, batch_size
+        if task is None and self.preset.ask_task and len(self.preset.tasks) > 1:
+            raise ValueError(
+                f"what this {self.preset.system} was trained to answer, {' or '.join(self.preset.tasks)}, is not said "
+                "beside its weights: pass the task (--task)"
+            )
         self.task = task or self.preset.tasks[0]
         if self.task not in self.preset.tasks:
             raise ValueError(f"{self.preset.name} gives {', '.join(self.preset.tasks)} answers and no {task} ones")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import ms_seg
-from convert.reading.folder import described_file, read_json
 from ms_seg.commands.device import set_up_device
 from ms_seg.commands.segment import choose_model
 from ms_seg.hub import find_address
@@ -56,13 +55,6 @@ SEMANTIC = Kind(
 TEXT_DRIVEN = Kind(
     Tasks.text_driven_segmentation, "semantic", Reading(upright=True, arrays="bgr", images="right"), text_result
 )
-
-
-# What configuration.json calls models whose weights look like others'.
-_TYPES = {
-    "text-driven-segmentation": "lseg_vitl16_text_driven",
-    "vitadapter-semantic-segmentation": "vit_adapter_beit_l_cocostuff164k",
-}
 
 
 def kind_of(preset: Preset) -> Kind:
@@ -164,15 +156,8 @@ def open_model(model: str | os.PathLike[str], revision: str | None = None) -> Mo
     """A model by its id on ModelScope, or by a file, a folder or any name that `ms_seg.create_model` takes."""
     name = checkpoint_of(model, revision)
     if Path(name).exists():
-        return ms_seg.create_model(_named_in(Path(name)), name)
+        return ms_seg.create_model("auto", name)
     return ms_seg.create_model(*choose_model(name, None))
-
-
-def _named_in(path: Path) -> str:
-    """The model that a folder of ModelScope's says it is, where the weights do not tell it from others."""
-    file = described_file(path, "configuration.json") if path.is_dir() else None
-    model = read_json(file).get("model") if file else None
-    return _TYPES.get(str(model.get("type")), "auto") if isinstance(model, dict) else "auto"
 
 
 def checkpoint_of(model: str | os.PathLike[str], revision: str | None = None) -> str:

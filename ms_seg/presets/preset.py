@@ -132,7 +132,8 @@ class Preset:
     system, arguments: the class of `ms_seg.systems` and its own constructor arguments. backbone: the name of a class of
     `ms_seg.backbones`, and its sizes. output: what the network gives, "logits" of classes, logits of "words" that come
     with a picture, or "queries", each a class and a mask. tasks: what can be answered; the first is what is answered
-    unless a person says otherwise. arithmetic: names of arguments and sizes that change the numbers, and that the
+    unless a person says otherwise, but where ask_task is set: then nobody knows which of them a model was trained for,
+    and a person must say it. arithmetic: names of arguments and sizes that change the numbers, and that the
     shapes of the weights cannot tell: they travel with the weights. window: how an input is looked at, None for at
     once. label_set: the name of a published one, a person's own LabelSet of one class for each output, or None where
     the classes have no names. recipe: how it was trained. licence: of the published weights. score: as published.
@@ -149,14 +150,15 @@ class Preset:
     licence: str
     published: tuple[Published, ...]
     tasks: tuple[str, ...] = ("semantic",)
+    ask_task: bool = False
     arithmetic: tuple[str, ...] = ()
     window: Window | None = None
     score: str = ""
 
     def override(self, **changes: Any) -> Preset:
         """The same preset with fields changed, by their own names: arguments of the system, sizes of the backbone,
-        preprocessing, label_set, window, tasks, which can only become fewer, and backbone, a pair of a name and
-        sizes, which replaces the whole.
+        preprocessing, label_set, window, ask_task, tasks, which can only become fewer and then are known, and backbone,
+        a pair of a name and sizes, which replaces the whole.
 
         Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
         `num_classes` alone leaves the classes without names, since the former ones no longer fit. Exact windows follow
@@ -171,7 +173,7 @@ class Preset:
             window = changes.pop("window")
         elif "window" in changes and "window" not in sizes:
             raise ValueError(f"window must be a ms_seg.presets.Window or None: {changes['window']!r} is not")
-        own = {"label_set", "window", "tasks", "backbone"}
+        own = {"label_set", "window", "tasks", "ask_task", "backbone"}
         steps = {f.name for f in fields(Preprocessing)}
         for key in changes:
             if key not in self.arguments and key not in steps and key not in own and key not in sizes:
@@ -190,6 +192,7 @@ class Preset:
             label_set=changes.get("label_set", self.label_set),
             window=window,
             tasks=tasks,
+            ask_task=changes.get("ask_task", self.ask_task and "tasks" not in changes),
         )
         told, labels = changed.told_apart, changed.label_set
         if isinstance(labels, LabelSet) and len(labels) != told:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -219,21 +217,3 @@ def test_another_trainer_is_refused():
 
 
 # -------------------------------------------------------------------------------------------------------------- folders
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        ({"type": "text-driven-segmentation"}, "lseg_vitl16_text_driven"),
-        ({"type": "vitadapter-semantic-segmentation"}, "vit_adapter_beit_l_cocostuff164k"),
-        ({"type": "Segformer"}, "auto"),
-        ({}, "auto"),
-        ("Segformer", "auto"),
-    ],
-)
-def test_a_folder_says_which_model_it_is_where_its_weights_look_like_others(tmp_path, monkeypatch, model, name):
-    (tmp_path / "configuration.json").write_text(json.dumps({"model": model}))
-    asked = []
-    monkeypatch.setattr("ms_seg.create_model", lambda *given: asked.append(given) or StrongestChannel())
-    pipeline(model=str(tmp_path), mode="pynative")
-    assert asked == [(name, str(tmp_path))]

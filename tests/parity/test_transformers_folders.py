@@ -112,6 +112,8 @@ def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Imag
     assert answer.label_set.names == NAMES
     assert agreement(answer.label_map, theirs) > 0.9999
     (theirs,) = processor.post_process_panoptic_segmentation(outputs, target_sizes=[size])
+    with pytest.raises(ValueError, match="panoptic or instance or semantic, is not said beside its weights"):
+        ms_seg.Segmenter(model, "pynative")
     panoptic = ms_seg.Segmenter(model, "pynative", task="panoptic")(picture)
     assert [s["category_id"] for s in panoptic.segments] == [s["label_id"] for s in theirs["segments_info"]]
 

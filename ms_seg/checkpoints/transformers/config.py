@@ -17,7 +17,7 @@ from ms_seg.checkpoints.metadata import named_labels
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
-from ms_seg.presets import Preset
+from ms_seg.presets import PRESETS, TASKS, Preset
 
 CONFIG = "config.json"
 
@@ -76,7 +76,7 @@ _SWIN = {
 
 
 def read_transformers(folder: Path) -> Notes | None:
-    """What the JSON files of transformers say in a folder; None where there are none.
+    """What the JSON files of transformers say in a folder; None where there are none, and for another program's.
 
     Raises CheckpointError for a model that is none of ours, and for what cannot be used.
     """
@@ -85,8 +85,10 @@ def read_transformers(folder: Path) -> Notes | None:
         return None
     config = read_json(path)
     kind = config.get("model_type")
+    if kind is None:  # another program's
+        return None
     if kind not in _NETWORKS:
-        what = _OTHERS.get(kind, f"of the type {shown(kind)}") if isinstance(kind, str) else "of no type that it names"
+        what = _OTHERS.get(str(kind), f"of the type {shown(str(kind))}")
         raise CheckpointError(f"{path} describes a model that is {what}: known are {', '.join(_NETWORKS)}.")
     if config.get("quantization_config"):
         raise CheckpointError(f"{path} describes a quantised model: save it in float32 or float16 first.")
@@ -148,11 +150,13 @@ def _segformer(config: _Fields, folder: Path) -> Notes:
         "heads": own["num_attention_heads"],
         "drop_path_rate": own["drop_path_rate"],
     }
+    labels = _labels(config)
     return Notes(
         str(config.path),
         "segformer",
         fields=_preprocessing(folder, "segformer"),
-        labels=_labels(config),
+        labels=labels,
+        published=_row(config, folder, labels),
         backbone=("mit", backbone),
         arithmetic={"heads": own["num_attention_heads"], "concat_order": "coarse_to_fine"},
         arguments={
@@ -171,13 +175,15 @@ def _mask2former(config: _Fields, folder: Path) -> Notes:
             "hidden_dim", f"{own['hidden_dim']}, another width than its feature_size or mask_feature_size: "
             "only one width can be loaded here",
         )  # fmt: skip
-    backbone = _backbone(config)
+    backbone, labels = _backbone(config), _labels(config)
+    row = _row(config, folder, labels)
     heads = {"heads": backbone[1]["heads"]} if backbone else {}
     return Notes(
         str(config.path),
         "mask2former",
-        fields=_preprocessing(folder, "mask2former"),
-        labels=_labels(config),
+        fields={**_preprocessing(folder, "mask2former"), **_tasks(row, labels)},
+        labels=labels,
+        published=row,
         backbone=backbone,
         arithmetic={"decoder_heads": own["num_attention_heads"], **heads},
         arguments={
@@ -190,6 +196,26 @@ def _mask2former(config: _Fields, folder: Path) -> Notes:
             **_num_classes(config),
         },
     )
+
+
+def _row(config: _Fields, folder: Path, labels: str | LabelSet | None) -> Preset | None:
+    """The published model that a folder is a copy of, by its place in Hugging Face's cache, or by where it was loaded
+    from and its classes: a model that was trained on from there has classes of its own."""
+    cached = next((part for part in folder.resolve().parts if part.startswith("models--")), "")
+    names = [cached.removeprefix("models--").replace("--", "/"), config.config.get("_name_or_path")]
+    for row in PRESETS.values():
+        if row.label_set == labels and any(p.hub == "huggingface" and p.id in names for p in row.published):
+            return row
+    return None
+
+
+def _tasks(row: Preset | None, labels: str | LabelSet | None) -> dict[str, Any]:
+    """What a Mask2Former answers: what its published row says, or all of a label set that tells things from stuff. No
+    file of transformers says it."""
+    if row is not None:
+        return {"tasks": row.tasks}
+    known = labels_of(labels)
+    return {"tasks": TASKS, "ask_task": known is None or known.things is None}
 
 
 def _backbone(config: _Fields) -> tuple[str, dict[str, Any]] | None:

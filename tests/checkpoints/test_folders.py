@@ -1,0 +1,149 @@
+"""Folders of models: what stands beside the weights, what contradicts them, and what is no model of ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ms_seg
+from convert import CheckpointError, open_checkpoint
+from convert.layouts.row import NATIVE
+from convert.recognition import recognise
+from convert.writing import write_checkpoint
+from ms_seg.checkpoints.loading import identify, notes_beside
+from ms_seg.checkpoints.modelscope import read_modelscope
+from ms_seg.checkpoints.transformers.config import read_transformers, write_config
+from ms_seg.presets import ASSETS, TASKS, find_preset
+from tests.convert.layouts.published import manifests, read_manifest
+
+TINY = find_preset("segformer_tiny_shapes")
+PANOPTIC = find_preset("mask2former_swin_t_coco_panoptic")
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    """The tiny SegFormer's, as transformers writes it."""
+    return json.loads(json.dumps(write_config(TINY)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, config: dict[str, Any]) -> Path:
+    shutil.copy(ASSETS / "segformer_tiny_shapes.pth", tmp_path / "pytorch_model.bin")
+    return changed(tmp_path, config)
+
+
+def changed(folder: Path, config: dict[str, Any], **changes: Any) -> Path:
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(CheckpointError) as error:
+        ms_seg.create_model("auto", folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_weights_named_in_a_folder_are_described_by_it_too(folder: Path):
+    for path in (folder, folder / "pytorch_model.bin"):
+        preset = ms_seg.create_model("auto", path).preset
+        assert preset.label_set == "shapes" and preset.preprocessing.resize == "squash"
+    moved = (folder / "pytorch_model.bin").rename(folder / "my.pth")
+    assert ms_seg.create_model("auto", moved).preset.preprocessing.resize == "shrink"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"id2label": {"0": "a", "1": "b"}}, "says num_classes=2, and its weights have num_classes=9"),
+        ({"id2label": {"0": "a", "2": "b"}}, "they must be those of the classes 0 to 1"),
+        ({"depths": [2, 2, 2, 2]}, "says depths="),
+        ({"decoder_hidden_size": 256}, "says head_width=256, and its weights have head_width=96"),
+        ({"depths": [1, 2]}, "it must be four numbers"),
+        ({"sr_ratios": [4, 2, 1, 1]}, "only [8, 4, 2, 1] can be loaded here"),
+        ({"hidden_act": "relu"}, "only gelu can be loaded here"),
+        ({"model_type": "maskformer"}, "is a MaskFormer"),
+        ({"model_type": "oneformer"}, "is a OneFormer"),
+        ({"model_type": "bert"}, "of the type 'bert'"),
+        ({"quantization_config": {"bits": 8}}, "a quantised model"),
+        ({"id2label": {str(index): "\n" for index in range(9)}}, "has no name for class 0"),
+    ],
+)
+def test_what_contradicts_the_weights_or_cannot_be_ours_is_one_sentence(
+    folder: Path, config: dict[str, Any], changes: dict[str, Any], sentence: str
+):
+    assert sentence in refusal(changed(folder, config, **changes))
+
+
+def test_a_configuration_of_another_system_is_refused(folder: Path):
+    changed(folder, write_config(PANOPTIC))
+    assert "describes a mask2former, and its weights are transformers' Segformer" in refusal(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_description_that_is_no_json_is_refused(folder: Path, name: str, text: str):
+    (folder / name).write_text(text)
+    assert name in refusal(folder)
+
+
+def test_another_programs_config_is_left_alone(folder: Path):
+    (folder / "config.json").write_text('{"learning_rate": 0.1}')
+    assert ms_seg.create_model("auto", folder).preset.preprocessing.resize == "shrink"
+
+
+def test_a_file_of_ours_describes_itself(folder: Path, tmp_path: Path):
+    changed(folder, {}, model_type="bert")
+    with open_checkpoint(ASSETS / "segformer_tiny_shapes.pth") as tensors:
+        entries = recognise(tensors).plan(None).apply(tensors)
+        (folder / "pytorch_model.bin").unlink()
+        write_checkpoint(folder / "model.safetensors", entries)
+    with open_checkpoint(folder) as tensors:
+        source = recognise(tensors)
+        assert source.layout.name == NATIVE
+        assert notes_beside(source, tensors.folder) is None
+
+
+def test_no_file_of_transformers_says_what_a_mask2former_answers(tmp_path: Path):
+    """But a label set that tells things from stuff does, and so does the place of a published one in the cache."""
+    custom = {"0": "cat", "1": "dog"}
+    fields = read_transformers(changed(tmp_path, write_config(PANOPTIC), id2label=custom)).fields
+    assert fields["tasks"] == TASKS and fields["ask_task"]
+    notes = read_transformers(changed(tmp_path, write_config(PANOPTIC)))
+    assert notes.labels == "coco_panoptic" and not notes.fields["ask_task"]
+    cached = tmp_path / "models--facebook--mask2former-swin-tiny-coco-panoptic" / "snapshots" / "c0ffee"
+    cached.mkdir(parents=True)
+    assert read_transformers(changed(cached, write_config(PANOPTIC))).published is PANOPTIC
+    assert read_transformers(changed(cached, write_config(PANOPTIC), id2label=custom)).published is None
+
+
+def test_modelscopes_configuration_says_which_model_it_is(tmp_path: Path):
+    assert read_modelscope(tmp_path) is None
+    config = {"model": {"type": "vitadapter-semantic-segmentation"}, "CLASSES": ["a", "b"]}
+    (tmp_path / "configuration.json").write_text(json.dumps(config))
+    notes = read_modelscope(tmp_path)
+    assert notes.model == "vit_adapter_beit_l_cocostuff164k" and notes.labels.names == ("a", "b")
+    config = {"model": {"type": "text-driven-segmentation"}}
+    (tmp_path / "configuration.json").write_text(json.dumps(config))
+    (manifest,) = manifests("lseg_modelscope_vitl16").values()
+    source = recognise(read_manifest(manifest))
+    assert identify(source, {}, beside=read_modelscope(tmp_path)).name == "lseg_vitl16_text_driven"
+    with pytest.raises(ValueError, match="lseg_vitl16_text_driven"):
+        identify(source, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("segformer_b0_cocostuff164k", "has level_norm=False"),
+        ("mask2former_r50_coco_panoptic", "is written here with a swin"),
+        ("lseg_vitb32_ade20k", "transformers has no lseg"),
+    ],
+)
+def test_what_transformers_does_not_have_is_not_written_for_it(name: str, sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        write_config(find_preset(name))
