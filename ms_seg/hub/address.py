@@ -13,7 +13,7 @@ from ms_seg.presets import PRESETS, Preset, Published
 
 _PREFIXES: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface", "ms": "modelscope"}
 _PART = r"[A-Za-z0-9][\w.-]*"
-_NAMED = re.compile(rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>[\w./-]+?))?(?:/(?P<file>{_PART}))?")
+_NAMED = re.compile(rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>[A-Za-z0-9][\w./-]*?))?(?:/(?P<file>{_PART}))?")
 _CHECKSUM = re.compile(r"(?P<algorithm>sha256|md5)=(?P<digits>[0-9a-f]{6,64})")
 _WHOLE = 64  # digits of a SHA-256
 # Two owners of ModelScope have the same models.

@@ -61,7 +61,9 @@ def fetch(address: Address) -> Path:
         if 0 < error.status < OUTAGE or error.status < 0:
             raise
         return _kept(address, revision, error)
-    weights = weights_of(listed, str(address), address.file)
+    # What the table of models says of a file's name was said by others: the hub knows better.
+    file = address.file if address.model == "auto" or address.file in listed else ""
+    weights = weights_of(listed, str(address), file)
     folders = _folders(address.id, revision)
     folder = next((folder for folder in folders if listed[weights].is_at(folder / weights)), folders[0])
 
@@ -120,8 +122,9 @@ def _kept(address: Address, revision: str, error: HubError) -> Path:
     """The weights as they were fetched before, for want of a network."""
     for id_ in filter(None, (address.id, other_owner(address.id))):
         for folder in filter(Path.is_dir, _folders(id_, revision)):
+            named = address.model == "auto" or (folder / address.file).is_file()
             try:
-                return weights_in(folder, address.file)
+                return weights_in(folder, address.file if named else "")
             except HubError:
                 continue
     file = address.file or "pytorch_model.pt"

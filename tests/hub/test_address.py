@@ -29,7 +29,7 @@ def test_a_revision_and_a_file_can_be_named(name, revision, file):
 
 
 @pytest.mark.parametrize(
-    "name", ["hf:", "hf:shapes", "hf:../shapes", "ms:a/b c", "ms:a/../b", "hf:a/b/.git", "hf:a/b@"]
+    "name", ["hf:", "hf:shapes", "hf:../shapes", "ms:a/b c", "ms:a/../b", "hf:a/b/.git", "hf:a/b@", "ms:a/b@.."]
 )
 def test_a_prefix_before_anything_else_is_refused(name):
     with pytest.raises(ValueError, match="is no model's name: it must be (hf|ms):owner/name"):

@@ -241,6 +241,15 @@ def test_modelscopes_other_owner_is_tried(modelscope):
         fetch(find_address("ms:damo/other"))
 
 
+def test_a_published_model_whose_file_is_called_otherwise_is_found(modelscope):
+    address = find_address("damo/cv_swinL_panoptic-segmentation_cocopan")
+    assert address.file == "pytorch_model.pt"
+    modelscope.models[address.id] = {"pytorch_model.bin": b"weights"}
+    assert fetch(address).read_bytes() == b"weights"
+    modelscope.status = 503
+    assert fetch(address).read_bytes() == b"weights"
+
+
 @pytest.mark.parametrize("former", ["hub/models", "models", "hub", "."])
 def test_what_modelscopes_client_downloaded_is_used(modelscope, former, tmp_path):
     modelscope.models["damo/shapes1.5"] = {"pytorch_model.pt": b"weights"}
