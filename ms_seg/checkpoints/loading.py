@@ -24,6 +24,7 @@ from ms_seg.checkpoints.metadata import (
     noted_labels,
     noted_preprocessing,
     noted_tasks,
+    noted_window,
     recorded_labels,
 )
 from ms_seg.checkpoints.modelscope import read_modelscope
@@ -194,9 +195,13 @@ def identify(
     else:
         preset = _published(source, metadata if not notes.model else {"model": notes.model})
     preset = _with_arithmetic(preset, source, arithmetic)
-    noted = {**noted_preprocessing(metadata), **noted_tasks(metadata)} if native else dict(notes.fields)
+    noted = dict(notes.fields)
+    if native:
+        noted = {**noted_preprocessing(metadata), **noted_tasks(metadata), **noted_window(metadata)}
     if not native and source.arguments.get("num_classes") == 1:
         noted["threshold"] = source.layout.threshold
+    if "window" in noted:  # before the overrides, of which one of that name may be Swin's
+        preset = preset.override(window=noted.pop("window"))
     preset = preset.override(**{**noted, **overrides})
     labels, outputs = _labels(source, metadata, notes), source.arguments.get("num_classes")
     if outputs == 1 and preset.label_set is None:

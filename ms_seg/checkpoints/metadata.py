@@ -5,6 +5,7 @@
     preprocessing  the fields of `Preprocessing`
     ask_task       true where nobody knows which of the tasks the weights were trained for
     tasks          what the weights were trained to answer, such as "semantic", the first of them by default
+    window         the fields of `Window`, null for inputs that are looked at at once
     labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
                    from stuff [name, "#rrggbb", true for a thing, what annotations call it]
 
@@ -24,7 +25,7 @@ import numpy as np
 from convert import CheckpointError
 from convert.reading.entry import shown
 from ms_seg.label_sets import LabelSet, check_names, known_labels, numbered_labels, read_labels
-from ms_seg.presets import RESIZES, TASKS, Preprocessing, Preset
+from ms_seg.presets import MAX_SIDE, RESIZES, TASKS, Preprocessing, Preset, Window
 
 _MAX_CHARACTERS = 1 << 20  # of one text: 254 names of 200 characters take 60,000
 _MAX_FLOAT = 3e38  # of float32
@@ -45,6 +46,7 @@ def describe(preset: Preset, part: str = "") -> dict[str, str]:
     if not part:
         notes["preprocessing"] = json.dumps(asdict(preset.preprocessing))
         notes["tasks"] = json.dumps(preset.tasks)
+        notes["window"] = json.dumps(asdict(preset.window) if preset.window else None)
         if preset.ask_task:
             notes["ask_task"] = json.dumps(True)
         notes["labels"] = json.dumps(_rows(preset.label_set))
@@ -100,6 +102,24 @@ def noted_tasks(metadata: Mapping[str, str]) -> dict[str, Any]:
         raise _wrong("tasks", f"it must list some of {', '.join(TASKS)}")
     asks = {"ask_task": True} if _read(metadata, "ask_task", False) is True else {}
     return {"tasks": tuple(tasks), **asks}
+
+
+def noted_window(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The preset's field `window`; nothing where nothing is noted."""
+    if "window" not in metadata:
+        return {}
+    values = _read(metadata, "window", None)
+    if values is None:
+        return {"window": None}
+    kinds = {"crop": int, "stride": int, "exact": bool}
+    if not isinstance(values, dict) or {key: type(value) for key, value in values.items()} != kinds:
+        raise _wrong("window", "it must be a table of crop, stride and exact")
+    if values["crop"] > MAX_SIDE:
+        raise _wrong("window", f"its crop must be at most {MAX_SIDE}")
+    try:
+        return {"window": Window(**values)}
+    except ValueError as error:
+        raise _wrong("window", str(error)) from None
 
 
 def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | LabelSet | None:

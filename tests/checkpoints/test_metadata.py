@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from convert import CheckpointError
-from ms_seg.checkpoints.metadata import describe, noted_arithmetic, noted_labels, noted_preprocessing, noted_tasks
+from ms_seg.checkpoints.metadata import (
+    describe,
+    noted_arithmetic,
+    noted_labels,
+    noted_preprocessing,
+    noted_tasks,
+    noted_window,
+)
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import PRESETS, Preset, find_preset
 
@@ -68,6 +75,27 @@ def test_what_a_model_answers_is_described():
     for fewer in ({}, {"tasks": ("semantic",)}):
         assert noted_tasks(describe(preset.override(**fewer))) == {"tasks": preset.tasks, **fewer}
     assert noted_tasks({}) == {}
+
+
+def test_how_an_input_is_looked_at_is_described():
+    for preset in (find_preset("vit_adapter_beit_l_cocostuff164k"), find_preset("segformer_b0_ade20k")):
+        assert noted_window(describe(preset)) == {"window": preset.window}
+    assert noted_window({}) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "3",
+        '{"crop": 512}',
+        '{"crop": 512, "stride": 600, "exact": false}',
+        '{"crop": 1e9, "stride": 1, "exact": false}',
+        '{"crop": 1000000, "stride": 1, "exact": true}',
+    ],
+)
+def test_a_window_that_is_none_is_refused(text: str):
+    refused(noted_window, text)
 
 
 def test_a_part_of_a_model_says_nothing_of_pictures_and_classes():
