@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import modelscope_reference
@@ -18,6 +19,7 @@ import ms_seg
 from ms_seg.label_sets import LabelSet
 from ms_seg.modelscope import Tasks, panoptic_seg_masks_to_image, pipeline, semantic_seg_masks_to_image
 from ms_seg.presets import Window, find_preset
+from tests.hub.servers import Hub, serving
 from tests.text.small_vocabulary import tokenizer_of
 
 SIZE = (75, 110)
@@ -28,18 +30,26 @@ DECODERS |= {"query_layers": 1, "query_hidden": 80}
 LABELS = LabelSet(CLASSES, np.zeros((11, 3), np.uint8), tuple(number < 6 for number in range(11)), tuple(range(11)))
 
 
-def inputs(folder) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def hub():
+    with serving(Hub({"files": {}})) as hub:
+        yield hub
+
+
+def inputs(folder: Path, hub: Hub) -> dict[str, Any]:
     """One picture in every form in which all of ModelScope's pipelines take it; its file is to be turned."""
     pixels = np.random.default_rng(3).integers(0, 256, (*SIZE, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(folder / "turned.png", exif=exif)
     Image.fromarray(pixels).save(folder / "plain.png")
+    hub.models["files"]["turned.png"] = (folder / "turned.png").read_bytes()
     return {
+        "address": f"{hub.url}/files/turned.png",
         "path": str(folder / "turned.png"),
         "array": pixels,
         "image": Image.open(folder / "plain.png"),
-        "list": [str(folder / "plain.png"), pixels[..., 0]],
+        "list": [pixels[..., 0]],
     }
 
 
@@ -64,7 +74,7 @@ def check_equal(ours: Any, theirs: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def panoptic(tmp_path_factory):
+def panoptic(tmp_path_factory, hub):
     """Both pipelines, and the forms of a picture."""
     name, folder = "mask2former_swin_t_coco_panoptic", tmp_path_factory.mktemp("panoptic")
     sizes = {**DECODERS, "channels": 16, "depths": (1, 1, 1, 1), "heads": (1, 2, 2, 4), "drop_path_rate": 0.0}
@@ -76,11 +86,11 @@ def panoptic(tmp_path_factory):
     checkpoint = references.save_checkpoint(network, folder / "theirs.pth")
     model = ms_seg.create_model(name, checkpoint, **sizes, label_set=LABELS)
     ours = pipeline(Tasks.image_segmentation, model, mode="pynative")
-    return ours, modelscope_reference.panoptic(network, preset, CLASSES, folder), inputs(folder)
+    return ours, modelscope_reference.panoptic(network, preset, CLASSES, folder), inputs(folder, hub)
 
 
 @pytest.fixture(scope="module")
-def easycv(tmp_path_factory):
+def easycv(tmp_path_factory, hub):
     """SegFormer, with an output more than there are classes."""
     name, folder = "segformer_b0_cocostuff164k", tmp_path_factory.mktemp("easycv")
     sizes = {"embed_dims": (16, 32, 32, 64), "depths": (1, 1, 1, 1), "heads": (1, 2, 2, 4), "head_width": 32}
@@ -94,11 +104,11 @@ def easycv(tmp_path_factory):
     five = LabelSet(CLASSES[:5], np.zeros((5, 3), np.uint8))
     model.preset = replace(model.preset, label_set=five)  # as of COCO-Stuff: 171 names, 172 outputs
     ours = pipeline(Tasks.image_segmentation, model, mode="pynative")
-    return ours, modelscope_reference.easycv_semantic(network, preset, CLASSES[:5]), inputs(folder)
+    return ours, modelscope_reference.easycv_semantic(network, preset, CLASSES[:5]), inputs(folder, hub)
 
 
 @pytest.fixture(scope="module")
-def semantic(tmp_path_factory):
+def semantic(tmp_path_factory, hub):
     name, folder = "vit_adapter_beit_l_cocostuff164k", tmp_path_factory.mktemp("semantic")
     sizes = {**DECODERS, "channels": 48, "depth": 4, "heads": 3, "grid": 6, "deform_heads": 4, "prior_width": 8}
     sizes |= {"short_side": 96, "long_side": 128, "window": Window(96, 80, exact=True)}
@@ -108,11 +118,11 @@ def semantic(tmp_path_factory):
     model = ms_seg.create_model(name, checkpoint, **sizes, label_set=LABELS)
     ours = pipeline(Tasks.image_segmentation, model, mode="pynative")
     segmentor = vit_adapter_reference.build_segmentor(network, model.preset.window, 11)
-    return ours, modelscope_reference.semantic(segmentor, preset, CLASSES, folder), inputs(folder)
+    return ours, modelscope_reference.semantic(segmentor, preset, CLASSES, folder), inputs(folder, hub)
 
 
 @pytest.fixture(scope="module")
-def text_driven(tmp_path_factory):
+def text_driven(tmp_path_factory, hub):
     name, folder = "lseg_vitl16_text_driven", tmp_path_factory.mktemp("words")
     tokenizer = tokenizer_of(folder)
     sizes = {"features": 16, "embed_dim": 24, "text_width": 32, "text_layers": 1, "text_heads": 2, "channels": 32}
@@ -123,13 +133,13 @@ def text_driven(tmp_path_factory):
         Tasks.text_driven_segmentation, ms_seg.create_model(name, checkpoint, **sizes),
         vocab=folder / "merges.txt", mode="pynative",
     )  # fmt: skip
-    return ours, modelscope_reference.text_driven(network, tokenizer, folder), inputs(folder)
+    return ours, modelscope_reference.text_driven(network, tokenizer, folder), inputs(folder, hub)
 
 
 @pytest.mark.parametrize("form", ["path", "array", "image", "list"])
 def test_easycvs_results_are_modelscopes(easycv, form: str):
     ours, theirs, pictures = easycv
-    given = pictures["list"][:1] * 2 if form == "list" else pictures[form]
+    given = [pictures["path"], pictures["array"]] if form == "list" else pictures[form]
     result = theirs(given)
     assert 0 < sum(mask.sum() for mask in result["masks"]) < result["masks"][0].size
     check_equal(ours(given), result)
@@ -141,7 +151,7 @@ def test_panoptic_results_are_modelscopes(panoptic, form: str):
     check_equal(ours(pictures[form]), theirs(pictures[form]))
 
 
-@pytest.mark.parametrize("form", ["path", "image"])
+@pytest.mark.parametrize("form", ["address", "image"])
 def test_semantic_results_are_modelscopes(semantic, form: str):
     ours, theirs, pictures = semantic
     check_equal(ours(pictures[form]), theirs(pictures[form]))
@@ -156,7 +166,7 @@ def test_text_driven_results_are_modelscopes(text_driven, form: str):
 
 def test_text_driven_results_of_a_list_are_modelscopes(text_driven):
     ours, theirs, pictures = text_driven
-    asked = [{"image": picture, "text": "cat"} for picture in pictures["list"]]
+    asked = [{"image": picture, "text": "cat"} for picture in (pictures["array"], *pictures["list"])]
     check_equal(ours(asked), theirs(asked))
 
 
