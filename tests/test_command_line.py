@@ -209,6 +209,21 @@ class TestModels:
         assert {row.split()[0] for row in rows} == set(ms_seg.list_models("segformer_b0*"))
         assert any("172 cocostuff164k" in row and "mIoU 35.91" in row for row in rows)
 
+    @pytest.mark.parametrize(
+        ("pattern", "models"),
+        [
+            ("cityscapes", {"vit_adapter_beit_l_cityscapes_czczup"}),
+            ("instance", {*ms_seg.list_models("mask2former_*")}),
+            ("damo/*b0_*", {"segformer_b0_cocostuff164k"}),
+            ("model_final_9fd0ae*", {"mask2former_swin_t_coco_panoptic"}),
+        ],
+    )
+    def test_models_are_found_by_dataset_task_and_hub(self, capsys, pattern, models):
+        assert run("models", pattern) == 0
+        assert models <= {row.split()[0] for row in capsys.readouterr().out.splitlines()[1:]}
+        assert run("models") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1 + len(ms_seg.list_models())
+
     def test_a_pattern_without_models_is_refused(self, capsys):
         assert run("models", "resnet*") == 2
         assert "no model matches 'resnet*'" in capsys.readouterr().err

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 
-from ms_seg.presets import Preprocessing, Preset, find_preset, list_models
+from ms_seg.presets import PRESETS, Preprocessing, Preset
 
-_HEADINGS = ("name", "input", "classes", "licence of the weights", "published score")
+_HEADINGS = ("name", "input", "classes", "tasks", "licence of the weights", "published score", "published as")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "pattern", nargs="?", default="*", metavar="PATTERN", help='such as "segformer_b0*" (default: all)'
+        "pattern",
+        nargs="?",
+        default="*",
+        metavar="PATTERN",
+        help='of a name, a dataset, a task or a name on a hub: "segformer_b0*", "cityscapes", "damo/*" (default: all)',
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table; ValueError when no name matches the pattern."""
-    names = list_models(options.pattern)
-    if not names:
+    """Print the table; ValueError when nothing of a model matches the pattern."""
+    found = [preset for preset in PRESETS.values() if fnmatch.filter(_searched(preset), options.pattern)]
+    if not found:
         raise ValueError(f"no model matches {options.pattern!r}: `python -m ms_seg models` lists all")
-    rows = [_HEADINGS, *(_row(find_preset(name)) for name in names)]
+    rows = [_HEADINGS, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -29,7 +34,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
-    return preset.name, _input(preset), _classes(preset), preset.licence, preset.score
+    tasks, published = ", ".join(preset.tasks), ", ".join(map(str, preset.published))
+    return preset.name, _input(preset), _classes(preset), tasks, preset.licence, preset.score, published
+
+
+def _searched(preset: Preset) -> list[str]:
+    """What a pattern may match of a model."""
+    published = (name for entry in preset.published for name in (entry.id, entry.file) if name)
+    classes = [preset.label_set] if isinstance(preset.label_set, str) else []
+    return [preset.name, *classes, *preset.tasks, *published]
 
 
 def _classes(preset: Preset) -> str:
