@@ -12,8 +12,8 @@ from ms_seg.hub.transfer import HubError
 
 # What stands beside weights: transformers', ModelScope's, and CLIP's vocabulary for ModelScope's LSeg.
 BESIDE = (
-    "config.json", "preprocessor_config.json", "configuration.json", "config.py", "mmcv_config.py",
-    "bpe_simple_vocab_16e6.txt.gz",
+    "config.json", "preprocessor_config.json", "processor_config.json", "configuration.json", "config.py",
+    "mmcv_config.py", "bpe_simple_vocab_16e6.txt.gz",
 )  # fmt: skip
 MAX_BESIDE = 16 << 20  # bytes
 
