@@ -210,19 +210,33 @@ class TestModels:
         assert any("172 cocostuff164k" in row and "mIoU 35.91" in row for row in rows)
 
     @pytest.mark.parametrize(
-        ("pattern", "models"),
+        ("words", "some", "others"),
         [
-            ("cityscapes", {"vit_adapter_beit_l_cityscapes_czczup"}),
-            ("instance", {*ms_seg.list_models("mask2former_*")}),
-            ("damo/*b0_*", {"segformer_b0_cocostuff164k"}),
-            ("model_final_9fd0ae*", {"mask2former_swin_t_coco_panoptic"}),
+            (["cityscapes", "instance"], "mask2former_r50_cityscapes_instance", "mask2former_r50_cityscapes_semantic"),
+            (["mapillary", "Semantic"], "mask2former_r50_mapillary_panoptic", "mask2former_r50_ade20k_semantic"),
+            (["facebook/*-tiny-*"], "mask2former_swin_t_coco_panoptic", "mask2former_swin_s_coco_panoptic"),
+            (["segformer-b3-finetuned-city"], "segformer_b3_cityscapes", "segformer_b3_cityscapes_mmseg"),
+            (["damo/*b0_*"], "segformer_b0_cocostuff164k", "segformer_b1_cocostuff164k"),
+            (["model_final_9fd0ae*"], "mask2former_swin_t_coco_panoptic", "mask2former_swin_s_coco_panoptic"),
+            (["COCO-Stuff 10k"], "vit_adapter_beit_l_cocostuff10k_czczup", "segformer_b0_cocostuff164k"),
         ],
     )
-    def test_models_are_found_by_dataset_task_and_hub(self, capsys, pattern, models):
-        assert run("models", pattern) == 0
-        assert models <= {row.split()[0] for row in capsys.readouterr().out.splitlines()[1:]}
-        assert run("models") == 0
-        assert len(capsys.readouterr().out.splitlines()) == 1 + len(ms_seg.list_models())
+    def test_words_find_models_by_dataset_task_and_name_on_a_hub(self, words, some, others, capsys):
+        assert run("models", *words) == 0
+        found = {row.split()[0] for row in capsys.readouterr().out.splitlines()[1:]}
+        assert some in found and others not in found
+
+    def test_it_lists_where_weights_are_published(self, capsys):
+        assert run("models", "mask2former_swin_l_mapillary_semantic", "--published") == 0
+        _, _, *places = capsys.readouterr().out.splitlines()
+        assert [place.split() for place in places] == [
+            ["huggingface:", "facebook/mask2former-swin-large-mapillary-vistas-semantic"],
+            [
+                "detectron2:",
+                "mapillary_vistas/semantic/maskformer2_swin_large_IN21k_384_bs16_300k/model_final_90ee2d.pkl",
+                "md5:90ee2d",
+            ],
+        ]
 
     def test_a_pattern_without_models_is_refused(self, capsys):
         assert run("models", "resnet*") == 2

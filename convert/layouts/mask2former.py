@@ -131,6 +131,7 @@ LAYOUTS = (
             *resnet.TABLE.rows("torchvision", under="backbone."),
             *TABLE.rows("mmdet", under="panoptic_head."),
         ),
+        found_at=("openmmlab/mmdetection/", "modelscope/"),
     ),
     *(
         Layout(
@@ -156,6 +157,7 @@ LAYOUTS = (
             *vit_adapter.TABLE.rows("vit-adapter", under="backbone."),
             *TABLE.rows("mmdet", under="decode_head."),
         ),
+        found_at=("github/", "modelscope/"),
     ),
     Layout(
         name="detectron2",
@@ -168,6 +170,7 @@ LAYOUTS = (
             *TABLE.rows("original", under="sem_seg_head."),
             _LOSS,
         ),
+        found_at=("detectron2/",),
     ),
     Layout(
         name="easycv",
@@ -178,6 +181,7 @@ LAYOUTS = (
             *TABLE.rows("original", under="head."),
             _LOSS,
         ),
+        found_at=("easycv/", "modelscope/"),
     ),
     Layout(
         name="hf",
@@ -190,6 +194,7 @@ LAYOUTS = (
             _LAST_NORM,
             _LOSS,
         ),
+        found_at=("huggingface/",),
     ),
     Layout(
         name="hf5",

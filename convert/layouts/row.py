@@ -35,6 +35,7 @@ class Layout:
     lacks: prefixes of our names within that part that the file does not hold: they are freshly initialised.
     threshold: of a model with one output, the probability above which its training takes a pixel for the object.
     arithmetic: constructor arguments that come with these weights, where layouts of one shape differ in them.
+    found_at: where files of this layout are published, as the beginnings of "hub/name"; empty where that says nothing.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Layout:
     lacks: tuple[str, ...] = ()
     threshold: float = 0.5
     arithmetic: Mapping[str, float] = field(default_factory=dict)
+    found_at: tuple[str, ...] = ()
 
 
 def drop(pattern: str, reason: str) -> Row:

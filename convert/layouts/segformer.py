@@ -35,6 +35,7 @@ LAYOUTS = (
         title="transformers' SegformerForSemanticSegmentation",
         rows=(*mit.TABLE.rows("transformers"), *TABLE.rows("transformers")),
         arithmetic=mit.TRANSFORMERS_EPS,
+        found_at=("huggingface/",),
     ),
     Layout(
         name="hf5",
@@ -50,6 +51,7 @@ LAYOUTS = (
         rows=(*mit.TABLE.rows("mmseg", under="backbone."), *TABLE.rows("mmseg")),
         threshold=0.3,  # the default of mmsegmentation's decode heads
         arithmetic=mit.MMSEG_EPS,
+        found_at=("openmmlab/", "easycv/", "modelscope/"),
     ),
     Layout(
         name="original",

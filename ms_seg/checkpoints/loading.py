@@ -272,8 +272,10 @@ def _check_part(source: Source, preset: Preset) -> None:
 
 def _published(source: Source, metadata: Mapping[str, str]) -> Preset:
     """The published model that a file holds, or the first one that it holds a part of."""
-    name = metadata.get("model", "")
-    return preset_for(source.layout.system, source.backbone, source.arguments, name, part=bool(_part(source)))
+    layout, name = source.layout, metadata.get("model", "")
+    return preset_for(
+        layout.system, source.backbone, source.arguments, name, part=bool(_part(source)), found_at=layout.found_at
+    )
 
 
 def _check_notes(notes: Notes, source: Source) -> None:

@@ -2,7 +2,7 @@
 
 Sources: mmcv 1.7 imrescale and imnormalize (mmsegmentation, EasyCV), transformers' SegformerImageProcessor; for
 "round_up", mmsegmentation's ResizeToMultiple after its Resize, which is what the original's AlignedResize computes; for
-"fit", ModelScope's TextDrivenSeg.preprocess.
+"fit", ModelScope's TextDrivenSeg.preprocess; for "keep_ratio_pil", detectron2's ResizeShortestEdge.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
         return _resample(
             picture, (_multiple(sides[0], rule.pad_multiple), _multiple(sides[1], rule.pad_multiple)), rule
         )
+    if rule.resize == "keep_ratio_pil":
+        return _resample(picture, _scaled_twice((height, width), rule.short_side, rule.long_side), rule)
     if rule.resize == "fit":
         scale = rule.long_side / max(height, width)
         return _resample(picture, (max(1, int(scale * height)), max(1, int(scale * width))), rule)
@@ -76,6 +78,19 @@ def _shortest_edge(size: tuple[int, int], shortest: int, longest: int) -> tuple[
     if long > longest:
         short, long = max(1, longest * short // long), longest
     return (short, long) if size[0] <= size[1] else (long, short)
+
+
+def _scaled_twice(size: tuple[int, int], shortest: int, longest: int) -> tuple[int, int]:
+    """The sides (height, width) of detectron2's ResizeShortestEdge: to the short side, then down to the longest.
+
+    At once, as `keep_ratio` does it, a side that ends in one half is rounded the other way now and then.
+    """
+    height, width = size
+    scale = shortest / min(size)
+    sides = (shortest, scale * width) if height < width else (scale * height, shortest)
+    ratio = longest / max(sides) if max(sides) > longest else 1
+    height, width = (max(1, int(side * ratio + 0.5)) for side in sides)
+    return height, width
 
 
 def _stretch(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,6 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_seg.answers.semantic import Embeddings
-from ms_seg.data.coco.annotations import things_only
 from ms_seg.inference.execution import Mode, Runner, to_numpy
 from ms_seg.inference.outputs import (
     AnyAnswer,
@@ -28,7 +27,7 @@ from ms_seg.inference.outputs import (
 )
 from ms_seg.inference.windows import Progress, slide
 from ms_seg.inference.words import OTHERS, WordReader, check_words, word_labels
-from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
+from ms_seg.label_sets import LabelSet, labels_of, numbered_labels, things_only
 from ms_seg.postprocessing.logits import ClassMaps
 from ms_seg.postprocessing.mosaic import Mosaic
 from ms_seg.postprocessing.semantic import semantic_scores

@@ -3,7 +3,10 @@
 The `*.tsv` files in this folder hold them in the order of the networks' outputs. ADE20K's and COCO-Stuff's are those of
 mmsegmentation 0.30 (ADE20KDataset, COCOStuffDataset), Cityscapes' are the 19 that its own scripts train on, with the
 numbers of its label files, and COCO panoptic's are panopticapi's (panoptic_coco_categories.json): 80 things, then 53
-kinds of stuff, the order of mmdetection and detectron2.
+kinds of stuff, the order of mmdetection and detectron2. Mapillary Vistas' are the 65 of version 1.2 (mmsegmentation 1.2
+MapillaryDataset_v1), Pascal Context's the 59 without background (PascalContextDataset59). Which classes of ADE20K and
+Mapillary are things is Mask2Former's (register_ade20k_panoptic, register_mapillary_vistas_panoptic). What models of
+instances tell apart are the things of such a set, in its order: "coco_things", "cityscapes_things", "ade20k_things".
 "ade20k_lang_seg" has the words that LSeg was trained on for ADE20K's classes, the first of each row of lang-seg's
 label_files/ade20k_objectInfo150.txt. That file lost everything after a space ("chest", not "chest of drawers"), so that
 it has "screen" twice. Some published colours occur twice (COCO-Stuff's person and bicycle, ADE20K's road and
@@ -25,6 +28,7 @@ import numpy as np
 MAX_NAME_LENGTH = 200  # characters
 
 _FOLDER = Path(__file__).parent
+_THINGS_OF = {"ade20k_things": "ade20k", "cityscapes_things": "cityscapes", "coco_things": "coco_panoptic"}
 _GOLDEN_RATIO = 0.618033988749895  # successive multiples spread evenly around the colour circle
 
 
@@ -56,7 +60,7 @@ class LabelSet:
 
 
 def _known() -> list[str]:
-    return sorted(path.stem for path in _FOLDER.glob("*.tsv"))
+    return sorted([*(path.stem for path in _FOLDER.glob("*.tsv")), *_THINGS_OF])
 
 
 @cache
@@ -64,6 +68,8 @@ def read_labels(name: str) -> LabelSet:
     """The published label set of that name, such as "ade20k". Raises ValueError, naming the known ones."""
     if name not in _known():
         raise ValueError(f"there is no label set {name!r}: choose from {', '.join(_known())}")
+    if name in _THINGS_OF:
+        return things_only(read_labels(_THINGS_OF[name]))
     lines = (_FOLDER / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
     titles, *rows = (tuple(line.split("\t")) for line in lines)
     columns = dict(zip(titles, zip(*rows, strict=True), strict=True))
@@ -72,6 +78,16 @@ def read_labels(name: str) -> LabelSet:
     things = tuple(mark == "1" for mark in columns["isthing"]) if "isthing" in columns else None
     ids = tuple(map(int, columns["id"])) if "id" in columns else None
     return LabelSet(columns["name"], palette, things, ids)
+
+
+def things_only(label_set: LabelSet) -> LabelSet:
+    """The things of a label set, in its order."""
+    things = np.flatnonzero(label_set.isthing).tolist()
+    names = tuple(label_set.names[index] for index in things)
+    ids = label_set.ids and tuple(label_set.ids[index] for index in things)
+    palette = label_set.palette[things]
+    palette.flags.writeable = False
+    return LabelSet(names, palette, (True,) * len(things), ids)
 
 
 def known_labels(names: Sequence[str]) -> str | None:

@@ -78,11 +78,8 @@ class UpsampledMasks:
             self._steps = [_taps(values.shape[1:], geometry.picture)]
 
     def tiles(self) -> Iterator[Tile]:
-        """Rows and columns of the picture, tile by tile; each tile begins at a multiple of eight."""
-        height, width = self.size
-        for top in range(0, height, _TILE):
-            for left in range(0, width, _TILE):
-                yield slice(top, min(top + _TILE, height)), slice(left, min(left + _TILE, width))
+        """See `tiles`."""
+        return tiles(self.size)
 
     def bounds(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
         """A lower and an upper bound of each map's values in a tile: two arrays (K,)."""
@@ -116,6 +113,14 @@ class UpsampledMasks:
             (by_row, by_column), (rows, columns) = taps, windows[0]
             windows.insert(0, (by_row.sources(rows), by_column.sources(columns)))
         return windows
+
+
+def tiles(size: tuple[int, int]) -> Iterator[Tile]:
+    """Rows and columns of a picture (height, width), tile by tile; each tile begins at a multiple of eight."""
+    height, width = size
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            yield slice(top, min(top + _TILE, height)), slice(left, min(left + _TILE, width))
 
 
 def class_probabilities(class_logits: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Where the published implementations of Mask2Former differ in making segments of queries.
 
 Sources: mmdetection 2.28 MaskFormerFusionHead with Mask2Former's test_cfg (EasyCV's and ModelScope's are the same), and
-ModelScope's MaskFormerSemanticHead; facebookresearch/Mask2Former, maskformer_model.py, on detectron2; transformers 4.57
-Mask2FormerImageProcessor.post_process_{panoptic,instance,semantic}_segmentation with their default arguments.
+ModelScope's MaskFormerSemanticHead; facebookresearch/Mask2Former, maskformer_model.py, on detectron2; mmsegmentation
+1.2 Mask2FormerHead.predict; transformers 4.57 Mask2FormerImageProcessor's
+post_process_{panoptic,instance,semantic}_segmentation with their default arguments.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ class Rule:
     grid: None resizes mask logits to the network's input, then to the picture, and takes probabilities there; a number
         takes probabilities on a square grid of that side and resizes what follows from them.
 
+    Semantic:
+    scores_at_input: the scores of the classes are made at the size of the network's input and resized to the picture,
+        instead of masks that are resized to it.
+
     Panoptic:
     score_threshold: the class probability of a query must be above this.
     weighted_areas: the own mask whose overlap is tested is where score times mask reaches MASK_THRESHOLD.
@@ -35,6 +40,7 @@ class Rule:
     """
 
     grid: int | None = None
+    scores_at_input: bool = False
     score_threshold: float = 0.8
     weighted_areas: bool = False
     filter_low_score: bool = True
@@ -48,6 +54,9 @@ class Rule:
 RULES = {
     "mmdet": Rule(number_empty=True),
     "detectron2": Rule(),
+    "detectron2_all": Rule(score_threshold=0.0),  # its configurations of Mapillary: every query that sees something
+    # The original's models of semantic segmentation alone do the same.
+    "mmseg": Rule(scores_at_input=True),
     # It merges only classes that the caller lists, none by default; with a list it may give two segments one number.
     "transformers": Rule(
         grid=384,

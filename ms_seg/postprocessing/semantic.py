@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import astuple
+
 import numpy as np
 
+from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing.logits import ClassMaps
-from ms_seg.postprocessing.queries import Queries, UpsampledMasks, class_probabilities, sigmoid
+from ms_seg.postprocessing.queries import Queries, Tile, UpsampledMasks, class_probabilities, sigmoid, tiles
+from ms_seg.postprocessing.resizing import Taps
 from ms_seg.postprocessing.rules import Rule
 
 
@@ -16,15 +21,10 @@ def semantic_inference(queries: Queries, rule: Rule) -> tuple[np.ndarray, np.nda
         a class of its share in the scores of all classes there, 0 for a class without pixels.
     """
     classes = _transposed(queries.class_probabilities())  # (C, Q)
-    if rule.grid:
-        maps = UpsampledMasks(_summed(classes, queries.on_grid(rule.grid)), queries.geometry)
-    else:
-        maps = queries.masks(None)
-    label_map, share_sums = np.empty(maps.size, np.int32), np.zeros(len(classes))
-    for tile in maps.tiles():
-        scores = maps.crop(tile)
-        if not rule.grid:
-            scores = _summed(classes, scores)
+    crop = _score_maps(queries, classes, rule)
+    label_map, share_sums = np.empty(queries.geometry.picture, np.int32), np.zeros(len(classes))
+    for tile in tiles(queries.geometry.picture):
+        scores = crop(tile)
         chosen = scores.argmax(axis=0)
         label_map[tile] = chosen
         highest = np.take_along_axis(scores, chosen[None], axis=0)[0]
@@ -61,6 +61,31 @@ def semantic_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.nda
     Returns: (C, h, w) float32, from 0 to at most Q.
     """
     return _summed(_transposed(class_probabilities(class_logits)), sigmoid(mask_logits))
+
+
+def _score_maps(queries: Queries, classes: np.ndarray, rule: Rule) -> Callable[[Tile], np.ndarray]:
+    """What gives the scores of the classes in a tile of the picture, (C, rows, columns) float32."""
+    if rule.grid:
+        return UpsampledMasks(_summed(classes, queries.on_grid(rule.grid)), queries.geometry).crop
+    if rule.scores_at_input:
+        return _scores_at_input(queries, classes)
+    masks = queries.masks(None)
+    return lambda tile: _summed(classes, masks.crop(tile))
+
+
+def _scores_at_input(queries: Queries, classes: np.ndarray) -> Callable[[Tile], np.ndarray]:
+    """The same, of scores that are made at the size of the input, without its padding, and then resized."""
+    _, resized, padded = astuple(queries.geometry)
+    masks = UpsampledMasks(queries.mask_logits, Geometry(padded, padded, padded), activation=sigmoid)
+    by_row, by_column = (Taps.between(*sides) for sides in zip(resized, queries.geometry.picture, strict=True))
+
+    def scores(tile: Tile) -> np.ndarray:
+        rows, columns = by_row.sources(tile[0]), by_column.sources(tile[1])
+        values = _summed(classes, masks.crop((rows, columns)))
+        values = by_column.part(tile[1], columns.start).blend(values, 2)
+        return by_row.part(tile[0], rows.start).blend(values, 1)
+
+    return scores
 
 
 def _transposed(probabilities: np.ndarray) -> np.ndarray:

@@ -60,6 +60,7 @@ def preset_for(
     arguments: Mapping[str, Any],
     name: str = "",
     part: bool = False,
+    found_at: tuple[str, ...] = (),
 ) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
 
@@ -68,9 +69,11 @@ def preset_for(
             system, of a part that several share.
         name: what the file calls itself, if it does, which decides between several.
         part: the checkpoint is a part alone, such as a backbone, in which models of one structure are alike.
+        found_at: where files like this one are published, the beginnings of "hub/name".
 
-    Of several the one with as many classes is meant. Raises ValueError when none has this structure, and where several
-    are left that would not give the same answers, naming them.
+    Of several, one that is published there is meant, and one with as many classes; for a person's own classes the
+    first, with its preprocessing and tasks. Raises ValueError when none has this structure, and where several are left
+    that would not give the same answers, naming them; for a person's own classes, that would not compute the same.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
     rows = [row for row in PRESETS.values() if system in ("", row.system) and _fits(row, backbone, structure)]
@@ -78,15 +81,18 @@ def preset_for(
         kind, sizes = backbone or ("an unknown backbone", {})
         has = ", ".join([kind, *(f"{key}={value}" for key, value in {**sizes, **arguments}.items())])
         raise ValueError(f"no published {system or 'model'} has {has}")
+    rows = [row for row in rows if row.name == name] or [row for row in rows if _is_found(row, found_at)] or rows
     classes = arguments.get("num_classes", 0)
-    rows = [row for row in rows if row.name == name] or [row for row in rows if row.num_classes == classes] or rows
-    if not part and len({_answering(row) for row in rows}) > 1:
+    published = [row for row in rows if row.num_classes == classes]
+    rows = published or rows
+    alike = _answering if published or not classes else _computing
+    if not part and len({alike(row) for row in rows}) > 1:
         names = ", ".join(row.name for row in rows)
         raise ValueError(f"the file can be any of {names}, which its shapes cannot tell apart: name the one that it is")
-    closest = min(rows, key=lambda row: abs((row.num_classes or 0) - classes))
-    if classes in (0, closest.num_classes):
-        return closest
-    return closest.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))
+    first = rows[0]
+    if published or not classes:
+        return first
+    return first.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))
 
 
 def nearest_preset(system: str, backbone: str, sizes: Mapping[str, Any]) -> Preset:
@@ -107,6 +113,16 @@ def _fits(row: Preset, backbone: tuple[str, Mapping[str, Any]] | None, arguments
     if not arguments.items() <= row.arguments.items():
         return False
     return backbone is None or (row.backbone[0] == backbone[0] and backbone[1].items() <= row.backbone[1].items())
+
+
+def _is_found(row: Preset, places: tuple[str, ...]) -> bool:
+    """Whether the model is published at one of these places."""
+    return any(f"{entry.hub}/{entry.id}".startswith(places) for entry in row.published)
+
+
+def _computing(row: Preset) -> str:
+    """What of a row decides its network's numbers, beside the shapes of its weights."""
+    return repr([(key, row.sizes.get(key)) for key in row.arithmetic])
 
 
 def _answering(row: Preset) -> str:

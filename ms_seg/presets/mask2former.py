@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ms_seg.presets.mask2former_zoo import MMDET, MMSEG, ORIGINAL, place_mmseg, places
 from ms_seg.presets.preset import TASKS, Preprocessing, Preset, Published
 from ms_seg.presets.recipe import Recipe
 from ms_seg.presets.segformer import TINY_MIT
@@ -20,6 +20,14 @@ _RECIPE = Recipe(
     no_weight_decay=r"norm|relative_position_bias_table|query_embed|query_feat|query_decoder\.level_embed",
     clip_norm=0.01, validate_every=5000,
 )  # fmt: skip
+# The original's on the other datasets. Its crops of Cityscapes are 512 high and 1024 wide, where these are squares; a
+# picture's scale is drawn evenly, not from its list of sixteen.
+_SEMANTIC_RECIPE = replace(
+    _RECIPE, steps=160_000, augmentation="mmseg", scale_min=0.5, photometric=True, schedule="poly", power=0.9,
+    milestones=(),
+)  # fmt: skip
+# It crops for panoptic and instance segmentation in the same way, where these are jittered as on COCO.
+_JITTER_RECIPE = replace(_RECIPE, schedule="poly", power=0.9, milestones=())
 # From the backbone of a SegFormer of the same world: four of five things have their class after 250 steps. What was
 # tried before, a Swin from nothing, had found their masks after 1250 steps, and of their classes one in four.
 _SHAPES_RECIPE = replace(
@@ -38,88 +46,177 @@ def _swin(channels: int, depths: tuple[int, ...], heads: tuple[int, ...], window
     return "swin", sizes
 
 
-# Appendix of arXiv:2103.14030. Batch norms of a detector's ResNet keep their statistics.
-_SWIN_T = _swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)
-_SWIN_S = _swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7)
+# Appendix of arXiv:2103.14030. Those of Swin-B differ in what they began with, ImageNet's 1000 classes or its 21841.
+# Batch norms of a detector's ResNet keep their statistics.
 _SWIN_B = _swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 12)
-_SWIN_L = _swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)
-_R50 = ("resnet", {"depths": (3, 4, 6, 3), "frozen_norms": True})
+_BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
+    "r50": ("resnet", {"depths": (3, 4, 6, 3), "frozen_norms": True}),
+    "r101": ("resnet", {"depths": (3, 4, 23, 3), "frozen_norms": True}),
+    "swin_t": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
+    "swin_s": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+    "swin_b": _SWIN_B,
+    "swin_b_in21k": _SWIN_B,
+    "swin_l": _swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12),
+}
+_LEARNING_NORMS = {("cityscapes", "r50"), ("cityscapes", "r101"), ("ade20k", "r101")}  # but not there, in the original
 
 
-def _detectron2(config: str, md5: str) -> Published:
-    """The original's file; its model zoo gives the first digits of its MD5."""
-    return Published("detectron2", f"coco/panoptic/{config}", f"model_final_{md5}.pkl", f"md5:{md5}")
+@dataclass(frozen=True)
+class _Benchmark:
+    """What the original's models of a dataset and a task share.
+
+    sides: the short side of a picture in tests, and the longest that the long one becomes. crop: of the recipe.
+    """
+
+    classes: int
+    label_set: str
+    tasks: tuple[str, ...]
+    sides: tuple[int, int]
+    query_rule: str
+    recipe: Recipe
+    title: str
+    crop: int = 1024
+    steps: int = _STEPS
 
 
-def _openmmlab(name: str, stamp: str, sha256: str) -> Published:
-    return Published("openmmlab", name, f"{name}_{stamp}-{sha256}.pth", f"sha256:{sha256}")
+_BENCHMARKS = {
+    ("coco", "panoptic"): _Benchmark(
+        133, "coco_panoptic", TASKS, (800, 1333), "detectron2", _RECIPE, "COCO panoptic"
+    ),
+    ("coco", "instance"): _Benchmark(80, "coco_things", ("instance",), (800, 1333), "detectron2", _RECIPE, "COCO"),
+    ("cityscapes", "panoptic"): _Benchmark(
+        19, "cityscapes", TASKS, (1024, 2048), "detectron2", _JITTER_RECIPE, "Cityscapes", steps=90_000
+    ),
+    ("cityscapes", "instance"): _Benchmark(
+        8, "cityscapes_things", ("instance",), (1024, 2048), "detectron2", _JITTER_RECIPE, "Cityscapes", steps=90_000
+    ),
+    ("cityscapes", "semantic"): _Benchmark(
+        19, "cityscapes", ("semantic",), (1024, 2048), "mmseg", _SEMANTIC_RECIPE, "Cityscapes", crop=512, steps=90_000
+    ),
+    ("ade20k", "panoptic"): _Benchmark(
+        150, "ade20k", TASKS, (640, 2560), "detectron2", _JITTER_RECIPE, "ADE20K", crop=640, steps=160_000
+    ),
+    ("ade20k", "instance"): _Benchmark(
+        100, "ade20k_things", ("instance",), (640, 2560), "detectron2", _JITTER_RECIPE, "ADE20K", crop=640,
+        steps=160_000,
+    ),
+    ("ade20k", "semantic"): _Benchmark(
+        150, "ade20k", ("semantic",), (512, 2048), "mmseg", _SEMANTIC_RECIPE, "ADE20K", crop=512, steps=160_000
+    ),
+    # Of Mapillary's panoptic models, instances are not asked for.
+    ("mapillary", "panoptic"): _Benchmark(
+        65, "mapillary", ("panoptic", "semantic"), (2048, 2048), "detectron2_all", _JITTER_RECIPE, "Mapillary Vistas",
+        steps=300_000,
+    ),
+    ("mapillary", "semantic"): _Benchmark(
+        65, "mapillary", ("semantic",), (2048, 2048), "mmseg", _SEMANTIC_RECIPE, "Mapillary Vistas", steps=300_000
+    ),
+}  # fmt: skip
+_LARGE_CROPS = ("swin_b", "swin_b_in21k", "swin_l")  # of ADE20K's semantic models: 640 pixels instead of 512
+
+
+def _benchmark(dataset: str, task: str, size: str) -> _Benchmark:
+    """With what is different of a size: the sides of ADE20K's pictures, and Swin-L's 100 epochs of COCO, not 50."""
+    benchmark = _BENCHMARKS[dataset, task]
+    if (dataset, task) == ("ade20k", "semantic") and size in _LARGE_CROPS:
+        return replace(benchmark, sides=(640, 2560), crop=640)
+    if dataset == "coco" and size == "swin_l":
+        return replace(benchmark, steps=2 * benchmark.steps)
+    return benchmark
 
 
 def _mask2former(
-    size: str, backbone: tuple[str, Mapping[str, Any]], score: str, *published: Published, queries: int = 100
+    dataset: str,
+    task: str,
+    size: str,
+    preprocessing: Preprocessing,
+    *published: Published,
+    score: str,
+    suffix: str = "",
 ) -> Preset:
+    benchmark = _benchmark(dataset, task, size)
+    backbone, sizes = _BACKBONES[size]
+    short_side = benchmark.crop if benchmark.recipe.augmentation == "lsj" else benchmark.sides[0]
+    long_side = benchmark.crop if benchmark.recipe.augmentation == "lsj" else 4 * benchmark.sides[0]
     return Preset(
-        name=f"mask2former_{size}_coco_panoptic",
+        name=f"mask2former_{size}_{dataset}_{task}{suffix}",
         system="mask2former",
-        backbone=backbone,
-        arguments={"num_classes": 133, "queries": queries, **_DECODERS},
+        backbone=(backbone, sizes),
+        arguments={
+            "num_classes": benchmark.classes,
+            "queries": 200 if size == "swin_l" and task != "semantic" else 100,
+            **_DECODERS,
+        },
         output="queries",
-        preprocessing=Preprocessing("keep_ratio", short_side=800, long_side=1333, pad_multiple=32),
-        label_set="coco_panoptic",
-        recipe=_RECIPE,
+        preprocessing=preprocessing,
+        label_set=benchmark.label_set,
+        recipe=replace(
+            benchmark.recipe,
+            steps=benchmark.steps,
+            crop_size=benchmark.crop,
+            short_side=short_side,
+            long_side=long_side,
+        ),
         licence="CC-BY-NC-4.0",
         published=published,
-        tasks=TASKS,
+        tasks=benchmark.tasks,
         arithmetic=_ARITHMETIC,
-        score=f"PQ {score} (COCO panoptic)",
+        score=f"{score} ({benchmark.title})",
     )
+
+
+def _original(dataset: str, task: str, size: str) -> Preset:
+    """A model of the original's, with its preprocessing; or mmdetection's, where that has the model too."""
+    benchmark = _benchmark(dataset, task, size)
+    short_side, long_side = benchmark.sides
+    *_, mmdet = MMDET.get((dataset, task), {}).get(size, ("",))
+    resize, rule = ("keep_ratio", "mmdet") if mmdet else ("keep_ratio_pil", benchmark.query_rule)
+    preset = _mask2former(
+        dataset, task, size,
+        Preprocessing(resize, short_side=short_side, long_side=long_side, pad_multiple=32, query_rule=rule),
+        *places(dataset, task, size),
+        score=mmdet or ORIGINAL[dataset, task][size][2],
+    )  # fmt: skip
+    if (dataset, size) not in _LEARNING_NORMS:
+        return preset
+    return replace(preset, backbone=("resnet", {**preset.backbone[1], "frozen_norms": False}))
+
+
+def _mmseg(dataset: str, task: str, size: str) -> Preset:
+    """mmsegmentation 1.x; of ADE20K's larger pictures its configurations pad none."""
+    short_side, long_side = _benchmark(dataset, task, size).sides
+    pad_multiple = 1 if short_side == 640 else 32
+    preset = _mask2former(
+        dataset, task, size,
+        Preprocessing(
+            "keep_ratio", short_side=short_side, long_side=long_side, pad_multiple=pad_multiple, query_rule="mmseg"
+        ),
+        place_mmseg(dataset, task, size),
+        score=f"mIoU {MMSEG[dataset, task][size][2]}",
+        suffix="_mmseg",
+    )  # fmt: skip
+    return replace(preset, recipe=replace(preset.recipe, cat_max_ratio=0.75), licence="Apache-2.0")
+
+
+def _easycv() -> Preset:
+    """The one of EasyCV's that nobody else has."""
+    return replace(
+        _mask2former(
+            "ade20k", "semantic", "r50",
+            Preprocessing("keep_ratio"),
+            Published("easycv", "modelzoo/segmentation/mask2former_r50_semantic", "epoch_116.pth"),
+            score="mIoU 47.03",
+            suffix="_easycv",
+        ),
+        licence="Apache-2.0",
+    )  # fmt: skip
 
 
 def rows() -> list[Preset]:
-    swin_l = _mask2former(
-        "swin_l",
-        _SWIN_L,
-        "57.6, box mAP 52.2, mask mAP 48.5",
-        Published("modelscope", "damo/cv_swinL_panoptic-segmentation_cocopan", "pytorch_model.pt"),
-        Published("huggingface", "facebook/mask2former-swin-large-coco-panoptic"),
-        _openmmlab("mask2former_swin-l-p4-w12-384-in21k_lsj_16x1_100e_coco-panoptic", "20220407_104949", "d4919c44"),
-        _detectron2("maskformer2_swin_large_IN21k_384_bs16_100ep", "f07440"),
-        queries=200,
-    )
     return [
-        _mask2former(
-            "swin_t",
-            _SWIN_T,
-            "53.4",
-            Published("huggingface", "facebook/mask2former-swin-tiny-coco-panoptic"),
-            _openmmlab("mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic", "20220326_224553", "fc567107"),
-            _detectron2("maskformer2_swin_tiny_bs16_50ep", "9fd0ae"),
-        ),
-        _mask2former(
-            "swin_s",
-            _SWIN_S,
-            "54.5",
-            Published("huggingface", "facebook/mask2former-swin-small-coco-panoptic"),
-            _openmmlab("mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco-panoptic", "20220329_225200", "c7b94355"),
-            _detectron2("maskformer2_swin_small_bs16_50ep", "a407fd"),
-        ),
-        _mask2former(
-            "swin_b",
-            _SWIN_B,
-            "55.1",
-            Published("huggingface", "facebook/mask2former-swin-base-coco-panoptic"),
-            _openmmlab("mask2former_swin-b-p4-w12-384_lsj_8x2_50e_coco-panoptic", "20220331_002244", "c149a9e9"),
-            _detectron2("maskformer2_swin_base_384_bs16_50ep", "9d7f02"),
-        ),
-        replace(swin_l, recipe=replace(_RECIPE, steps=2 * _STEPS)),  # 100 epochs
-        _mask2former(
-            "r50",
-            _R50,
-            "51.9",
-            Published("modelscope", "damo/cv_r50_panoptic-segmentation_cocopan", "pytorch_model.pt"),
-            _openmmlab("mask2former_r50_lsj_8x2_50e_coco-panoptic", "20220326_224516", "11a44721"),
-            _detectron2("maskformer2_R50_bs16_50ep", "94dc52"),
-        ),
+        *(_original(*benchmark, size) for benchmark, sizes in ORIGINAL.items() for size in sizes),
+        *(_mmseg(*benchmark, size) for benchmark, sizes in MMSEG.items() for size in sizes),
+        _easycv(),
         Preset(
             name="mask2former_tiny_shapes",
             system="mask2former",

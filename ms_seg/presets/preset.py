@@ -18,9 +18,9 @@ TINY_VOCABULARY = 594  # symbols of ms_seg/assets/merges.txt
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-RESIZES = ("keep_ratio", "round_up", "squash", "stretch", "shortest_edge", "shrink", "fit")
+RESIZES = ("keep_ratio", "keep_ratio_pil", "round_up", "squash", "stretch", "shortest_edge", "shrink", "fit")
 RESAMPLES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # in the order of Pillow's numbers
-QUERY_RULES = ("mmdet", "detectron2", "transformers")
+QUERY_RULES = ("mmdet", "detectron2", "detectron2_all", "mmseg", "transformers")
 TASKS = ("panoptic", "instance", "semantic")
 MAX_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
 
@@ -30,7 +30,8 @@ class Preprocessing:
     """How a picture becomes the network's input, and how logits come back to the picture's size.
 
     resize: "keep_ratio" scales the picture until its short side is `short_side` or its long side `long_side`, whichever
-        comes first (cv2 bilinear, mmsegmentation's test configuration); "round_up" does the same and then stretches
+        comes first (cv2 bilinear, mmsegmentation's test configuration), "keep_ratio_pil" likewise (PIL, detectron2's
+        ResizeShortestEdge); "round_up" does the same and then stretches
         each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
         regardless of the ratio, and "stretch" a picture that is `short_side` high and `long_side` wide (PIL,
         transformers' image processors); "shortest_edge" keeps the ratio as "keep_ratio" does, and then takes each side
@@ -47,7 +48,8 @@ class Preprocessing:
         cut at half (ModelScope's text-driven pipeline).
     threshold: of a model with one output, whose sigmoid is the probability of the object: from where on a pixel is it.
     query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
-        (ModelScope and EasyCV too), "detectron2" or "transformers", see `postprocessing.rules`.
+        (ModelScope and EasyCV too), "detectron2", "detectron2_all", "mmseg" or "transformers", see
+        `postprocessing.rules`.
 
     Raises ValueError for anything else.
     """
@@ -111,9 +113,9 @@ Hub = Literal[
 class Published:
     """Where the weights of a model are published.
 
-    hub: whose server; "package" for the files that come with this package. id: the model's name there. file: the file
-    that holds the weights, where it is known. checksum: "sha256:" or "md5:" and the first digits that the publisher
-    gives, where there are any.
+    hub: whose server; "package" for the files that come with this package. id: the model's name there; on a server of
+    files, such as openmmlab's, its folder. file: the file that holds the weights, where it is known. checksum:
+    "sha256:" or "md5:" and the first digits that the publisher gives, where there are any.
     """
 
     hub: Hub

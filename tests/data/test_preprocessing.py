@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ms_seg.data.preprocessing import Geometry, network_input
-from ms_seg.presets import Preprocessing
+from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 
 def drawn(height: int, width: int) -> np.ndarray:
@@ -20,6 +21,19 @@ def test_keep_ratio_is_mmsegmentations_to_the_last_bit():
     assert images[0, :, 10, 20].tolist() == expected
     assert images[0, :, -1, -1].tolist() == [-0.35405433177948, 0.012605063617229462, 0.7750762701034546]
     assert images.astype(np.float64).sum() == pytest.approx(3664.7071672333404, abs=1e-9)
+
+
+def test_keep_ratio_pil_resizes_antialiased_and_as_detectron2_rounds():
+    picture = drawn(45, 70)
+    images, geometry = network_input(picture, Preprocessing("keep_ratio_pil", short_side=20, pad_multiple=32))
+    assert geometry == Geometry((45, 70), (20, 31), (32, 32))
+    resized = np.asarray(Image.fromarray(picture).resize((31, 20), Image.Resampling.BILINEAR))
+    expected = (resized - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    assert images[0, :, :20, :31].transpose(1, 2, 0) == pytest.approx(expected, abs=1e-6)
+    sides = {"short_side": 800, "long_side": 1333}
+    for rule, width in (("keep_ratio", 667), ("keep_ratio_pil", 666)):  # 666.5, or a little less
+        _, geometry = network_input(np.zeros((1222, 611, 3), np.uint8), Preprocessing(rule, **sides))
+        assert geometry.resized == (1333, width)
 
 
 def test_round_up_stretches_to_multiples_of_32():

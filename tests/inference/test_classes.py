@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ms_seg.data.coco.annotations import things_only
 from ms_seg.inference.networks import check_classes
 from ms_seg.label_sets import LabelSet, numbered_labels, read_labels
 
@@ -34,7 +33,7 @@ def test_a_model_of_a_persons_own_classes_fits_them_alone():
 
 
 def test_of_instances_only_the_things_must_fit():
-    things = things_only(read_labels("coco_panoptic"))
+    things = read_labels("coco_things")
     check_classes("coco_panoptic", 133, things, "instance", "a_model")
     with pytest.raises(ValueError, match="coco_panoptic's 133 classes apart .* has 80 others"):
         check_classes("coco_panoptic", 133, things, "panoptic", "a_model")

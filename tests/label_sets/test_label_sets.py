@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ms_seg.data.drawn.scenes import STUFF, THINGS
-from ms_seg.label_sets import numbered_labels, read_labels
+from ms_seg.label_sets import known_labels, numbered_labels, read_labels
 
 
 def test_ade20k_has_its_150_classes_in_order():
@@ -55,6 +55,40 @@ def test_cityscapes_has_its_19_classes_in_the_order_of_training():
     assert labels.palette[[0, 12, 18]].tolist() == [[128, 64, 128], [255, 0, 0], [119, 11, 32]]
 
 
+def test_mapillary_has_37_things_among_65_classes():
+    labels = read_labels("mapillary")
+    assert len(labels) == len(set(labels.names)) == 65
+    things = [name for name, thing in zip(labels.names, labels.things, strict=True) if thing]
+    assert len(things) == 37
+    assert (things[:3], things[-1]) == (["Bird", "Ground Animal", "Crosswalk - Plain"], "Wheeled Slow")
+    assert (labels.names[13], labels.names[64]) == ("Road", "Ego Vehicle")
+    assert labels.palette[[0, 13, 64]].tolist() == [[165, 42, 42], [128, 64, 128], [120, 10, 10]]
+
+
+def test_pascal_context_has_59_classes_without_background():
+    labels = read_labels("pascal_context_59")
+    assert len(labels) == len(set(labels.names)) == 59 and labels.things is None
+    assert (labels.names[0], labels.names[58]) == ("aeroplane", "wood")
+    assert labels.palette[[0, 58]].tolist() == [[180, 120, 120], [31, 0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "count", "first", "last"),
+    [
+        ("coco_things", "coco_panoptic", 80, ("person", 1), ("toothbrush", 90)),
+        ("cityscapes_things", "cityscapes", 8, ("person", 24), ("bicycle", 33)),
+        ("ade20k_things", "ade20k", 100, ("bed", 0), ("flag", 99)),
+    ],
+)
+def test_models_of_instances_tell_the_things_of_a_set_apart_in_its_order(name, whole, count, first, last):
+    labels, published = read_labels(name), read_labels(whole)
+    assert labels.names == tuple(n for n, thing in zip(published.names, published.things, strict=True) if thing)
+    assert len(labels) == count and labels.things == (True,) * count
+    assert [(labels.names[place], labels.numbers[place]) for place in (0, -1)] == [first, last]
+    assert labels.palette[0].tolist() == published.palette[published.names.index(first[0])].tolist()
+    assert known_labels(labels.names) == name
+
+
 def test_the_forms_of_the_drawn_world_are_things_and_its_grounds_stuff():
     labels = read_labels("shapes")
     assert dict(zip(labels.names, labels.things, strict=True)) == {name: name in THINGS for name in THINGS + STUFF}
@@ -62,12 +96,12 @@ def test_the_forms_of_the_drawn_world_are_things_and_its_grounds_stuff():
 
 
 def test_a_label_set_without_things_says_so():
-    assert read_labels("ade20k").things is None
-    assert read_labels("ade20k").ids is None
+    assert read_labels("cocostuff164k").things is None
+    assert read_labels("cocostuff164k").ids is None
 
 
 def test_every_class_counts_as_a_thing_where_none_is_told_from_stuff():
-    assert read_labels("ade20k").isthing == (True,) * 150
+    assert read_labels("cocostuff164k").isthing == (True,) * 171
     assert read_labels("coco_panoptic").isthing == read_labels("coco_panoptic").things
 
 
@@ -87,7 +121,9 @@ def test_lang_segs_words_are_those_of_its_file():
 
 
 @pytest.mark.parametrize(
-    "name", ["ade20k", "ade20k_lang_seg", "cityscapes", "coco_panoptic", "cocostuff164k", "shapes"]
+    "name",
+    ["ade20k", "ade20k_lang_seg", "ade20k_things", "cityscapes", "cityscapes_things", "coco_panoptic", "coco_things"]
+    + ["cocostuff164k", "mapillary", "pascal_context_59", "shapes"],
 )
 def test_every_class_has_a_colour(name):
     labels = read_labels(name)
@@ -102,7 +138,9 @@ def test_a_palette_cannot_be_changed_for_the_next_caller():
 
 @pytest.mark.parametrize("name", ["ade", "../labels", ""])
 def test_an_unknown_label_set_names_those_there_are(name):
-    with pytest.raises(ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, cityscapes, "):
+    with pytest.raises(
+        ValueError, match="no label set .*: choose from ade20k, ade20k_lang_seg, ade20k_things, cityscapes, "
+    ):
         read_labels(name)
 
 

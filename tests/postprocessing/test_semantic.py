@@ -35,6 +35,18 @@ def test_padding_is_cut_off():
     assert np.all(label_map[:, :57] == CAR)
 
 
+def test_scores_that_are_made_at_the_input_are_resized_and_not_the_masks():
+    """Each pixel is the mean of two of the input. In column 10 the car's logits are 8 and -2, of which the mean 3 is
+    sure of a car, while the mean of 1.0 and 0.1 is below the sky's 0.75."""
+    geometry = Geometry((30, 20), (30, 40), (30, 40))
+    queries = queries_of(columns((0, 21), (0, 40)), [CAR, SKY], [0.9, 0.9], geometry)
+    queries.mask_logits[0, :, 21:] = -2
+    queries.mask_logits[1] = np.log(3)
+    for rule, first in (("mmdet", 11), ("mmseg", 10)):
+        label_map, _ = semantic_inference(queries, RULES[rule])
+        assert np.all(label_map[:, :first] == CAR) and np.all(label_map[:, first:] == SKY)
+
+
 def test_scores_are_the_sum_over_queries_of_class_times_mask():
     rng = np.random.default_rng(0)
     class_logits = rng.normal(0, 3, (100, 14)).astype(np.float32)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 
 from ms_seg.label_sets import read_labels
-from ms_seg.presets import PRESETS, Window, find_preset, list_models, preset_for
+from ms_seg.presets import PRESETS, TASKS, Preset, Window, find_preset, list_models, preset_for
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_row_agrees_with_itself(name: str):
     row = PRESETS[name]
     assert row.name == name
-    assert row.tasks[0] == ("panoptic" if "panoptic" in row.tasks else "semantic")
+    assert row.tasks == tuple(task for task in TASKS if task in row.tasks) != ()
     assert (row.num_classes is None) == (row.output == "words")
     assert not row.backbone[1].keys() & row.arguments.keys()  # `sizes` would hide one of them
     assert row.licence
@@ -26,6 +27,74 @@ def test_a_row_agrees_with_itself(name: str):
 def test_no_two_models_are_published_as_one_file():
     places = Counter((entry.hub, entry.id, entry.file) for row in PRESETS.values() for entry in row.published)
     assert {place for place, count in places.items() if count > 1 and place[2]} == set()
+
+
+def test_a_file_that_has_its_checksum_in_its_name_is_published_with_it():
+    hashed = {"openmmlab": r".*_\d{8}_\d{6}-([0-9a-f]{8})\.pth", "detectron2": r"model_final_([0-9a-f]{6})\.pkl"}
+    entries = [entry for row in PRESETS.values() for entry in row.published if entry.hub in hashed]
+    assert Counter(entry.hub for entry in entries) == {"openmmlab": 13 + 6 + 22 + 13, "detectron2": 47}
+    for entry in entries:
+        digits = re.fullmatch(hashed[entry.hub], entry.file)[1]
+        if "mmsegmentation/v0.5/mask2former" in entry.id:
+            assert not entry.checksum  # the digits are of another file
+        else:
+            assert entry.checksum == f"{'md5' if entry.hub == 'detectron2' else 'sha256'}:{digits}"
+
+
+def places(name: str) -> list[str]:
+    return [f"{entry.hub}: {entry.id}/{entry.file}" for entry in find_preset(name).published]
+
+
+def test_the_same_weights_are_one_model_wherever_they_are_published():
+    assert places("mask2former_swin_t_coco_panoptic") == [
+        "huggingface: facebook/mask2former-swin-tiny-coco-panoptic/",
+        "openmmlab: mmdetection/v2.0/mask2former/mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic/"
+        "mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic_20220326_224553-fc567107.pth",
+        "openmmlab: mmdetection/v3.0/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic/"
+        "mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic_20220326_224553-3ec9e0ae.pth",
+        "detectron2: coco/panoptic/maskformer2_swin_tiny_bs16_50ep/model_final_9fd0ae.pkl",
+    ]
+    assert places("mask2former_swin_l_mapillary_semantic") == [
+        "huggingface: facebook/mask2former-swin-large-mapillary-vistas-semantic/",
+        "detectron2: mapillary_vistas/semantic/maskformer2_swin_large_IN21k_384_bs16_300k/model_final_90ee2d.pkl",
+    ]
+    assert places("segformer_b5_cityscapes_mmseg") == [
+        "openmmlab: mmsegmentation/v0.5/segformer/segformer_mit-b5_8x1_1024x1024_160k_cityscapes/"
+        "segformer_mit-b5_8x1_1024x1024_160k_cityscapes_20211206_072934-87a052ec.pth"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "queries", "tasks", "sides", "rule"),
+    [
+        ("mask2former_r50_coco_instance", 80, 100, "instance", (800, 1333), "mmdet"),
+        ("mask2former_swin_l_coco_instance", 80, 200, "instance", (800, 1333), "detectron2"),
+        ("mask2former_r101_cityscapes_panoptic", 19, 100, "panoptic instance semantic", (1024, 2048), "detectron2"),
+        ("mask2former_swin_l_cityscapes_instance", 8, 200, "instance", (1024, 2048), "detectron2"),
+        ("mask2former_swin_l_cityscapes_semantic", 19, 100, "semantic", (1024, 2048), "mmseg"),
+        ("mask2former_swin_l_ade20k_panoptic", 150, 200, "panoptic instance semantic", (640, 2560), "detectron2"),
+        ("mask2former_r50_ade20k_instance", 100, 100, "instance", (640, 2560), "detectron2"),
+        ("mask2former_swin_s_ade20k_semantic", 150, 100, "semantic", (512, 2048), "mmseg"),
+        ("mask2former_swin_l_ade20k_semantic_mmseg", 150, 100, "semantic", (640, 2560), "mmseg"),
+        ("mask2former_r50_ade20k_semantic_easycv", 150, 100, "semantic", (512, 2048), "mmdet"),
+        ("mask2former_swin_l_mapillary_panoptic", 65, 200, "panoptic semantic", (2048, 2048), "detectron2_all"),
+        ("mask2former_r50_mapillary_semantic", 65, 100, "semantic", (2048, 2048), "mmseg"),
+    ],
+)
+def test_mask2formers_rows_are_those_of_their_configurations(name, classes, queries, tasks, sides, rule):
+    row = find_preset(name)
+    seen = row.preprocessing
+    assert (row.num_classes, row.arguments["queries"], " ".join(row.tasks)) == (classes, queries, tasks)
+    assert ((seen.short_side, seen.long_side), seen.query_rule) == (sides, rule)
+
+
+def test_only_detectron2s_pictures_are_resized_by_pillow_and_mmsegmentations_large_ones_are_not_padded():
+    for name in list_models("mask2former_*"):
+        row = find_preset(name)
+        hubs = {entry.hub for entry in row.published}
+        assert (row.preprocessing.resize == "keep_ratio_pil") == (hubs <= {"detectron2", "huggingface"})
+        unpadded = name.endswith(("swin_b_ade20k_semantic_mmseg", "in21k_ade20k_semantic_mmseg", "_easycv"))
+        assert row.preprocessing.pad_multiple == (1 if unpadded or name.endswith("l_ade20k_semantic_mmseg") else 32)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +160,33 @@ def test_a_vit_adapters_windows_are_as_large_as_its_grid(name: str):
     row = find_preset(name)
     assert row.window is not None and row.window.exact
     assert row.window.crop == 16 * row.backbone[1]["grid"] == row.recipe.crop_size
+
+
+def structure(row: Preset) -> tuple[str, tuple[str, dict], dict]:
+    """A Mask2Former as the shapes of its file tell it."""
+    sizes = {key: value for key, value in row.backbone[1].items() if key not in ("drop_path_rate", "frozen_norms")}
+    arguments = {key: value for key, value in row.arguments.items() if key not in row.arithmetic}
+    return row.system, (row.backbone[0], sizes), arguments
+
+
+def test_who_publishes_files_of_its_layout_tells_models_apart_that_shapes_do_not():
+    row = find_preset("mask2former_r50_ade20k_semantic")
+    found = preset_for(*structure(row), found_at=("openmmlab/mmsegmentation/",))
+    assert found.name == "mask2former_r50_ade20k_semantic_mmseg"
+    with pytest.raises(ValueError, match=r"any of mask2former_r50_ade20k_panoptic, mask2former_r50_ade20k_semantic, w"):
+        preset_for(*structure(row), found_at=("detectron2/",))
+    with pytest.raises(ValueError, match="mask2former_r50_ade20k_semantic_mmseg, mask2former_r50_ade20k_semantic_easy"):
+        preset_for(*structure(row), found_at=("elsewhere/",))
+
+
+def test_a_persons_own_classes_are_those_of_the_first_model_that_is_published_there():
+    row = find_preset("mask2former_swin_t_coco_panoptic")
+    system, backbone, arguments = structure(row)
+    arguments["num_classes"] = 7  # of all published numbers nearest to Cityscapes' 8 things
+    own = preset_for(system, backbone, arguments, found_at=("huggingface/",))
+    assert (own.name, own.num_classes, own.label_set, own.tasks) == (row.name, 7, None, TASKS)
+    own = preset_for(system, backbone, arguments, found_at=("openmmlab/mmsegmentation/",))
+    assert (own.name, own.tasks) == ("mask2former_swin_t_ade20k_semantic_mmseg", ("semantic",))
 
 
 def test_a_structure_that_none_has_is_refused_with_what_it_is():

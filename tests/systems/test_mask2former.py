@@ -90,7 +90,8 @@ def test_decoders_are_as_deep_and_as_wide_as_the_paper_says(size: str):
 
 def test_the_published_models_are_prepared_for_as_their_configurations_say():
     names = ms_seg.list_models("mask2former_*_coco_panoptic")
-    assert sorted(names) == sorted(f"mask2former_{size}_coco_panoptic" for size in ("r50", *SWIN_SIZES))
+    sizes = ("r50", "r101", *SWIN_SIZES, "swin_b_in21k")
+    assert sorted(names) == sorted(f"mask2former_{size}_coco_panoptic" for size in sizes)
     for name in names:
         preset = find_preset(name)
         rule = preset.preprocessing

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
 
 PARTS = {"training": "train2017", "validation": "val2017"}
@@ -106,18 +104,9 @@ def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: La
     return LabelSet(names, palette, tuple(row.get("isthing", 1) != 0 for row in rows), ids)
 
 
-def things_only(label_set: LabelSet) -> LabelSet:
-    """The things of a label set, in its order."""
-    things = np.flatnonzero(label_set.isthing).tolist()
-    names = tuple(label_set.names[index] for index in things)
-    ids = label_set.ids and tuple(label_set.ids[index] for index in things)
-    return LabelSet(names, label_set.palette[things], (True,) * len(things), ids)
-
-
 def coco_labels(things: bool = False) -> LabelSet:
     """COCO's 133 classes of panoptic segmentation, or its 80 things alone."""
-    label_set = read_labels("coco_panoptic")
-    return things_only(label_set) if things else label_set
+    return read_labels("coco_things" if things else "coco_panoptic")
 
 
 def check_files(folder: Path, names: Iterable[str], what: str) -> None:

@@ -19,11 +19,10 @@ from ms_seg.data.coco.annotations import (
     read_annotations,
     read_categories,
     read_pictures,
-    things_only,
 )
 from ms_seg.data.coco.codecs import decode_mask
 from ms_seg.data.picture import read_picture
-from ms_seg.label_sets import LabelSet
+from ms_seg.label_sets import LabelSet, things_only
 
 _FURTHEST = 1e5  # pixels from a picture's corner: outlines may go a little beyond its borders
 
