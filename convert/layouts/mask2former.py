@@ -143,10 +143,11 @@ LAYOUTS = (
                 *resnet.TABLE.rows("torchvision", under="backbone."),
                 *under(head, _ROWS_OF_MMDET_3),
             ),
+            found_at=(f"openmmlab/{package}/",),
         )
-        for name, title, head in (
-            ("mmdet3", "mmdetection 3's Mask2Former", "panoptic_head."),
-            ("mmseg1", "mmsegmentation 1's Mask2Former", "decode_head."),
+        for name, package, title, head in (
+            ("mmdet3", "mmdetection", "mmdetection 3's Mask2Former", "panoptic_head."),
+            ("mmseg1", "mmsegmentation", "mmsegmentation 1's Mask2Former", "decode_head."),
         )
     ),
     Layout(
@@ -201,6 +202,7 @@ LAYOUTS = (
         system="mask2former",
         title="transformers' Mask2FormerForUniversalSegmentation in the names of its version 5",
         rows=(*under(_ENCODER, swin.ROWS_OF_TRANSFORMERS_5), *TABLE.rows("transformers"), _LAST_NORM, _LOSS),
+        found_at=("huggingface/",),
     ),
     Layout(name=NATIVE, system="mask2former", title="ms_seg's own Mask2Former", rows=(*OWN_BACKBONES, *TABLE.own)),
 )

@@ -43,6 +43,7 @@ LAYOUTS = (
         title="transformers' SegformerForSemanticSegmentation in the names of its version 5",
         rows=(*mit.ROWS_OF_TRANSFORMERS_5, *TABLE.rows("transformers")),
         arithmetic=mit.TRANSFORMERS_EPS,
+        found_at=("huggingface/",),
     ),
     Layout(
         name="mmseg",

@@ -198,6 +198,7 @@ def identify(
     noted = dict(notes.fields)
     if native:
         noted = {**noted_preprocessing(metadata), **noted_tasks(metadata), **noted_window(metadata)}
+    preset, noted = _with_tasks(preset, noted, named=name != "auto")
     if not native and source.arguments.get("num_classes") == 1:
         noted["threshold"] = source.layout.threshold
     if "window" in noted:  # before the overrides, of which one of that name may be Swin's
@@ -209,6 +210,20 @@ def identify(
     if labels is None or "label_set" in overrides or preset.num_classes != outputs:
         return preset
     return preset.override(label_set=labels)
+
+
+def _with_tasks(preset: Preset, noted: Mapping[str, Any], named: bool) -> tuple[Preset, dict[str, Any]]:
+    """What a model was trained to answer is said by a file or folder, and where neither knows it, by the name that a
+    person gives the model: the preset, and what of the notes is left for it."""
+    fields = dict(noted)
+    tasks = fields.pop("tasks", None)
+    if tasks is None:
+        return preset, fields
+    if not named:
+        return replace(preset, tasks=tasks), fields
+    if fields.pop("ask_task", False) or not set(tasks) <= set(preset.tasks):
+        return preset, fields
+    return preset.override(tasks=tasks), fields
 
 
 def notes_beside(source: Source, folder: Path | None) -> Notes | None:

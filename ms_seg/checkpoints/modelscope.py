@@ -1,4 +1,4 @@
-"""ModelScope's configuration.json: which of the published models a folder holds, and the classes that it names."""
+"""ModelScope's configuration.json: which published model a folder holds, what it is asked for, and its classes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _TYPES = {
     "text-driven-segmentation": "lseg_vitl16_text_driven",
     "vitadapter-semantic-segmentation": "vit_adapter_beit_l_cocostuff164k",
 }
+# Those that are asked for less than others of the same weights.
+_TASKS = {"swinL-semantic-segmentation": ("semantic",)}
 
 
 def read_modelscope(folder: Path) -> Notes | None:
@@ -24,11 +26,12 @@ def read_modelscope(folder: Path) -> Notes | None:
         return None
     config = read_json(path)
     model, names = config.get("model"), config.get("CLASSES")
-    kind = model.get("type") if isinstance(model, dict) else None
+    kind = str(model.get("type")) if isinstance(model, dict) else ""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         names = []
     return Notes(
         str(path),
-        model=_TYPES.get(kind, "") if isinstance(kind, str) else "",
+        model=_TYPES.get(kind, ""),
+        fields={"tasks": _TASKS[kind]} if kind in _TASKS else {},
         labels=named_labels(names, f"{path} (CLASSES)") if names else None,
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from convert.reading.folder import ENDINGS
 from ms_seg.hub.transfer import Checksum
-from ms_seg.presets import PRESETS, Preset, Published
+from ms_seg.presets import PRESETS, Published
 
 _PREFIXES: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface", "ms": "modelscope"}
 _PART = r"[A-Za-z0-9][\w.-]*"
@@ -99,7 +99,7 @@ def _published() -> dict[str, Address]:
                 found[entry.id] = address
                 if entry.hub == "modelscope" and (other := other_owner(entry.id)):
                     found[other] = replace(address, id=other)
-            elif url := _url(preset, entry):
+            elif url := _url(entry):
                 checksum = Checksum(*entry.checksum.split(":")) if entry.checksum else None
                 found[entry.file] = Address("https", url, file=entry.file, checksum=checksum, model=preset.name)
     return found
@@ -116,11 +116,10 @@ def _of_a_publisher(name: str) -> Address | None:
     return None if hub == "https" else Address(hub, found["id"], found["revision"] or "")
 
 
-def _url(preset: Preset, entry: Published) -> str:
+def _url(entry: Published) -> str:
     """The address of a file that is on a plain server; "" where there is none."""
     if entry.hub == "openmmlab":
-        zoo = "mmsegmentation/v0.5" if preset.system == "segformer" else "mmdetection/v2.0"
-        return f"https://download.openmmlab.com/{zoo}/{preset.system}/{entry.id}/{entry.file}"
+        return f"https://download.openmmlab.com/{entry.id}/{entry.file}"
     if entry.hub == "detectron2":
         return f"https://dl.fbaipublicfiles.com/maskformer/mask2former/{entry.id}/{entry.file}"
     if entry.hub == "github":

@@ -101,9 +101,9 @@ def nearest_preset(system: str, backbone: str, sizes: Mapping[str, Any]) -> Pres
     rows = [row for row in PRESETS.values() if row.system == system and row.embedded is None]
     structure = {key: value for key, value in sizes.items() if key != "num_classes"}
 
-    def distance(row: Preset) -> tuple[bool, int, int]:
+    def distance(row: Preset) -> tuple[bool, int, bool]:
         others = sum(row.sizes.get(key) != value for key, value in structure.items())
-        return row.backbone[0] != backbone, others, abs((row.num_classes or 0) - sizes.get("num_classes", 0))
+        return row.backbone[0] != backbone, others, row.num_classes != sizes.get("num_classes")
 
     return min(rows, key=distance)
 

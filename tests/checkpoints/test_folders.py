@@ -16,7 +16,9 @@ from convert.recognition import recognise
 from convert.writing import write_checkpoint
 from ms_seg.checkpoints.loading import identify, notes_beside
 from ms_seg.checkpoints.modelscope import read_modelscope
+from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers, write_config
+from ms_seg.label_sets import read_labels
 from ms_seg.presets import ASSETS, TASKS, find_preset
 from tests.convert.layouts.published import manifests, read_manifest
 
@@ -109,16 +111,40 @@ def test_a_file_of_ours_describes_itself(folder: Path, tmp_path: Path):
 
 
 def test_no_file_of_transformers_says_what_a_mask2former_answers(tmp_path: Path):
-    """But a label set that tells things from stuff does, and so does the place of a published one in the cache."""
+    """But classes that are published for one answer alone do, and so does the place of a published one in the cache."""
     custom = {"0": "cat", "1": "dog"}
     fields = read_transformers(changed(tmp_path, write_config(PANOPTIC), id2label=custom)).fields
     assert fields["tasks"] == TASKS and fields["ask_task"]
     notes = read_transformers(changed(tmp_path, write_config(PANOPTIC)))
-    assert notes.labels == "coco_panoptic" and not notes.fields["ask_task"]
+    assert notes.labels == "coco_panoptic" and notes.fields["tasks"] == TASKS and "ask_task" not in notes.fields
+    for known, asks, tasks in (("coco_things", False, ("instance",)), ("cityscapes", True, TASKS)):
+        names = {str(index): name for index, name in enumerate(read_labels(known).names)}
+        fields = read_transformers(changed(tmp_path, write_config(PANOPTIC), id2label=names)).fields
+        assert (fields.get("ask_task", False), fields["tasks"]) == (asks, tasks)
     cached = tmp_path / "models--facebook--mask2former-swin-tiny-coco-panoptic" / "snapshots" / "c0ffee"
     cached.mkdir(parents=True)
     assert read_transformers(changed(cached, write_config(PANOPTIC))).published is PANOPTIC
     assert read_transformers(changed(cached, write_config(PANOPTIC), id2label=custom)).published is None
+
+
+def test_a_name_says_what_a_model_answers_where_its_folder_does_not(tmp_path: Path):
+    """Of the same shapes there is a model that answers everything and one of semantic segmentation."""
+    (manifest,) = manifests("mask2former_r50_coco_panoptic_hf").values()
+    source, notes = recognise(read_manifest(manifest)), Notes(fields={"tasks": TASKS, "ask_task": True})
+    found = identify(source, {}, beside=notes)
+    assert found.tasks == TASKS and found.ask_task
+    named = identify(source, {}, "mask2former_r50_coco_panoptic", beside=notes)
+    assert named.tasks == TASKS and not named.ask_task
+    named = identify(source, {}, "mask2former_r50_cityscapes_semantic", {"num_classes": 133}, beside=notes)
+    assert named.tasks == ("semantic",) and not named.ask_task
+    again = identify(source, {}, "mask2former_r50_coco_panoptic", beside=Notes(fields={"tasks": ("semantic",)}))
+    assert again.tasks == ("semantic",)
+
+
+def test_modelscope_asks_one_swin_l_for_the_class_of_each_pixel_alone(tmp_path: Path):
+    config = {"model": {"type": "swinL-semantic-segmentation"}}
+    (tmp_path / "configuration.json").write_text(json.dumps(config))
+    assert read_modelscope(tmp_path).fields == {"tasks": ("semantic",)}
 
 
 def test_modelscopes_configuration_says_which_model_it_is(tmp_path: Path):

@@ -49,7 +49,7 @@ def test_the_rule_is_the_presets():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="query_rule is 'mmdet3': it must be one of mmdet, detectron2, transformers"):
+    with pytest.raises(ValueError, match="query_rule is 'mmdet3': it must be one of mmdet, detectron2, .*transformers"):
         Preprocessing("shrink", query_rule="mmdet3")
 
 

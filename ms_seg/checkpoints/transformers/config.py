@@ -210,12 +210,13 @@ def _row(config: _Fields, folder: Path, labels: str | LabelSet | None) -> Preset
 
 
 def _tasks(row: Preset | None, labels: str | LabelSet | None) -> dict[str, Any]:
-    """What a Mask2Former answers: what its published row says, or all of a label set that tells things from stuff. No
-    file of transformers says it."""
+    """What a Mask2Former answers: what its published row says, or what all of these classes are published for. No file
+    of transformers says it."""
+    rows = (other for other in PRESETS.values() if other.output == "queries" and other.label_set == labels)
+    trained = {other.tasks for other in rows if any(entry.hub == "huggingface" for entry in other.published)}
     if row is not None:
         return {"tasks": row.tasks}
-    known = labels_of(labels)
-    return {"tasks": TASKS, "ask_task": known is None or known.things is None}
+    return {"tasks": trained.pop()} if len(trained) == 1 else {"tasks": TASKS, "ask_task": True}
 
 
 def _backbone(config: _Fields) -> tuple[str, dict[str, Any]] | None:
