@@ -10,7 +10,7 @@ from convert.layouts import resnet, swin, vit_adapter
 from convert.layouts.backbones import OWN_BACKBONES
 from convert.layouts.names import count_cells
 from convert.layouts.row import NATIVE, Layout, drop, renamed, under
-from convert.layouts.table import read_table
+from convert.layouts.table import COUNT_DROPPED, read_table
 
 # `original` is detectron2's, of which EasyCV has a copy. Its published files call query_feat static_query, its code
 # query_feat, which the way back gives because that line is the first. mmdetection's mask_embed counts activations too.
@@ -169,6 +169,7 @@ LAYOUTS = (
             *swin.TABLE.rows("detectron2", under="backbone."),
             *resnet.TABLE.rows("detectron2", under="backbone."),
             *TABLE.rows("original", under="sem_seg_head."),
+            drop("backbone.{name}.num_batches_tracked", COUNT_DROPPED),  # where norms learn, as on Cityscapes
             _LOSS,
         ),
         found_at=("detectron2/",),

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 PLACEHOLDER = re.compile(r"\{(?:([1-9])\*)?([a-z]+)(?:\+([1-9]))?\}")
-_COUNTED = "(?:0|[1-9][0-9]{0,5})"  # numbers with which we calculate
 
 
 def placeholders(pattern: str) -> list[str]:
@@ -66,7 +65,12 @@ def _regex(pattern: str, named: bool) -> str:
     regex, reached = "", 0
     for found in PLACEHOLDER.finditer(pattern):
         factor, word, offset = found.groups()
-        values = ".+" if len(word) > 1 else _COUNTED if factor or offset else "[0-9]+"
+        values = ".+" if len(word) > 1 else _counted(int(offset or 0)) if factor or offset else "[0-9]+"
         regex += re.escape(pattern[reached : found.start()]) + (f"(?P<{word}>{values})" if named else values)
         reached = found.end()
     return regex + re.escape(pattern[reached:])
+
+
+def _counted(least: int) -> str:
+    """An expression of the numbers with which we calculate, from one digit on."""
+    return f"(?:[{least}-9]|[1-9][0-9]{{1,5}})"

@@ -1,4 +1,4 @@
-"""Swin Transformer in the layouts of mmdetection, the original (detectron2's too) and transformers."""
+"""Swin Transformer in the layouts of mmdetection, the original (detectron2's too), timm and transformers."""
 
 from __future__ import annotations
 
@@ -74,21 +74,27 @@ ROWS_OF_TRANSFORMERS_5 = renamed(
     },
 )
 
+# timm merges patches where a stage begins, not where the one before ends.
+_ROWS_OF_TIMM = renamed(TABLE.rows("original"), {r"layers\.\{i\}\.downsample": "layers.{i+1}.downsample"})
+
 CLASSIFIER_DROPPED = "the ImageNet classifier and its norm: segmentation has its own decoder and norms"
 MAP_NORMS = tuple(f"backbone.norm{level}." for level in range(4))
 
 LAYOUTS = (
-    Layout(
-        name="original-swin",
-        system="",
-        title="the original Swin Transformer, trained on ImageNet",
-        rows=(
-            *TABLE.rows("original"),
-            drop("norm.{name}", CLASSIFIER_DROPPED),
-            drop("head.{name}", CLASSIFIER_DROPPED),
-        ),
-        covers="backbone.",
-        lacks=MAP_NORMS,
+    *(
+        Layout(
+            name=name,
+            system="",
+            title=title,
+            rows=(*rows, drop("norm.{name}", CLASSIFIER_DROPPED), drop("head.{name}", CLASSIFIER_DROPPED)),
+            covers="backbone.",
+            lacks=MAP_NORMS,
+        )
+        for name, title, rows in (
+            # Before the original's, whose rows have names for all of its tensors too, and one stage too low for some.
+            ("timm-swin", "timm's Swin, trained on ImageNet", _ROWS_OF_TIMM),
+            ("original-swin", "the original Swin Transformer, trained on ImageNet", TABLE.rows("original")),
+        )
     ),
     *(
         Layout(

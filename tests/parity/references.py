@@ -207,7 +207,7 @@ def import_mmseg() -> None:
     """Make `import mmcv, mmseg` work without torchvision and without mmcv's compiled operators."""
     if "mmcv._ext" in sys.modules:
         return
-    sys.path.insert(0, str(_mmcv_source()))
+    sys.path.insert(0, str(mmcv_source()))
     warnings.filterwarnings("ignore", module="mmcv|mmseg")  # of releases that came and went
     wheels.leave_out("torchvision", "mmcv._ext")
     import mmseg  # noqa: F401
@@ -222,9 +222,9 @@ def import_mmdet() -> None:
         import mmdet.models  # noqa: F401
 
 
-def _mmcv_source() -> Path:
+def mmcv_source(version: str = MMCV) -> Path:
     """The folder that holds mmcv's Python package, downloaded once."""
-    folder = wheels.CACHE / f"mmcv-{MMCV}"
+    folder = wheels.CACHE / f"mmcv-{version}"
     if not folder.is_dir():
         wheels.CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=wheels.CACHE) as scratch:
@@ -244,12 +244,12 @@ def _mmcv_source() -> Path:
                     "-d",
                     scratch,
                 ]
-                + [f"mmcv=={MMCV}"],
+                + [f"mmcv=={version}"],
                 check=True,
                 env={**os.environ, "PIP_CONSTRAINT": str(constraint), "PIP_BUILD_CONSTRAINT": str(constraint)},
             )
-            with tarfile.open(Path(scratch, f"mmcv-{MMCV}.tar.gz")) as archive:
+            with tarfile.open(Path(scratch, f"mmcv-{version}.tar.gz")) as archive:
                 archive.extractall(scratch)
             with contextlib.suppress(FileExistsError, OSError):  # another process was first
-                Path(scratch, f"mmcv-{MMCV}").rename(folder)
+                Path(scratch, f"mmcv-{version}").rename(folder)
     return folder

@@ -3,6 +3,7 @@
 manifests.tar.xz holds a manifest for each file: a line for each tensor, its key, shape and dtype with tabs between.
 These are facts, taken from the networks of the published code (transformers, mmsegmentation, mmdetection, ModelScope,
 EasyCV, detectron2, lang-seg, CLIP, timm, torchvision and the papers' own repositories), and none of the weights.
+make_manifests.py wrote those of mmdetection 3, mmsegmentation 1 and timm's Swin and BEiT.
 mask2former_*_detectron2 has the key of the published files, static_query, where today's code says query_feat.
 
     tar -tf manifests.tar.xz                                 # the names

@@ -15,6 +15,7 @@ MANIFESTS = manifests("segformer_b0_hf", "mask2former_", "lseg_", "mit_b0", "tim
 VIT_B32 = {"channels": 768, "depth": 12, "patch": 32, "grid": 12}
 RESNET50, RESNET101 = ("resnet", {"depths": (3, 4, 6, 3)}), ("resnet", {"depths": (3, 4, 23, 3)})
 SWIN_L = ("swin", {"channels": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48), "window": 12})
+SWIN_T = ("swin", {"channels": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7})
 MIT_B0 = ("mit", {"embed_dims": (32, 64, 160, 256), "depths": (2, 2, 2, 2)})
 ALONE = {
     "mit_b0_mmseg_imagenet": MIT_B0,
@@ -23,6 +24,7 @@ ALONE = {
     "resnet50_torchvision": RESNET50,
     "resnet101_torchvision": RESNET101,
     "swin_large_patch4_window12_384_22k_official": SWIN_L,
+    "swin_tiny_patch4_window7_224_timm": SWIN_T,
 }
 WHOLE = {  # manifest -> its system, and its backbone
     "segformer_b0_hf_ade150": ("segformer", MIT_B0),

@@ -36,6 +36,12 @@ EXPECTED = {
     "mask2former_swinl_coco_panoptic_detectron2_code",
     "mask2former_swinl_coco_panoptic_hf",
     "mask2former_swinl_coco_panoptic_modelscope",
+    "mask2former_r50_coco_panoptic_mmdet3",
+    "mask2former_swint_coco_instance_mmdet3",
+    "mask2former_r101_cityscapes_semantic_mmseg1",
+    "mask2former_swint_ade20k_semantic_mmseg1",
+    "swin_tiny_patch4_window7_224_timm",
+    "beit_base_patch16_224_timm",
     "swin_large_patch4_window12_384_22k_official",
     "swin_large_patch4_window12_384_22kto1k_official",
     "vitadapter_beitl_mask2former_cocostuff_czczup",
@@ -45,7 +51,7 @@ EXPECTED = {
 
 
 def test_all_manifests_are_there_and_no_other():
-    assert len(EXPECTED) == 83
+    assert len(EXPECTED) == 89
     assert set(manifests("")) == EXPECTED
 
 

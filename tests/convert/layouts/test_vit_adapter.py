@@ -99,3 +99,12 @@ def test_tables_are_carried_to_another_grid_as_beits_authors_do(known: int, want
 def test_a_table_of_no_grid_is_not_resized():
     with pytest.raises(ValueError, match=r"must have \(2 grid - 1\)\^2 \+ 3 rows: \[730, 16\] has not"):
         RELATIVE_POSITIONS.resize(np.zeros((730, 16), np.float32), (12324, 16))
+
+
+def test_timms_beit_has_the_names_of_the_original_and_begins_a_vit_adapter_of_its_size():
+    tensors = read_manifest(manifests("beit_base")["beit_base_patch16_224_timm"])
+    source = recognise(tensors)
+    assert source.layout.name == "original-beit"
+    plan = source.plan(model_shapes("vit_adapter_beit_b_cocostuff10k_czczup"))
+    assert plan.complete, plan.explain()
+    assert set(plan.dropped) == {f"{part}.{leaf}" for part in ("fc_norm", "head") for leaf in ("weight", "bias")}
