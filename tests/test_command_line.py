@@ -238,6 +238,15 @@ class TestModels:
             ],
         ]
 
+    def test_what_a_training_can_begin_with_has_a_table_of_its_own(self, capsys):
+        assert run("models", "swin_t") == 0
+        printed = capsys.readouterr().out.splitlines()
+        (heading,) = (place for place, line in enumerate(printed) if line.startswith("to begin a training with"))
+        assert any(line.startswith("mask2former_swin_t_coco_panoptic ") for line in printed[:heading])
+        assert [line.split()[:2] for line in printed[heading + 1 :]] == [
+            ["swin_tiny_patch4_window7_224.pth", "backbone"]
+        ]
+
     def test_a_pattern_without_models_is_refused(self, capsys):
         assert run("models", "resnet*") == 2
         assert "no model matches 'resnet*'" in capsys.readouterr().err

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+from collections.abc import Sequence
 
-from ms_seg.presets import PRESETS, Preprocessing, Preset, Published
+from ms_seg.presets import PRESETS, STARTING_WEIGHTS, Preprocessing, Preset, Published, StartingWeights
 
 _HEADINGS = ("name", "input", "classes", "tasks", "licence of the weights", "published score")
+_STARTING_HEADINGS = ("to begin a training with", "part", "network", "licence of the weights")
+
+_Row = Preset | StartingWeights
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -23,25 +27,35 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table; ValueError when there is no such model."""
-    found = [preset for preset in PRESETS.values() if all(_matches(preset, word) for word in options.words)]
-    if not found:
+    """Print the tables; ValueError when there is no such model."""
+    models, starting = (
+        [row for row in rows if all(_matches(row, word) for word in options.words)]
+        for rows in (PRESETS.values(), STARTING_WEIGHTS)
+    )
+    if not models and not starting:
         asked = " ".join(options.words)
         raise ValueError(f"no model matches {asked!r}: `python -m ms_seg models` lists all")
-    rows = [_HEADINGS, *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    places = [(), *(preset.published if options.published else () for preset in found)]
-    for row, published in zip(rows, places, strict=True):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        for entry in published:
-            print(f"    {_place(entry)}")
+    for headings, rows in ((_HEADINGS, models), (_STARTING_HEADINGS, starting)):
+        if rows:
+            _print(headings, rows, options.published)
     return 0
 
 
-def _matches(preset: Preset, word: str) -> bool:
+def _print(headings: Sequence[str], rows: Sequence[_Row], published: bool) -> None:
+    table = [headings, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    places = [(), *(row.published if published else () for row in rows)]
+    for cells, entries in zip(table, places, strict=True):
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        for entry in entries:
+            print(f"    {_place(entry)}")
+
+
+def _matches(row: _Row, word: str) -> bool:
     """Whether a word is a part of what is said of a model, or a pattern of the whole of it."""
-    places = (name for entry in preset.published for name in (entry.id, entry.file))
-    facts = [*_row(preset), *places, str(preset.label_set), *preset.tasks]
+    places = (name for entry in row.published for name in (entry.id, entry.file))
+    known = [] if isinstance(row, StartingWeights) else [str(row.label_set), *row.tasks]
+    facts = [*_cells(row), *places, *known]
     if any(sign in word for sign in "*?["):
         return any(fnmatch.fnmatchcase(fact, word) for fact in facts)
     return any(word.lower() in fact.lower() for fact in facts)
@@ -53,15 +67,10 @@ def _place(entry: Published) -> str:
     return f"{entry.hub}: {entry.id}{file}{checksum}"
 
 
-def _row(preset: Preset) -> tuple[str, ...]:
-    return (
-        preset.name,
-        _input(preset),
-        _classes(preset),
-        ", ".join(preset.tasks),
-        preset.licence,
-        preset.score,
-    )
+def _cells(row: _Row) -> tuple[str, ...]:
+    if isinstance(row, StartingWeights):
+        return row.passed_as, row.part, row.name, row.licence
+    return row.name, _input(row), _classes(row), ", ".join(row.tasks), row.licence, row.score
 
 
 def _classes(preset: Preset) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from convert.reading.folder import ENDINGS
 from ms_seg.hub.transfer import Checksum
-from ms_seg.presets import PRESETS, Published
+from ms_seg.presets import PRESETS, STARTING_WEIGHTS, Published
 
 _PREFIXES: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface", "ms": "modelscope"}
 _PART = r"[A-Za-z0-9][\w.-]*"
@@ -90,18 +90,20 @@ def other_owner(id_: str) -> str:
 
 
 def _published() -> dict[str, Address]:
-    """What presets are published as: ids on hubs, ModelScope's also under its other owner, and files elsewhere."""
+    """What presets and starting weights are published as: ids on hubs, ModelScope's also under its other owner, and
+    files elsewhere."""
     found: dict[str, Address] = {}
-    for preset in PRESETS.values():
-        for entry in preset.published:
+    models = [(preset.name, preset.published) for preset in PRESETS.values()]
+    for model, published in [*models, *(("auto", weights.published) for weights in STARTING_WEIGHTS)]:
+        for entry in published:
             if entry.hub == "huggingface" or entry.hub == "modelscope":
-                address = Address(entry.hub, entry.id, file=entry.file, model=preset.name)
+                address = Address(entry.hub, entry.id, file=entry.file, model=model)
                 found[entry.id] = address
                 if entry.hub == "modelscope" and (other := other_owner(entry.id)):
                     found[other] = replace(address, id=other)
             elif url := _url(entry):
                 checksum = Checksum(*entry.checksum.split(":")) if entry.checksum else None
-                found[entry.file] = Address("https", url, file=entry.file, checksum=checksum, model=preset.name)
+                found[entry.file] = Address("https", url, file=entry.file, checksum=checksum, model=model)
     return found
 
 
@@ -122,6 +124,8 @@ def _url(entry: Published) -> str:
         return f"https://download.openmmlab.com/{entry.id}/{entry.file}"
     if entry.hub == "detectron2":
         return f"https://dl.fbaipublicfiles.com/maskformer/mask2former/{entry.id}/{entry.file}"
+    if entry.hub == "openai":
+        return f"https://openaipublic.azureedge.net/{entry.id}/{entry.file}"
     if entry.hub == "github":
         repository, _, tag = entry.id.rpartition("/")
         return f"https://github.com/{repository}/releases/download/{tag}/{entry.file}"

@@ -27,10 +27,12 @@ from ms_seg.presets.preset import (
     nearest,
 )
 from ms_seg.presets.recipe import Recipe
+from ms_seg.presets.starting import STARTING_WEIGHTS, StartingWeights
 
 __all__ = [
-    "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "MAX_SIDE", "PRESETS", "RESAMPLES", "RESIZES", "TASKS", "Preprocessing",
-    "Preset", "Published", "Recipe", "Window", "find_preset", "list_models", "nearest_preset", "preset_for",
+    "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "MAX_SIDE", "PRESETS", "RESAMPLES", "RESIZES", "STARTING_WEIGHTS",
+    "TASKS", "Preprocessing", "Preset", "Published", "Recipe", "StartingWeights", "Window", "find_preset",
+    "list_models", "nearest_preset", "preset_for",
 ]  # fmt: skip
 
 PRESETS: dict[str, Preset] = {

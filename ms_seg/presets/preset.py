@@ -105,7 +105,7 @@ class Window:
 
 
 Hub = Literal[
-    "modelscope", "huggingface", "openmmlab", "detectron2", "google-drive", "easycv", "github", "package"
+    "modelscope", "huggingface", "openmmlab", "detectron2", "google-drive", "easycv", "github", "openai", "package"
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import pytest
 import ms_seg
 from ms_seg.hub import Address, address_of_model, find_address
 from ms_seg.hub.transfer import Checksum
-from ms_seg.presets import PRESETS
+from ms_seg.presets import PRESETS, STARTING_WEIGHTS
 
 PANOPTIC = "cv_swinL_panoptic-segmentation_cocopan"
 DIGITS = "0123456789abcdef" * 4
@@ -73,6 +73,21 @@ def test_a_file_of_a_zoo_is_found_by_its_name(name, url, model):
     assert (address.hub, address.id, address.file, address.model) == ("https", url + name, name, model)
     digits = name.rpartition("-")[2].partition(".")[0] if "openmmlab" in url else "9fd0ae"
     assert address.checksum is None if "github" in url else address.checksum.digits == digits
+
+
+def test_what_a_training_begins_with_is_found_by_its_name_and_is_no_model():
+    for weights in STARTING_WEIGHTS:
+        assert find_address(weights.passed_as).model == "auto"
+    backbone = find_address("timm/swin_large_patch4_window12_384.ms_in22k")
+    assert (backbone.hub, backbone.id) == ("huggingface", "timm/swin_large_patch4_window12_384.ms_in22k")
+    text = find_address("ViT-B-32.pt")
+    assert text.id.startswith("https://openaipublic.azureedge.net/clip/models/40d365715913c9da98579312b702a82c18be2")
+    assert text.id.endswith("/ViT-B-32.pt") and text.checksum.digits in text.id
+    mit = find_address("mit_b0_20220624-7e0fe6dd.pth")
+    assert (mit.id, mit.checksum) == (
+        "https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b0_20220624-7e0fe6dd.pth",
+        Checksum("sha256", "7e0fe6dd"),
+    )
 
 
 @pytest.mark.parametrize("name", [f"damo/{PANOPTIC}", f"iic/{PANOPTIC}", f"ms:iic/{PANOPTIC}"])
