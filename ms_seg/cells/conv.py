@@ -7,11 +7,14 @@ import math
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, HeUniform, Initializer, Normal, initializer
+from mindspore.ops.operations._grad_ops import Conv2DBackpropFilter
 
 from ms_seg.cells import native
 from ms_seg.cells.device import on_cpu
 from ms_seg.cells.norm import BatchNorm2d
 from ms_seg.cells.precision import in_precision
+
+_WINOGRAD_CHANNELS = 32  # with fewer, the transforms take as long as what they spare
 
 
 def fan_out_normal(kernel: int, out_channels: int, groups: int = 1) -> Initializer:
@@ -55,9 +58,41 @@ class Conv2d(nn.Conv2d):
             bias_init="zeros",
         )
 
+        keeps_size = (kernel, stride, padding, groups) == (3, 1, 1, 1)
+        wide = min(in_channels, out_channels) >= _WINOGRAD_CHANNELS
+        self.winograd = _Winograd(out_channels) if keeps_size and wide and native.available() else None
+
     def construct(self, x: Tensor) -> Tensor:
-        x = in_precision(self.conv2d, x, self.weight)
+        x = in_precision(self._convolve, x, self.weight)
         return self.bias_add(x, self.bias) if self.has_bias else x
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self.winograd is not None and x.dtype == ms.float32:
+            return self.winograd(x, weight)
+        return self.conv2d(x, weight)
+
+
+class _Winograd(nn.Cell):
+    """A 3x3 convolution that keeps the size, by Winograd's algorithm; its gradients are MindSpore's own.
+
+    CPU time, MindSpore's own and this: 1024 channels of 224x224, 14.2 and 6.8 s; 256 of 120x120, 0.25 and 0.17 s; 64 of
+    224x224, 0.10 and 0.05 s; but 512 of 17x25, 0.039 and 0.048 s, for the weights are transformed anew each time. The
+    error is half as large again: 6e-7 instead of 4e-7 for 1024 channels.
+    """
+
+    def __init__(self, out_channels: int):
+        super().__init__()
+        sides = {"pad_mode": "pad", "pad": 1, "pad_list": (1, 1, 1, 1)}
+        of_x = ops.Conv2DBackpropInput(out_channels, 3, **sides)
+        of_weight = Conv2DBackpropFilter(out_channels, (3, 3), **sides)
+
+        def bprop(x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+            return of_x(dout, weight, x.shape), of_weight(dout, x, weight.shape)
+
+        self.forward = native.operator("conv3x3", 2, bprop)
+
+    def construct(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self.forward(x, weight)
 
 
 class ConvTranspose2d(nn.Conv2dTranspose):

@@ -16,7 +16,7 @@ import ms_seg
 from ms_seg.cells import native
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.attention import BiasedSoftmax
-from ms_seg.cells.conv import DepthwiseConv2d
+from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
@@ -29,6 +29,7 @@ CELLS = {
     "swap_axes": SwapAxes,
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
+    "conv3x3": lambda: Conv2d(32, 32, 3, padding=1),
     "biased_softmax": BiasedSoftmax,
     "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),
     "relative_attention": lambda: RelativeAttention(2, (2, 3)),

@@ -138,6 +138,7 @@ SOUND = {  # inputs, outputs
         [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],
         [(2, 3, 4, 5), (3, 1, 3, 3)],
     ),
+    "conv3x3": ([ones(2, 3, 4, 5), ones(6, 3, 3, 3)], [(2, 6, 4, 5)]),
     "biased_softmax": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0)], [(2, 3, 4)]),
     "biased_softmax_grad": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0), ones(2, 3, 4)], [(2, 3, 4), (1, 3, 4)]),
     "relative_attention": ([ones(1, 7, 12), ones(18, 2), numbers(2, 3)], [(1, 7, 4)]),

@@ -1,4 +1,4 @@
-"""GELU, LayerNorm, LayerScale and depthwise convolutions are what their formulas say, with gradients, at every size."""
+"""GELU, LayerNorm, LayerScale and convolutions are what their formulas say, with gradients, at every size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
 from ms_seg.cells.activation import gelu
-from ms_seg.cells.conv import DepthwiseConv2d
+from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.tokens import MapToTokens, SwapAxes
 
@@ -170,6 +170,28 @@ def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: 
     assert error(of_bias, gradient.astype(np.float64).sum((0, 2, 3))) < 5e-6
 
 
+@pytest.mark.parametrize("shape", [(1, 32, 1, 1), (2, 32, 6, 1), (1, 40, 1, 7), (2, 33, 9, 8), (1, 32, 130, 131)])
+def test_a_convolution_by_winograds_algorithm_and_its_gradients_are_sums_over_windows(shape: tuple[int, ...]):
+    cell = Conv2d(shape[1], 34, 3, padding=1)
+    assert cell.winograd is not None
+    cell.weight.set_data(Tensor(draw(34, shape[1], 3, 3, seed=2)))
+    cell.bias.set_data(Tensor(draw(34, seed=3)))
+    x, gradient = draw(*shape), draw(shape[0], 34, *shape[2:], seed=1)
+    out, of_x, of_weight, of_bias = outcome(cell, x, gradient)
+
+    around = ((0, 0), (0, 0), (1, 1), (1, 1))
+    windows, gradients = (
+        np.lib.stride_tricks.sliding_window_view(np.pad(array.astype(np.float64), around), (3, 3), (2, 3))
+        for array in (x, gradient)
+    )
+    weight = cell.weight.asnumpy().astype(np.float64)
+    truth = np.einsum("nchwij,ocij->nohw", windows, weight, optimize=True)
+    assert error(out, truth + cell.bias.asnumpy().reshape(1, -1, 1, 1)) < 1e-6
+    assert error(of_x, np.einsum("nohwij,ocij->nchw", gradients, weight[..., ::-1, ::-1], optimize=True)) < 1e-6
+    assert error(of_weight, np.einsum("nchwij,nohw->ocij", windows, gradient, optimize=True)) < 2e-6
+    assert error(of_bias, gradient.astype(np.float64).sum((0, 2, 3))) < 5e-6
+
+
 @pytest.mark.parametrize(
     ("make", "shapes"),
     [
@@ -179,6 +201,7 @@ def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: 
         (lambda: LayerNorm(6, 1e-5), [(2, 6), (3, 6), (5, 6), (1, 6)]),
         (lambda: Residual(6), [(2, 6), (3, 6), (5, 6), (1, 6)]),
         (lambda: DepthwiseConv2d(2), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
+        (lambda: Conv2d(32, 33, 3, padding=1), [(1, 32, 3, 4), (1, 32, 5, 4), (2, 32, 4, 4), (1, 32, 6, 1)]),
     ],
 )
 def test_a_graph_for_every_size_gives_what_one_for_this_size_gives(make, shapes: list[tuple[int, ...]]):

@@ -1,0 +1,169 @@
+/* A 3x3 convolution with zero padding, which keeps the size, by Winograd's F(2x2, 3x3) (arXiv:1509.09308): windows of
+   4x4 pixels, two apart, are transformed; in each of the 16 places of their transforms, the products with the weights
+   of all channels are one product of matrices; transformed back they give 2x2 pixels. It takes 4 multiplications for a
+   pixel and a pair of channels instead of 9. NaN and infinity spread to all pixels of the tiles whose windows they are
+   in. */
+
+#include "product.h"
+
+enum { WINDOW = 4, PLACES = 16, TILES = 192 }; /* tiles, of 2x2 pixels, that are transformed together, about */
+
+typedef struct {
+    const float *x, *weight;
+    float *out, *weights, *scratch; /* weights (PLACES, out_channels, channels), transformed */
+    Sgemm sgemm;
+    int64_t channels, out_channels, height, width;
+    int64_t across, rows; /* tiles of a row of tiles, and rows of a strip */
+    int64_t scratch_size; /* of a part */
+} Conv;
+
+static inline int64_t strips_of(const Conv *task) {
+    int64_t tiles_down = (task->height + 1) / 2;
+    return (tiles_down + task->rows - 1) / task->rows;
+}
+
+/* G (2 a, a + b + c, a - b + c, 2 c) / 2, along one axis. */
+static inline void transform_weight(const float *w, int64_t step, float *out, int64_t out_step) {
+    float a = w[0], b = w[step], c = w[2 * step];
+    out[0] = a;
+    out[out_step] = 0.5f * (a + b + c);
+    out[2 * out_step] = 0.5f * (a - b + c);
+    out[3 * out_step] = c;
+}
+
+/* Items are output channels. */
+static void weights_part(const void *argument, int64_t begin, int64_t end, int part) {
+    const Conv *task = argument;
+    int64_t plane = task->out_channels * task->channels;
+    for (int64_t item = begin * task->channels; item < end * task->channels; item++) {
+        float columns[WINDOW][3], whole[PLACES];
+        for (int column = 0; column < 3; column++)
+            transform_weight(task->weight + item * 9 + column, 3, &columns[0][column], 3);
+        for (int row = 0; row < WINDOW; row++)
+            transform_weight(columns[row], 1, whole + row * WINDOW, 1);
+        for (int place = 0; place < PLACES; place++)
+            task->weights[place * plane + item] = whole[place];
+    }
+}
+
+/* Four lines of a channel, with zeros around them -> the windows' transforms down the lines: rows of 2 across + 2. */
+static void transform_down(const Conv *task, const float *x, int64_t y, float *out) {
+    int64_t width = task->width, size = 2 * task->across + 2;
+    float *lines[WINDOW];
+    for (int line = 0; line < WINDOW; line++) {
+        lines[line] = out + line * size;
+        memset(lines[line], 0, size * sizeof *out);
+        if (y + line >= 0 && y + line < task->height)
+            memcpy(lines[line] + 1, x + (y + line) * width, width * sizeof *x);
+    }
+    float *restrict first = lines[0], *restrict second = lines[1], *restrict third = lines[2], *restrict last = lines[3];
+    for (int64_t i = 0; i < size; i++) {
+        float b = second[i], c = third[i];
+        first[i] -= c;
+        second[i] = b + c;
+        third[i] = c - b;
+        last[i] = b - last[i];
+    }
+}
+
+/* A strip of x -> (PLACES, channels, tiles). */
+static void transform_windows(const Conv *task, const float *x, int64_t first, float *line, float *out) {
+    int64_t across = task->across, tiles = task->rows * across, plane = task->channels * tiles;
+    for (int64_t channel = 0; channel < task->channels; channel++)
+        for (int64_t row = 0; row < task->rows; row++) {
+            transform_down(task, x + channel * task->height * task->width, 2 * (first + row) - 1, line);
+            for (int down = 0; down < WINDOW; down++) {
+                const float *restrict in = line + down * (2 * across + 2);
+                float *restrict at = out + down * WINDOW * plane + channel * tiles + row * across;
+                for (int64_t t = 0; t < across; t++) {
+                    float a = in[2 * t], b = in[2 * t + 1], c = in[2 * t + 2], d = in[2 * t + 3];
+                    at[t] = a - c;
+                    at[t + plane] = b + c;
+                    at[t + 2 * plane] = c - b;
+                    at[t + 3 * plane] = b - d;
+                }
+            }
+        }
+}
+
+/* (PLACES, out_channels, tiles) -> a strip of out. */
+static void transform_back(const Conv *task, const float *products, int64_t first, float *line, float *out) {
+    int64_t across = task->across, tiles = task->rows * across, plane = task->out_channels * tiles;
+    for (int64_t channel = 0; channel < task->out_channels; channel++)
+        for (int64_t row = 0; row < task->rows; row++) {
+            int64_t y = 2 * (first + row);
+            const float *at = products + channel * tiles + row * across;
+            for (int down = 0; down < 2 && y + down < task->height; down++) {
+                /* Down the windows: p0 + p1 + p2, or p1 - p2 - p3. */
+                const float *restrict p = at + down * WINDOW * plane, *restrict q = p + WINDOW * plane;
+                const float *restrict r = q + WINDOW * plane;
+                float sign = down ? -1.0f : 1.0f;
+                for (int64_t t = 0; t < across; t++) {
+                    float sums[WINDOW];
+                    for (int column = 0; column < WINDOW; column++) {
+                        int64_t i = t + column * plane;
+                        sums[column] = p[i] + sign * q[i] + sign * r[i];
+                    }
+                    line[2 * t] = sums[0] + sums[1] + sums[2];
+                    line[2 * t + 1] = sums[1] - sums[2] - sums[3];
+                }
+                memcpy(out + (channel * task->height + y + down) * task->width, line, task->width * sizeof *line);
+            }
+        }
+}
+
+/* Items are strips of all samples. */
+static void conv_part(const void *argument, int64_t begin, int64_t end, int part) {
+    const Conv *task = argument;
+    int64_t tiles = task->rows * task->across, map = task->height * task->width;
+    float *windows = task->scratch + part * task->scratch_size, *products = windows + PLACES * task->channels * tiles;
+    float *line = products + PLACES * task->out_channels * tiles;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t sample = item / strips_of(task), first = item % strips_of(task) * task->rows;
+        transform_windows(task, task->x + sample * task->channels * map, first, line, windows);
+        for (int place = 0; place < PLACES; place++) {
+            Matrix weights = {task->weights + place * task->out_channels * task->channels, task->channels, 0};
+            Matrix inputs = {windows + place * task->channels * tiles, tiles, 0};
+            product(task->sgemm, task->out_channels, tiles, task->channels, weights, inputs, 0,
+                    products + place * task->out_channels * tiles, tiles);
+        }
+        transform_back(task, products, first, line, task->out + sample * task->out_channels * map);
+    }
+}
+
+Shape conv3x3InferShape(int *ranks, int64_t **shapes, void *extra) {
+    Shape shape = shape_of_first(ranks, shapes);
+    if (shape.begin && ranks[0] == 4 && ranks[1] == 4)
+        shape.begin[1] = shapes[1][0];
+    return shape;
+}
+
+/* x (N, channels, H, W), weight (out_channels, channels, 3, 3) -> (N, out_channels, H, W). */
+int conv3x3(ARGUMENTS) {
+    if (!types_are("fff", count, types))
+        return WRONG_TYPE;
+    const int64_t *x = shapes[0], *weight = shapes[1];
+    if (ranks[0] != 4 || !same_shape(4, (int64_t[]){weight[0], x[1], 3, 3}, ranks[1], weight) ||
+        !same_shape(4, (int64_t[]){x[0], weight[0], x[2], x[3]}, ranks[2], shapes[2]))
+        return WRONG_SHAPE;
+    if (!size(ranks[2], shapes[2]))
+        return DONE;
+    Conv task = {.x = params[0], .weight = params[1], .out = params[2], .sgemm = find_sgemm(), .channels = x[1],
+                 .out_channels = weight[0], .height = x[2], .width = x[3], .across = (x[3] + 1) / 2};
+    int64_t tiles_down = (task.height + 1) / 2;
+    task.rows = TILES / task.across < 1 ? 1 : TILES / task.across;
+    task.rows = task.rows < tiles_down ? task.rows : tiles_down;
+    int64_t tiles = task.rows * task.across;
+    task.scratch_size = PLACES * (task.channels + task.out_channels) * tiles + WINDOW * (2 * task.across + 2);
+    int64_t items = x[0] * strips_of(&task), weights = PLACES * task.out_channels * task.channels;
+    int parts = parts_for(size(4, x) * task.out_channels);
+    parts = items < parts ? (int)items : parts;
+    float *memory = malloc((weights + parts * task.scratch_size) * sizeof *memory);
+    if (!memory)
+        return NO_MEMORY;
+    task.weights = memory, task.scratch = memory + weights;
+    parallel_for(weights_part, &task, task.out_channels, parts);
+    parallel_for(conv_part, &task, items, parts);
+    free(memory);
+    return DONE;
+}
