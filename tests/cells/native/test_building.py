@@ -18,6 +18,7 @@ from ms_seg.cells.activation import gelu
 from ms_seg.cells.attention import BiasedSoftmax
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
+from ms_seg.cells.drop import Drop
 from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
@@ -27,6 +28,7 @@ CELLS = {
     "gelu": gelu,
     "layer_norm": lambda: LayerNorm(6, 1e-5),
     "swap_axes": SwapAxes,
+    "scale_rows": lambda: Drop(0.5, 1),
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
     "conv3x3": lambda: Conv2d(32, 32, 3, padding=1),

@@ -132,6 +132,7 @@ SOUND = {  # inputs, outputs
     "layer_norm_grad": ([draw(3, 4), ones(4), ones(4), ones(), ones(3, 4)], [(3, 4), (4,), (4,)]),
     "layer_scale": ([ones(2, 3, 4), ones(2, 3, 4), ones(4)], [(2, 3, 4)]),
     "layer_scale_grad": ([ones(2, 3, 4), ones(4), ones(2, 3, 4)], [(2, 3, 4), (4,)]),
+    "scale_rows": ([ones(2, 3, 4), ones(2)], [(2, 3, 4)]),
     "swap_axes": ([ones(2, 3, 4, 5)], [(2, 4, 3, 5)]),
     "depthwise_conv": ([ones(2, 3, 4, 5), ones(3, 1, 3, 3)], [(2, 3, 4, 5)]),
     "depthwise_conv_grad": (

@@ -13,6 +13,7 @@ from mindspore import Tensor, nn, ops
 from ms_seg.cells import native
 from ms_seg.cells.activation import gelu
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
+from ms_seg.cells.drop import Drop, give_noise
 from ms_seg.cells.norm import LayerNorm, LayerScale
 from ms_seg.cells.tokens import MapToTokens, SwapAxes
 
@@ -146,6 +147,18 @@ def test_a_layer_scale_and_its_gradients_are_those_of_the_formula(shape: tuple[i
     assert error(of_x, gradient * factor) < 2e-7
     truth = 0.5 * x.astype(np.float64) * gradient
     assert error(of_gamma, truth.sum(tuple(range(len(shape) - 1)))) < 5e-6
+
+
+@pytest.mark.parametrize(("shape", "width"), [((2, 5, 7), 1), ((3, 4, 2, 5), 4), (LARGE, 1), (LARGE, LARGE[1])])
+def test_what_is_dropped_has_no_gradient_and_what_is_kept_is_scaled(shape: tuple[int, ...], width: int):
+    cell, x, gradient = Drop(0.5, width), draw(*shape), draw(*shape, seed=1)
+    (noise,) = give_noise(cell, shape[0])
+    uniform = np.random.default_rng(2).random((shape[0], width), np.float32)
+    noise.set_data(Tensor(uniform))
+    factors = np.where(uniform >= 0.5, 2.0, 0.0).reshape(shape[0], width, *(1,) * (len(shape) - 2)).astype(np.float32)
+    out, of_x = outcome(cell, x, gradient)[:2]
+    np.testing.assert_array_equal(out.asnumpy(), x * factors)
+    np.testing.assert_array_equal(of_x.asnumpy(), gradient * factors)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
