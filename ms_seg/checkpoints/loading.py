@@ -198,6 +198,8 @@ def identify(
     noted = dict(notes.fields)
     if native:
         noted = {**noted_preprocessing(metadata), **noted_tasks(metadata), **noted_window(metadata)}
+    if "tasks" in overrides:  # a model may learn again what a file no longer answers
+        noted = {field: value for field, value in noted.items() if field not in ("tasks", "ask_task")}
     preset, noted = _with_tasks(preset, noted, named=name != "auto")
     if not native and source.arguments.get("num_classes") == 1:
         noted["threshold"] = source.layout.threshold
