@@ -86,6 +86,10 @@ def _beit(
     )
 
 
+_COCOSTUFF_10K: dict[str, Any] = {
+    "classes": 171, "queries": 100, "grid": 32, "stride": 341, "steps": 40_000,
+    "preprocessing": Preprocessing("round_up", short_side=512),
+}  # fmt: skip
 # Trained on pictures of 520 pixels at most.
 _PASCAL_CONTEXT: dict[str, Any] = {
     "classes": 59, "queries": 100, "grid": 30, "stride": 320, "steps": 40_000, "train_side": 520,
@@ -153,12 +157,7 @@ def rows() -> list[Preset]:
             "cocostuff164k",
             "mIoU 53.2 (COCO-Stuff 10k)",
             _original("v0.2.5", "mask2former_beit_adapter_large_512_40k_cocostuff10k"),
-            classes=171,
-            queries=100,
-            grid=32,
-            stride=341,
-            preprocessing=Preprocessing("round_up", short_side=512),
-            steps=40_000,
+            **_COCOSTUFF_10K,
         ),
         _beit(
             "b",
@@ -166,12 +165,7 @@ def rows() -> list[Preset]:
             "cocostuff164k",
             "mIoU 50.0 (COCO-Stuff 10k)",
             _original("v0.2.9", "mask2former_beit_adapter_base_512_40k_cocostuff10k", "pth.tar"),
-            classes=171,
-            queries=100,
-            grid=32,
-            stride=341,
-            preprocessing=Preprocessing("round_up", short_side=512),
-            steps=40_000,
+            **_COCOSTUFF_10K,
         ),
         _beit(
             "l",
