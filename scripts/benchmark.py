@@ -110,8 +110,9 @@ class _Worker:
 
 def _serve(connection: Connection, start: Callable, name: str, shape: tuple[int, ...], threads: int) -> None:
     run = start(name, drawn.inputs(find_preset(name), shape, seed=0), threads)
-    connection.send(_seconds(run))
-    _seconds(run)  # a second warm-up: the first call's compilation is reported apart
+    first_call = _seconds(run)
+    _seconds(run)  # a second warm-up, while the other implementation waits: the first call's compilation is told apart
+    connection.send(first_call)
     while connection.recv() == "run":
         connection.send(_seconds(run))
     connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
