@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ms_seg.data.preprocessing import Geometry
+from ms_seg.postprocessing import native
 from ms_seg.postprocessing.resizing import Taps
 
 _BAND_BYTES = 4 << 20  # of logits at a time: what stays in the processor's cache is fastest
@@ -62,22 +63,27 @@ class Logits:
     def num_classes(self) -> int:
         return len(self.values)
 
-    def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
+    def taps(self) -> tuple[tuple[Taps, Taps], tuple[Taps, Taps]]:
+        """Along rows and columns: from the values to the network's input, and from there to the picture."""
         geometry = self.geometry
         if not self.via_input and geometry.padded == geometry.resized:
             geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
+        (height, width), resized, picture = self.values.shape[1:], geometry.resized, geometry.picture
+        to_input = (
+            Taps.between(height, geometry.padded[0]).part(slice(resized[0])),
+            Taps.between(width, geometry.padded[1]).part(slice(resized[1])),
+        )
+        return to_input, (Taps.between(resized[0], picture[0]), Taps.between(resized[1], picture[1]))
+
+    def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
         values = np.ascontiguousarray(self.values.transpose(1, 2, 0))  # (h, w, C): the classes of a pixel lie together
-        (input_height, input_width), (height, width) = geometry.resized, geometry.picture
-        input_rows = Taps.between(values.shape[0], geometry.padded[0])
-        input_columns = Taps.between(values.shape[1], geometry.padded[1]).part(slice(input_width))
-        picture_rows = Taps.between(input_height, height)
-        picture_columns = Taps.between(input_width, width)
+        (input_rows, input_columns), (picture_rows, picture_columns) = self.taps()
         for rows in band_rows(self):
-            top, bottom = picture_rows.lower[rows][0], picture_rows.upper[rows][-1] + 1
-            band = input_rows.part(slice(top, bottom)).apply(values, 0)
-            band = picture_rows.part(rows, first_source=top).apply(band, 0)
+            sources = picture_rows.sources(rows)
+            band = input_rows.part(sources).apply(values, 0)
+            band = picture_rows.part(rows, first_source=sources.start).apply(band, 0)
             band = input_columns.apply(band, 1)
-            yield rows, band if input_width == width else picture_columns.apply(band, 1)
+            yield rows, picture_columns.apply(band, 1) if picture_columns.weight.any() else band
 
 
 def probabilities(logits: ClassMaps) -> np.ndarray:
@@ -89,23 +95,41 @@ def probabilities(logits: ClassMaps) -> np.ndarray:
     return result
 
 
-def label_pixels(logits: ClassMaps) -> tuple[np.ndarray, np.ndarray]:
+def label_pixels(maps: ClassMaps, shares: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of each pixel, and how probable each class is where it was chosen.
 
-    Returns: label_map (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean softmax probability
-        of a class over the pixels that it was chosen for, 0 for a class without pixels.
+    shares: how probable a class is, is its share in the sum of all values, none of which is negative, and not its
+        softmax probability.
+
+    Returns: label_map (H, W) int32 at the picture's own size; scores (C,) float64 of 0..1, the mean probability of a
+        class over the pixels that it was chosen for, 0 for a class without pixels.
     """
-    num_classes = logits.num_classes
-    label_map = np.empty(logits.geometry.picture, np.int32)
-    probability_sums = np.zeros(num_classes)
-    for rows, band in logits.bands():
-        chosen = band.argmax(axis=2)
-        label_map[rows] = chosen
-        band -= np.take_along_axis(band, chosen[..., None], axis=2)
-        probability = 1 / np.exp(band, out=band).sum(axis=2)
-        probability_sums += np.bincount(chosen.ravel(), probability.ravel(), num_classes)
-    counts = np.bincount(label_map.ravel(), minlength=num_classes)
-    return label_map, probability_sums / np.maximum(counts, 1)
+    if isinstance(maps, Logits) and native.available():
+        label_map, sums = native.best_classes(maps.values.transpose(1, 2, 0), *maps.taps(), shares)
+    else:
+        label_map, sums = np.empty(maps.geometry.picture, np.int32), np.zeros(maps.num_classes)
+        for rows, band in maps.bands():
+            label_map[rows], band_sums = best_classes(band, shares)
+            sums += band_sums
+    return label_map, sums / np.maximum(np.bincount(label_map.ravel(), minlength=len(sums)), 1)
+
+
+def best_classes(values: np.ndarray, shares: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The class of the highest of the values (rows, columns, C) at each pixel, which may be overwritten.
+
+    Returns: label_map (rows, columns) int32, and for each class the sum of its probabilities, see `label_pixels`.
+    """
+    if native.available():
+        here = tuple(Taps.between(side, side) for side in values.shape[:2])
+        return native.best_classes(values, here, here, shares)
+    chosen = values.argmax(axis=2)
+    highest = np.take_along_axis(values, chosen[..., None], axis=2)
+    if shares:
+        probability = highest[..., 0] / np.maximum(values.sum(axis=2), np.finfo(np.float32).tiny)
+    else:
+        values -= highest
+        probability = 1 / np.exp(values, out=values).sum(axis=2)
+    return chosen.astype(np.int32), np.bincount(chosen.ravel(), probability.ravel(), values.shape[2])
 
 
 def label_by_mask(logits: ClassMaps) -> tuple[np.ndarray, np.ndarray]:

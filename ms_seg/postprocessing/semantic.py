@@ -8,7 +8,7 @@ from dataclasses import astuple
 import numpy as np
 
 from ms_seg.data.preprocessing import Geometry
-from ms_seg.postprocessing.logits import ClassMaps
+from ms_seg.postprocessing.logits import ClassMaps, best_classes, label_pixels
 from ms_seg.postprocessing.queries import Queries, Tile, UpsampledMasks, class_probabilities, sigmoid, tiles
 from ms_seg.postprocessing.resizing import Taps
 from ms_seg.postprocessing.rules import Rule
@@ -24,12 +24,8 @@ def semantic_inference(queries: Queries, rule: Rule) -> tuple[np.ndarray, np.nda
     crop = _score_maps(queries, classes, rule)
     label_map, share_sums = np.empty(queries.geometry.picture, np.int32), np.zeros(len(classes))
     for tile in tiles(queries.geometry.picture):
-        scores = crop(tile)
-        chosen = scores.argmax(axis=0)
-        label_map[tile] = chosen
-        highest = np.take_along_axis(scores, chosen[None], axis=0)[0]
-        shares = highest / np.maximum(scores.sum(axis=0), np.finfo(np.float32).tiny)
-        share_sums += np.bincount(chosen.ravel(), shares.ravel(), len(classes))
+        label_map[tile], tile_sums = best_classes(crop(tile).transpose(1, 2, 0), shares=True)
+        share_sums += tile_sums
     areas = np.bincount(label_map.ravel(), minlength=len(classes))
     return label_map, share_sums / np.maximum(areas, 1)
 
@@ -39,16 +35,7 @@ def label_scores(scores: ClassMaps) -> tuple[np.ndarray, np.ndarray]:
 
     Of them the softmax is nearly even: they are no logits. What a class has of all scores there says more.
     """
-    num_classes = scores.num_classes
-    label_map, share_sums = np.empty(scores.geometry.picture, np.int32), np.zeros(num_classes)
-    for rows, band in scores.bands():
-        chosen = band.argmax(axis=2)
-        label_map[rows] = chosen
-        highest = np.take_along_axis(band, chosen[..., None], axis=2)[..., 0]
-        shares = highest / np.maximum(band.sum(axis=2), np.finfo(np.float32).tiny)
-        share_sums += np.bincount(chosen.ravel(), shares.ravel(), num_classes)
-    areas = np.bincount(label_map.ravel(), minlength=num_classes)
-    return label_map, share_sums / np.maximum(areas, 1)
+    return label_pixels(scores, shares=True)
 
 
 def semantic_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:

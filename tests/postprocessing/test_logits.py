@@ -2,12 +2,14 @@
 
 import hashlib
 import tracemalloc
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing import logits as postprocessing
+from ms_seg.postprocessing import native
 from ms_seg.postprocessing.logits import Logits, label_pixels
 
 INPUT = ((45, 64), (48, 68))  # resized, padded
@@ -43,8 +45,10 @@ def drawn_logits() -> np.ndarray:
     ],
     ids=["enlarged", "reduced", "at once"],
 )
-def test_labels_and_scores_are_pytorchs(geometry, via_input, digest, scores):
-    labels, class_scores = label_pixels(Logits(drawn_logits(), geometry, via_input))
+@pytest.mark.parametrize("way", [nullcontext, native.disabled], ids=["C", "NumPy"])
+def test_labels_and_scores_are_pytorchs(geometry, via_input, digest, scores, way):
+    with way():
+        labels, class_scores = label_pixels(Logits(drawn_logits(), geometry, via_input))
     assert labels.dtype == np.int32
     assert hashlib.sha256(labels.astype(np.uint8).tobytes()).hexdigest()[:16] == digest
     assert class_scores == pytest.approx(scores, abs=1e-6)
@@ -62,7 +66,8 @@ def test_bands_are_seamless(monkeypatch):
     whole, _ = label_pixels(Logits(drawn_logits(), geometry, via_input=True))
     for rows in (1, 3):
         monkeypatch.setattr(postprocessing, "_BAND_BYTES", rows * 100 * 5 * 4)
-        labels, _ = label_pixels(Logits(drawn_logits(), geometry, via_input=True))
+        with native.disabled():
+            labels, _ = label_pixels(Logits(drawn_logits(), geometry, via_input=True))
         assert np.array_equal(labels, whole)
 
 
@@ -74,7 +79,8 @@ def test_a_class_without_pixels_scores_zero():
 def test_a_large_picture_takes_little_memory():
     logits = np.random.default_rng(0).standard_normal((100, 32, 48), dtype=np.float32)
     tracemalloc.start()
-    label_pixels(Logits(logits, Geometry((1000, 1500), (128, 192), (128, 192)), via_input=True))
+    with native.disabled():
+        label_pixels(Logits(logits, Geometry((1000, 1500), (128, 192), (128, 192)), via_input=True))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 50e6  # all logits at once are 600 MB

@@ -1,0 +1,126 @@
+"""Label maps in C: those of NumPy to the last pixel, on any number of cores, and done without where no compiler is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ms_seg.cells.compiler import shared_library
+from ms_seg.data.preprocessing import Geometry
+from ms_seg.postprocessing import native
+from ms_seg.postprocessing.logits import Logits, best_classes, label_pixels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def drawn(classes: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(classes).normal(0, 3, (classes, height, width)).astype(np.float32)
+
+
+GEOMETRIES = {
+    "at once": (drawn(150, 16, 22), Geometry((64, 87), (64, 87), (64, 87)), False),
+    "by way of a padded input": (drawn(19, 12, 17), Geometry((70, 100), (45, 64), (48, 68)), True),
+    "reduced": (drawn(5, 40, 60), Geometry((21, 33), (80, 120), (80, 120)), True),
+    "values larger than the input": (drawn(7, 50, 90), Geometry((37, 52), (33, 47), (40, 60)), True),
+    "values of the picture's size": (drawn(3, 20, 40), Geometry((20, 40), (20, 40), (20, 40)), False),
+    "narrow": (drawn(4, 30, 2), Geometry((120, 7), (120, 8), (128, 8)), True),
+    "a point": (drawn(2, 1, 1), Geometry((1, 1), (32, 32), (32, 32)), False),
+    "one class": (drawn(1, 4, 4), Geometry((16, 16), (16, 16), (16, 16)), False),
+    "a thousand classes": (drawn(1000, 4, 9), Geometry((19, 40), (16, 36), (16, 36)), True),
+}
+
+
+@pytest.fixture(autouse=True)
+def compiled():
+    assert native.available(), "the tests' machine has a C compiler"
+
+
+@pytest.mark.parametrize("shares", [False, True], ids=["softmax", "shares"])
+@pytest.mark.parametrize("case", GEOMETRIES)
+def test_labels_are_those_of_numpy_to_the_last_pixel(case: str, shares: bool):
+    values, geometry, via_input = GEOMETRIES[case]
+    logits = Logits(abs(values) if shares else values, geometry, via_input)
+    labels, scores = label_pixels(logits, shares)
+    with native.disabled():
+        expected_labels, expected_scores = label_pixels(logits, shares)
+    np.testing.assert_array_equal(labels, expected_labels)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+
+
+def test_values_may_lie_in_memory_in_any_order():
+    values = abs(drawn(9, 20, 30))  # (C, rows, columns), which windows hold the other way round
+    both = [best_classes(array, shares=True) for array in (values.transpose(1, 2, 0), values.transpose(1, 2, 0).copy())]
+    for ours, others in zip(*both, strict=True):
+        np.testing.assert_array_equal(ours, others)
+    np.testing.assert_array_equal(both[0][0], values.argmax(axis=0))
+
+
+def test_of_equal_values_the_first_class_is_chosen():
+    values = np.zeros((40, 8, 8), np.float32)
+    values[[17, 33]] = 5
+    labels, scores = label_pixels(Logits(values, Geometry((30, 30), (32, 32), (32, 32)), via_input=True))
+    assert np.all(labels == 17)
+    assert scores[17] == pytest.approx(1 / (2 + 38 * np.exp(-5)), abs=1e-6)
+
+
+def test_values_far_apart_neither_overflow_nor_vanish():
+    values = np.float32([3e38, -3e38, 3e38]).reshape(3, 1, 1)
+    labels, scores = label_pixels(Logits(values, Geometry((2, 2), (1, 1), (1, 1)), via_input=True))
+    assert not labels.any()
+    assert scores.tolist() == [0.5, 0, 0]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not let a process choose its cores")
+def test_the_answer_does_not_depend_on_the_number_of_cores():
+    logits = Logits(drawn(60, 64, 64), Geometry((240, 250), (256, 256), (256, 256)), via_input=True)
+    cores = os.sched_getaffinity(0)
+    several = label_pixels(logits)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        one = label_pixels(logits)
+    finally:
+        os.sched_setaffinity(0, cores)
+    for ours, others in zip(several, one, strict=True):
+        np.testing.assert_array_equal(ours, others)
+
+
+def test_disabling_is_for_the_thread_that_does_it_and_ends_with_an_error():
+    with ThreadPoolExecutor(1) as other, native.disabled():
+        assert other.submit(native.available).result()
+        assert not native.available()
+    with pytest.raises(KeyError), native.disabled():
+        raise KeyError
+    assert native.available()
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, caplog):
+    compiler = tmp_path / "broken"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO, "ms_seg"):
+        assert shared_library("nothing", [], []) is None
+    assert "nothing could not be compiled" in caplog.text
+    assert not list((tmp_path / "cache" / "ms_seg").iterdir())
+
+
+def test_label_maps_in_c_need_no_mindspore():
+    code = "import sys; from ms_seg.postprocessing import native\n"
+    code += "sys.exit(not native.available() or 'mindspore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_without_a_compiler_numpy_answers(monkeypatch):
+    values, geometry, via_input = GEOMETRIES["reduced"]
+    expected = label_pixels(Logits(values, geometry, via_input))[0]
+    monkeypatch.setattr(native, "_label_map", lambda: None)
+    assert not native.available()
+    np.testing.assert_array_equal(label_pixels(Logits(values, geometry, via_input))[0], expected)
