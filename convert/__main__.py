@@ -18,6 +18,7 @@ from convert.progress import progress_bar
 from convert.reading import Checkpoint
 from convert.recognition import recognise
 from convert.writing import write_checkpoint
+from ms_seg.cells.interrupts import load_mindspore
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.hub import on_this_machine
 
@@ -63,6 +64,7 @@ def convert(options: argparse.Namespace) -> None:
 
 def convert_to_folder(options: argparse.Namespace) -> None:
     """A checkpoint of any layout as a folder that transformers opens."""
+    load_mindspore()
     from ms_seg.checkpoints.transformers.writing import write_pretrained
 
     options.model, file = on_this_machine(options.model, options.source)
@@ -89,6 +91,7 @@ def _check_target(target: Path, source: Path, suffixes: tuple[str, ...]) -> None
 
 def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Source, str, dict[str, str], Plan]:
     """What the file holds, what it becomes, the metadata of the file to be written, and the plan."""
+    load_mindspore()
     from ms_seg.checkpoints.metadata import describe
 
     found = _match(tensors, options)

@@ -1,23 +1,49 @@
-"""Every command ends with an exit code, and with one sentence if it failed."""
+"""Every command ends with an exit code, and with one sentence if it failed or was stopped."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPED = 130  # a shell's exit code after Ctrl-C
 
 
 def exit_code(program: str, run: Callable[[], int | None], stopped: str = "stopped") -> int:
     """Run a command: what `run` returns (0 for None); 2 for bad input, with one sentence on stderr; 130 for Ctrl-C.
 
-    program: the name before that sentence. stopped: the sentence after Ctrl-C.
+    SIGTERM, which schedulers send, stops it as Ctrl-C does.
+
+    program: the name before that sentence. stopped: the sentence after Ctrl-C, unless the KeyboardInterrupt brings one.
     """
     os.environ.setdefault("GLOG_v", "3")  # MindSpore logs errors alone; it reads this when it is imported
     try:
-        return run() or 0
+        with _stopped_by_sigterm():
+            return run() or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or stopped, file=sys.stderr)
+        return STOPPED
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt in the block: MindSpore makes it of Ctrl-C while it is at work."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

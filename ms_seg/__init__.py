@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from ms_seg.presets import find_preset, list_models
 
 if TYPE_CHECKING:
     from ms_seg.inference import Segmenter
+    from ms_seg.presets import list_models
     from ms_seg.systems import Model
 
 __all__ = ["Segmenter", "create_model", "list_models", "to_pretrained"]
@@ -54,20 +54,26 @@ def create_model(
     Raises: ValueError for an unknown name or field; CheckpointError (a ValueError) for a file that cannot be read or
         does not fit the model, naming every tensor that is left over on either side.
     """
+    from ms_seg.cells.interrupts import load_mindspore
+    from ms_seg.presets import find_preset, list_models
+
     if checkpoint is None and name not in ("auto", *list_models()):
         from ms_seg.hub import address_of_model  # imported late: the table of models needs no network
 
         if address_of_model(name):
             name, checkpoint = "auto", name
     if checkpoint is not None:
+        load_mindspore()
         from ms_seg.checkpoints.loading import Choice, load_model
 
         return load_model(name, checkpoint, overrides, fine_tune, Choice(weights, tuple(drop)))
     if name == "auto":
         raise ValueError('name="auto" needs a checkpoint to infer the model from')
+    preset = find_preset(name).override(**overrides)
+    load_mindspore()
     from ms_seg.systems import build  # imported late, as above: the table of models needs no MindSpore
 
-    return build(find_preset(name).override(**overrides))
+    return build(preset)
 
 
 def to_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
@@ -82,9 +88,19 @@ def to_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
     write_pretrained(folder, model.preset, parameters)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Segmenter":  # imported late: the table of models needs no MindSpore
-        from ms_seg.inference import Segmenter
+# Imported when they are asked for: the table of models needs no MindSpore, and `import ms_seg` nothing at all.
+_HOMES = {"Segmenter": "ms_seg.inference", "list_models": "ms_seg.presets"}
 
-        return Segmenter
+
+def __getattr__(name: str) -> Any:
+    if name == "Segmenter":
+        from ms_seg.cells.interrupts import load_mindspore
+
+        load_mindspore()
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'ms_seg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

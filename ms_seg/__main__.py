@@ -6,22 +6,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from convert.exit_code import exit_code
-from ms_seg.commands import demo, evaluate, models, segment, train
 
-_COMMANDS = {
-    "segment": (segment, "segment pictures: overlay, label map and segments of each"),
-    "train": (train, "train a model on a dataset by its published recipe"),
-    "evaluate": (evaluate, "score a model, or label maps in a folder, on a dataset"),
-    "models": (models, "list the published models"),
-    "demo": (demo, "convert the embedded PyTorch checkpoint, segment two pictures, compare with PyTorch"),
+_COMMANDS = {  # each a module of ms_seg.commands
+    "segment": "segment pictures: overlay, label map and segments of each",
+    "train": "train a model on a dataset by its published recipe",
+    "evaluate": "score a model, or label maps in a folder, on a dataset",
+    "models": "list the published models",
+    "demo": "convert the embedded PyTorch checkpoint, segment two pictures, compare with PyTorch",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 if all went well, 1 if a part failed, 2 if it could not be done."""
+    return exit_code("ms_seg", partial(_run, arguments))  # Ctrl-C may come while it is still imported
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     return exit_code(f"ms_seg {options.command}", partial(options.run, options))
 
@@ -30,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     program = "ms_seg" if Path(sys.argv[0]).stem == "ms_seg" else "python -m ms_seg"
     parser = argparse.ArgumentParser(prog=program, description=__doc__.split(": ")[1])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (command, help_text) in _COMMANDS.items():
+    for name, help_text in _COMMANDS.items():
+        command = import_module(f"ms_seg.commands.{name}")
         subparser = commands.add_parser(name, help=help_text, description=help_text)
         command.add(subparser)
         subparser.set_defaults(run=command.run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ms_seg.cells.interrupts import load_mindspore
+
 DEVICES = ("CPU", "GPU", "Ascend")
 
 
@@ -23,7 +25,11 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
 
 
 def set_up_device(name: str) -> None:
-    """Run on this device from now on. Raises ValueError if this machine's MindSpore cannot."""
+    """Run on this device from now on; to be called before anything else imports MindSpore.
+
+    Raises ValueError if this machine's MindSpore cannot.
+    """
+    load_mindspore()
     import mindspore as ms
 
     if ms.get_context("device_target") == name:

@@ -86,7 +86,10 @@ def run(options: argparse.Namespace) -> int:
     made = row.from_model(segment, dataset, folder)
     predictions = CachedPredictions(made)
     kept = TallyFiles(output, {**about, **_identity(options, cell, dataset)}, _stamps(dataset))
-    tally = evaluate(dataset, predictions, row.tally(dataset), world, kept)
+    try:
+        tally = evaluate(dataset, predictions, row.tally(dataset), world, kept)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped: the same command goes on with the pictures that are left") from None
     if world.rank == 0:
         _report(output, row.results(tally, dataset, predictions), dataset, about)
         made.finish(tally)

@@ -62,7 +62,12 @@ def run(options: argparse.Namespace) -> int:
     labels = segmenter.check_labels(_words(options))
     segment = partial(segmenter, labels=labels)
     with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
-        failed = _segment_all(segment, output_stems(pictures), folder, bar, options.save_embeddings)
+        try:
+            failed = _segment_all(segment, output_stems(pictures), folder, bar, options.save_embeddings)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"stopped: {bar.done:.0f} of {len(pictures)} pictures are done, in {folder}"
+            ) from None
     print(f"{len(pictures) - failed} of {len(pictures)} pictures segmented by {segmenter.preset.name} into {folder}")
     return 0 if not failed else 1 if failed < len(pictures) else 2
 

@@ -11,6 +11,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from ms_seg.cells.interrupts import interruptible
+
 Mode = Literal["graph", "pynative"]
 MODES: tuple[Mode, ...] = ("graph", "pynative")
 
@@ -49,7 +51,7 @@ class Runner:
 
         Raises RuntimeError in a process that was forked from one where MindSpore has run.
         """
-        with LOCK:
+        with LOCK, interruptible():
             _check_process()
             outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
             return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
@@ -57,7 +59,7 @@ class Runner:
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor's values, taken over while no other thread runs a network."""
-    with LOCK:
+    with LOCK, interruptible():
         return tensor.asnumpy()
 
 

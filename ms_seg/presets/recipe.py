@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 Precision = Literal["float32", "float16", "bfloat16"]
 Optimizer = Literal["adamw", "sgd", "adam"]
@@ -108,3 +109,48 @@ _RANGES = (  # names of fields, the smallest and the largest value; NaN is in no
     (("max_targets",), 1, 255),
     (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema", "layer_decay"), 0, 1),
 )
+
+
+def shortened(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, dict[str, int]]:
+    """A recipe with the numbers that a person gave, and what follows from them.
+
+    Where there are fewer steps than the recipe has, the warm-up and the steps between two validations are in proportion
+    to them, unless they are given too: a warm-up of 1500 steps would be the whole of a run of 1000.
+    """
+    steps, follows = given.get("steps", recipe.steps), {}
+    if steps < recipe.steps:
+        share = steps / recipe.steps
+        follows = {
+            name: max(round(getattr(recipe, name) * share), least)
+            for name, least in (("warmup_steps", 0), ("validate_every", 1))
+            if name not in given
+        }
+    return replace(recipe, **follows, **given), follows
+
+
+def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
+    """The numbers that change nothing in a run by this recipe, with the reason.
+
+    output: what the network gives: "logits", "words" or "queries".
+    """
+    idle = dict.fromkeys(_OF_CHOICES["optimizer"].get(recipe.optimizer, ()), f"the optimizer is {recipe.optimizer}")
+    idle |= dict.fromkeys(_OF_CHOICES["schedule"].get(recipe.schedule, ()), f"the schedule is {recipe.schedule}")
+    if output != "queries":
+        reason = "it is for models that give masks of queries, such as Mask2Former"
+        idle |= dict.fromkeys(_OF_QUERIES, reason)
+        idle["class_weight"] = f"{reason}, as the weight of one of their losses"
+    if output != "words":
+        idle["text_multiplier"] = "it is for models that take words, such as LSeg"
+    if not recipe.warmup_steps:
+        idle["warmup_ratio"] = "there are no warm-up steps"
+    return idle
+
+
+_OF_QUERIES = (
+    "points", "oversample", "importance", "class_weight", "mask_weight", "dice_weight", "no_object_weight",
+    "max_targets",
+)  # fmt: skip
+_OF_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {  # what each choice leaves unread
+    "optimizer": {"adamw": ("momentum",), "adam": ("momentum",), "sgd": ("beta1", "beta2")},
+    "schedule": {"poly": ("milestones", "gamma"), "step": ("power", "decay_every")},
+}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mindspore import nn
 
+from ms_seg.cells.interrupts import interruptible
 from ms_seg.presets import Preset
 
 
@@ -15,3 +18,7 @@ class Model(nn.Cell):
 
     preset: Preset
     checkpoint: str | None = None
+
+    def __call__(self, *inputs: Any, **arguments: Any) -> Any:
+        with interruptible():
+            return super().__call__(*inputs, **arguments)

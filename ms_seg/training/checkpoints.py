@@ -33,12 +33,16 @@ MODEL, AVERAGE, OPTIMIZER, PROGRESS = "model.ckpt", "average.ckpt", "optimizer.c
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: the next step, the best validation score with the step that had it, and float16's loss scale."""
+    """Where a run is: the next step, the best validation score with the step that had it, and float16's loss scale.
+
+    validation_due: the validation of the last step was stopped, and comes before the next.
+    """
 
     step: int = 0
     best_score: float | None = None
     best_step: int | None = None
     loss_scale: LossScale | None = None
+    validation_due: bool = False
 
 
 class Checkpoints:

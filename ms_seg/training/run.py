@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -91,10 +92,21 @@ def opened(run: Path, options: Mapping[str, Any], recipe: Recipe, world: World, 
     with _locked(run) if world.rank == 0 else nullcontext():
         try:
             yield
-        except BaseException:
-            if not Checkpoints(run, recipe.keep).newest():
+        except BaseException as error:
+            newest = Checkpoints(run, recipe.keep).newest()
+            if not newest:
                 (run / OPTIONS).unlink(missing_ok=True)
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(_stopped(run, newest, recipe)) from error
             raise
+
+
+def _stopped(run: Path, newest: Path | None, recipe: Recipe) -> str:
+    """What Ctrl-C left, and how to go on."""
+    if newest is None:
+        return "stopped before the first checkpoint: nothing is kept"
+    go_on = shlex.join(["python", "-m", "ms_seg", "train", "--output", str(run), "--resume"])
+    return f"stopped: step {int(newest.name)} of {recipe.steps} is kept. To go on: {go_on}"
 
 
 def _record(run: Path, record: Mapping[str, Any], world: World, resume: bool) -> None:

@@ -12,6 +12,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 from ms_seg.cells import native
 from ms_seg.cells.device import recompute_blocks, run_graphs_in_caller
 from ms_seg.cells.drop import give_noise
+from ms_seg.cells.interrupts import interruptible
 from ms_seg.cells.norm import running_statistics, synchronise
 from ms_seg.cells.precision import compute_dtype
 from ms_seg.distributed import World
@@ -78,6 +79,7 @@ class TrainStep:
             self._gradients = ms.jit(self._gradients.construct)
         self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
+    @interruptible()
     @native.clear_errors()
     def __call__(self, step: int, batch: Batch) -> float:
         """Take a step, counted from 0, on this process's share of its batch; returns the loss of the whole batch."""

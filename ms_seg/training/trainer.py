@@ -6,7 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 from PIL import Image
 
 from convert.progress import ProgressBar, progress_bar
+from ms_seg.cells.interrupts import Held, hold
 from ms_seg.checkpoints.metadata import describe
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
@@ -53,7 +54,7 @@ class Trainer:
     def __init__(self, model: Model, loss: nn.Cell, recipe: Recipe, run: Path, world: World, tensorboard: bool = False):
         self.model, self.recipe, self.run, self.world, self.tensorboard = model, recipe, run, world, tensorboard
         self.checkpoints = Checkpoints(run, recipe.keep)
-        self.progress = Progress()
+        self.progress, self.validating = Progress(), False
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
         self.step = TrainStep(loss, recipe, world)
         self.files = {MODEL: parameters, OPTIMIZER: {state.name: state for state in self.step.optimizer.state}}
@@ -71,7 +72,9 @@ class Trainer:
     def train(self, batches: Batches, validate: Validate) -> None:
         """Take the steps that are left. The process may be killed at any moment: another one can `resume`.
 
-        Raises RuntimeError if the processes of the run do not begin with the same parameters.
+        Ctrl-C is waited for to the end of a step, after which there is a checkpoint; a validation is ended at once, and
+        repeated by who resumes. A second Ctrl-C ends the step too, without a checkpoint. Raises KeyboardInterrupt then,
+        and RuntimeError if the processes of the run do not begin with the same parameters.
         """
         self._check_equal()
         first = self.world.rank == 0
@@ -79,6 +82,9 @@ class Trainer:
         with ExitStack() as stack:
             journal = stack.enter_context(Journal(self.run, self.progress.step, self.tensorboard)) if first else None
             bar = stack.enter_context(progress_bar(self.recipe.steps, "training", stream, self.progress.step))
+            stop = stack.enter_context(hold(lambda: self._stopping(bar)))
+            if self.progress.validation_due:
+                self._validate_and_save(journal, bar, validate, stop)
             if self.progress.step < self.recipe.steps:
                 bar.note("compiling the training step")
             for batch in batches(self.progress.step, self.recipe.steps):
@@ -86,7 +92,14 @@ class Trainer:
                 bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
                 if journal:
                     journal.write(step=self.progress.step, **line)
-                self._validate_and_save(journal, bar, validate)
+                self._validate_and_save(journal, bar, validate, stop)
+
+    def _stopping(self, bar: ProgressBar) -> None:
+        """Answer the first Ctrl-C. Processes that count a validation together end it together."""
+        if self.validating and self.world.size == 1:
+            raise KeyboardInterrupt
+        with suppress(RuntimeError):  # Ctrl-C came while the bar was being written
+            bar.note("stopping after this step (Ctrl-C again: at once, without a checkpoint)")
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         begun, step, before = time.perf_counter(), self.progress.step, self.step.scale
@@ -103,26 +116,48 @@ class Trainer:
         line = {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
         return line if before is None else {**line, "loss_scale": before.value}
 
-    def _validate_and_save(self, journal: Journal | None, bar: ProgressBar, validate: Validate) -> None:
-        """Validate, draw and save where it is due."""
+    def _validate_and_save(self, journal: Journal | None, bar: ProgressBar, validate: Validate, stop: Held) -> None:
+        """Validate, draw and save where it is due, and where it was asked to stop. Raises KeyboardInterrupt then."""
         step, last = self.progress.step, self.progress.step == self.recipe.steps
         validating = last or step % self.recipe.validate_every == 0
         if validating:
-            scores = self._validate(validate)
-            score, best = scores.metrics[scores.monitor], self.progress.best_score
-            if best is None or score > best:
-                self.progress = replace(self.progress, best_score=score, best_step=step)
-            if journal:
-                journal.write(step=step, **scores.metrics)
-                if scores.picture:
-                    journal.show(step, scores.picture)
-                journal.draw()
-                bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.metrics.items()))
-        due = last or step % self.recipe.keep_every == 0 or step == self.progress.best_step
+            self.progress = replace(self.progress, validation_due=True)
+            if not self._asked(stop):
+                self._score(journal, bar, validate, stop)
+        stopped = self._asked(stop)
+        due = last or stopped or step % self.recipe.keep_every == 0 or step == self.progress.best_step
         if due and self.world.rank == 0:
             self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
         if due or validating:
             self.world.barrier()  # MindSpore's collectives would not wait for rank 0
+        if stopped and not (last and not self.progress.validation_due):
+            raise KeyboardInterrupt
+
+    def _score(self, journal: Journal | None, bar: ProgressBar, validate: Validate, stop: Held) -> None:
+        """Validate, unless that is stopped, and keep what it measured."""
+        step, self.validating = self.progress.step, True
+        try:
+            scores = self._validate(validate)
+        except KeyboardInterrupt:
+            if stop.signal is None:
+                raise
+            return
+        finally:
+            self.validating = False
+        score, best = scores.metrics[scores.monitor], self.progress.best_score
+        if best is None or score > best:
+            self.progress = replace(self.progress, best_score=score, best_step=step)
+        self.progress = replace(self.progress, validation_due=False)
+        if journal:
+            journal.write(step=step, **scores.metrics)
+            if scores.picture:
+                journal.show(step, scores.picture)
+            journal.draw()
+            bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.metrics.items()))
+
+    def _asked(self, stop: Held) -> bool:
+        """Whether any process of the run was asked to stop."""
+        return bool(self.world.sum(np.array(stop.signal is not None, np.int64)))
 
     def _validate(self, validate: Validate) -> Scores:
         """Score the average of the weights where the recipe keeps one, else the weights themselves."""

@@ -1,4 +1,5 @@
-"""A run that is killed goes on as if nothing had happened: real processes, `kill -9`, losses equal to the last bit."""
+"""A run that is stopped or killed goes on as if nothing had happened: real processes, Ctrl-C, `kill -9`, losses equal
+to the last bit."""
 
 from __future__ import annotations
 
@@ -36,15 +37,18 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, said
 
 
-def kill_after_steps(process: subprocess.Popen, run: Path, steps: int, delay: float) -> None:
+def kill_after_steps(
+    process: subprocess.Popen, run: Path, steps: int, delay: float, number: int = signal.SIGKILL
+) -> str:
+    """Send a signal when so many steps are taken; what the process said until then."""
     log = run / "log.jsonl"
     deadline = time.monotonic() + 240
     while process.poll() is None and (not log.is_file() or log.read_text().count("\n") < steps):
         assert time.monotonic() < deadline, "the run does not get on"
         time.sleep(0.02)
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(number)
+    return process.communicate(timeout=120)[1]
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +58,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_a_run_killed_twice_has_the_losses_of_one_never_stopped(whole: Path, tmp_path: Path):
-    run, chance = tmp_path / "killed", random.Random()
-    kill_after_steps(train(run), run, 4, chance.uniform(0, 0.5))
-    kill_after_steps(train(run, "--resume"), run, 9, chance.uniform(0, 0.5))
+def test_a_run_stopped_and_killed_has_the_losses_of_one_never_stopped(whole: Path, tmp_path: Path):
+    run, chance = tmp_path / "stopped", random.Random()
+    process = train(run)
+    said = kill_after_steps(process, run, 4, chance.uniform(0, 0.3), signal.SIGINT)
+    assert process.returncode == 130
+    kept = max(path.name for path in (run / "checkpoints").iterdir())
+    sentence = f"stopped: step {int(kept)} of {STEPS} is kept. To go on: python -m ms_seg train --output {run} --resume"
+    assert said.splitlines()[-1] == sentence
+    assert int(kept) == max(losses(run))
+    kill_after_steps(train(run, "--resume"), run, 9, chance.uniform(0, 0.3))
     finish(train(run, "--resume"))
     assert losses(run) == losses(whole)
     assert sorted(losses(run)) == list(range(1, STEPS + 1))

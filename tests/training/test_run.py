@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +111,37 @@ def test_a_dataset_of_other_classes_than_the_models_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="tells shapes's 9 classes apart .* and the dataset has 3 others"):
         train(model, [data], data, recipe, tmp_path / "run")
     assert not (tmp_path / "run" / OPTIONS).exists()
+
+
+def test_a_validation_that_was_stopped_is_repeated_by_who_resumes(begin, tmp_path: Path, monkeypatch):
+    from ms_seg.training import validation
+
+    evaluate, calls = validation.evaluate, []
+
+    def press(*arguments: object) -> Any:
+        calls.append("validation")
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(validation, "evaluate", press)
+    with pytest.raises(KeyboardInterrupt, match="step 1 of 1 is kept. To go on: .* --resume"):
+        begin()
+    assert [line["step"] for line in lines(tmp_path / "run")] == [1]
+    begin(resume=True)
+    assert [("mIoU" in line, line["step"]) for line in lines(tmp_path / "run")] == [(False, 1), (True, 1)]
+    begin(resume=True)
+    assert len(calls) == 2
+
+
+def test_a_run_stopped_before_its_first_checkpoint_leaves_nothing_in_the_way(begin, tmp_path: Path, monkeypatch):
+    def press(self: TrainStep, step: int, batch: object) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return 1.0
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainStep, "__call__", press)
+        with pytest.raises(KeyboardInterrupt, match="stopped before the first checkpoint: nothing is kept"):
+            begin()
+    begin()
