@@ -16,9 +16,9 @@ import numpy as np
 from demo_model import ASSETS, embed, train, write_record
 
 import ms_seg
+from ms_seg.data.datasets import open_dataset
 from ms_seg.data.drawn.phrases import unseen_phrases
 from ms_seg.data.drawn.world import DrawnWorld
-from ms_seg.data.semantic import open_dataset
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 
 MODEL = "lseg_tiny_shapes"

@@ -28,9 +28,10 @@ from ms_seg.answers import Answer  # noqa: E402
 from ms_seg.commands.device import add_device, add_mode, set_up_device  # noqa: E402
 from ms_seg.commands.segment import find_pictures, output_stems  # noqa: E402
 from ms_seg.data.augmentation.lang_seg import normalise  # noqa: E402
+from ms_seg.data.datasets import open_dataset  # noqa: E402
 from ms_seg.data.picture import read_picture  # noqa: E402
 from ms_seg.data.preprocessing import Geometry  # noqa: E402
-from ms_seg.data.semantic import SemanticDataset, open_dataset  # noqa: E402
+from ms_seg.data.semantic import SemanticDataset  # noqa: E402
 from ms_seg.distributed import World  # noqa: E402
 from ms_seg.evaluation.evaluator import evaluate  # noqa: E402
 from ms_seg.evaluation.predictions import CachedPredictions  # noqa: E402

@@ -25,7 +25,7 @@ from convert.exit_code import exit_code  # noqa: E402
 from ms_seg import label_sets  # noqa: E402
 from ms_seg.__main__ import main as ms_seg  # noqa: E402
 from ms_seg.commands.device import add_device  # noqa: E402
-from ms_seg.data.semantic import DATASETS, open_dataset, root_of  # noqa: E402
+from ms_seg.data.datasets import SEMANTIC, open_dataset, root_of  # noqa: E402
 from ms_seg.presets import find_preset  # noqa: E402
 
 RATE_OF = 16  # pictures at a time that --base_lr is meant for
@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--exp_name", required=True, metavar="NAME", help="of the run's folder, below checkpoints")
     add("--data_path", metavar="DIR", help="where the dataset lies")
-    add("--dataset", choices=DATASETS, default="ade20k", help="(default: %(default)s)")
+    add("--dataset", choices=SEMANTIC, default="ade20k", help="(default: %(default)s)")
     add("--backbone", default="clip_vitl16_384", metavar="NAME", help=" or ".join(MODELS))
     add("--batch_size", type=int, default=16, metavar="N", help="pictures at a time (default: %(default)s)")
     add("--accumulate_grad_batches", type=int, default=1, metavar="N", help="of which so many make a step")

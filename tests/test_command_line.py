@@ -13,9 +13,9 @@ from PIL import Image
 import ms_seg
 from ms_seg.__main__ import main
 from ms_seg.commands import demo
-from ms_seg.data.datasets import open_for_task
+from ms_seg.data.datasets import open_dataset, open_for_task
 from ms_seg.data.drawn.phrases import unseen_phrases
-from ms_seg.data.semantic import first_pictures, open_dataset
+from ms_seg.data.semantic import first_pictures
 from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps
 from ms_seg.evaluation.panoptic.quality import PanopticQuality
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix

@@ -13,8 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import ms_seg
 from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.override import add_choice, add_override
-from ms_seg.data.datasets import DRAWN, PANOPTIC, open_for_task, task_of
-from ms_seg.data.semantic import DATASETS as SEMANTIC
+from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
 from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
 from ms_seg.hub import address_of_model, on_this_machine
@@ -38,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     parser.add_argument(
-        "--dataset", choices=(*SEMANTIC, *PANOPTIC), action="append", required=True,
+        "--dataset", choices=DATASETS, action="append", required=True,
         help="whose layout --data has; a model that takes words learns from several",
     )  # fmt: skip
     parser.add_argument(

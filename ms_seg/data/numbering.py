@@ -60,7 +60,7 @@ def from_zero(count: int) -> Numbering:
 def from_one(count: int) -> Numbering:
     """Value 1 is the first of `count` classes; 0 is ignored, as in ADE20K, and so is 255."""
     meaning = f"1..{count} number them, 0 and 255 are ignored"
-    return _numbering(range(1, count + 1), meaning, zero_is_ignored=True)
+    return _numbering(range(1, count + 1), meaning, ignored=(0,), zero_is_ignored=True)
 
 
 def coco_stuff() -> Numbering:
@@ -70,6 +70,13 @@ def coco_stuff() -> Numbering:
     """
     used = [value for value in range(_COCO_NUMBERS) if value not in _COCO_UNUSED]
     return _numbering(used, "0..181 without COCO's unused numbers stand for them, 255 is ignored")
+
+
+def from_ids(ids: Sequence[int], others: Iterable[int]) -> Numbering:
+    """Each class has the number of its place in `ids`; the `others`, and 255, are ignored."""
+    others = [value for value in others if value not in ids]
+    meaning = f"{', '.join(map(str, ids))} stand for them, the others up to {max(others)} and 255 are ignored"
+    return _numbering(ids, meaning, others)
 
 
 def infer_numbering(files: Sequence[Path], count: int) -> Numbering:
@@ -113,14 +120,14 @@ def value_counts(values: np.ndarray) -> np.ndarray:
     return np.bincount(values.ravel(), minlength=256)
 
 
-def _numbering(values: Iterable[int], meaning: str, zero_is_ignored: bool = False) -> Numbering:
+def _numbering(
+    values: Iterable[int], meaning: str, ignored: Iterable[int] = (), zero_is_ignored: bool = False
+) -> Numbering:
     values = list(values)
     if not 1 <= len(values) <= MAX_CLASSES:
         raise ValueError(f"there are {len(values)} classes: label files of 8 bits hold 1 to {MAX_CLASSES}")
     table = np.full(256, _WRONG, np.uint8)
-    table[IGNORED] = IGNORED
-    if zero_is_ignored:
-        table[0] = IGNORED
+    table[[IGNORED, *ignored]] = IGNORED
     table[values] = np.arange(len(values))
     table.flags.writeable = False
     return Numbering(table, meaning, zero_is_ignored)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,20 +9,16 @@ from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
-from ms_seg.data.drawn.phrases import Phrases
-from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
+from ms_seg.data.pairing import Pair, pair, pair_alike, pair_in_one
 from ms_seg.data.picture import picture_size, read_picture
 from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
 
 SPLITS = ("training", "validation")
-# The drawn world needs no folder. Its classes are the forms of the shapes, or phrases of a word and a form.
-_PHRASES = {"shapes": None, "shapes_coloured": "colour", "shapes_patterned": "pattern"}
-DRAWN = tuple(_PHRASES)
-DATASETS = ("ade20k", "cocostuff164k", "folder", *DRAWN)
 
-_PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _INFERRED_FROM = 300  # label files, for the numbering of a person's own dataset
+_SPLIT_NAMES = {"training": ("training", "train"), "validation": ("validation", "val", "valid")}
+_PICTURES, _LABELS = ("images",), ("labels", "annotations", "masks")  # folders of a person's own dataset
 
 
 class SemanticDataset(Protocol):
@@ -53,53 +48,13 @@ class SemanticDataset(Protocol):
         """The same pictures with the classes for a model of words: under the names that such models were trained on."""
 
 
-def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -> SemanticDataset:
-    """A semantic dataset by its name.
-
-    Args:
-        name: one of DATASETS; "folder" is a person's own (see `open_folder`).
-        folder: where it is; a DRAWN one needs none.
-        split: "training" or "validation".
-
-    Raises: ValueError for an unknown name or split; for a missing or empty folder; for a picture without a label file
-        or a label file without a picture, naming it.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
-    if name not in DATASETS:
-        raise ValueError(f"there is no dataset {name!r}: choose from {', '.join(DATASETS)}")
-    if name in DRAWN:
-        kind = _PHRASES[name]
-        return DrawnWorld(split, phrases=Phrases(kind, seen_only=False) if kind else None)
-    opened = {"ade20k": open_ade20k, "cocostuff164k": open_coco_stuff, "folder": open_folder}[name]
-    return opened(root_of(name, folder), split)
-
-
-_PUBLISHED_IN = {  # the folder that the archive, or a script in `scripts`, makes
-    "ade20k": "ADEChallengeData2016", "cocostuff164k": "coco_stuff164k", "coco_panoptic": "coco_panoptic",
-    "coco_instance": "coco_panoptic",
-}  # fmt: skip
-
-
-def root_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
-    """The folder of a dataset that is not drawn: the given one, or the published one within it.
-
-    Raises ValueError if none is given, or it is missing.
-    """
-    if folder is None:
-        raise ValueError(f"the dataset {name} needs the folder that it lies in: pass it as --data")
-    if not Path(folder).is_dir():
-        raise ValueError(f"there is no folder {folder}")
-    inner = Path(folder, _PUBLISHED_IN.get(name, "."))
-    return inner if inner.is_dir() else Path(folder)
-
-
 def open_ade20k(root: Path, split: str) -> LabelledFolder:
     """ADE20K as in ADEChallengeData2016.zip. Value 0 is "other": ignored. Words are lang-seg's."""
     label_set = read_labels("ade20k")
-    folders = root / "images" / split, root / "annotations" / split
-    dataset = _pair(*folders, ".png", label_set, from_one(len(label_set)))
-    return replace(dataset, word_labels=read_labels("ade20k_lang_seg"))
+    pictures, annotations = root / "images" / split, root / "annotations" / split
+    pairs = pair(pictures, annotations, ".png")
+    numbering = from_one(len(label_set))
+    return LabelledFolder(pictures, annotations, pairs, label_set, numbering, read_labels("ade20k_lang_seg"))
 
 
 def open_coco_stuff(root: Path, split: str) -> LabelledFolder:
@@ -111,24 +66,62 @@ def open_coco_stuff(root: Path, split: str) -> LabelledFolder:
     pictures = _first_folder(root / "images" / part, root / part)
     annotations = _first_folder(root / "annotations" / part, root / "stuffthingmaps_trainval2017" / part)
     label_set = read_labels("cocostuff164k")
-    if any(annotations.glob("*_labelTrainIds.png")):
-        return _pair(pictures, annotations, "_labelTrainIds.png", label_set, from_zero(len(label_set)))
-    return _pair(pictures, annotations, ".png", label_set, coco_stuff())
+    converted = any(annotations.glob("*_labelTrainIds.png"))
+    ending, numbering = ("_labelTrainIds.png", from_zero(len(label_set))) if converted else (".png", coco_stuff())
+    return LabelledFolder(pictures, annotations, pair(pictures, annotations, ending), label_set, numbering)
 
 
 def open_folder(root: Path, split: str) -> LabelledFolder:
     """A person's own: images/{training,validation}, PNGs of the same names in labels/{training,validation}, labels.txt.
 
     labels.txt names one class a line. Whether the label files number them from 0 or from 1 is inferred from the files
-    of both splits together, so that the two agree.
+    of both splits together, so that the two agree. For other names of folders and files see `_folders` and
+    `pairing.pair_alike`.
     """
     class_names = _read_names(root / "labels.txt")
-    folders = [root / "labels" / part for part in SPLITS]
-    files = [file for folder in folders if folder.is_dir() for file in _files(folder, (".png",))]
     label_set = LabelSet(class_names, numbered_labels(len(class_names)).palette)
     from_zero(len(class_names))  # refuses too many classes before any file is read
-    numbering = infer_numbering(spread(files, _INFERRED_FROM), len(class_names))
-    return _pair(root / "images" / split, root / "labels" / split, ".png", label_set, numbering)
+    pictures, labels = _folders(root, split)
+    pairs = pair_in_one(labels) if pictures == labels else pair_alike(pictures, labels)
+    files = [labels / found.label for found in pairs] + _label_files(root, *(set(SPLITS) - {split}))
+    numbering = infer_numbering(spread(sorted(files), _INFERRED_FROM), len(class_names))
+    return LabelledFolder(pictures, labels, pairs, label_set, numbering)
+
+
+def _folders(root: Path, split: str) -> tuple[Path, Path]:
+    """Where the pictures and the label files of a split lie in a person's own folder: images/training and
+    labels/training, or training/images and training/labels, or both in training; see _SPLIT_NAMES and _LABELS.
+
+    Raises ValueError if a folder is missing, or several could be meant.
+    """
+    parts = _SPLIT_NAMES[split]
+    both = [root / part for part in parts if (root / part).is_dir()]
+    if len(both) == 1 and not any((root / name).is_dir() for name in (*_PICTURES, *_LABELS)):
+        if not any((both[0] / name).is_dir() for name in (*_PICTURES, *_LABELS)):
+            return both[0], both[0]
+    pictures, labels = (_one_folder(root, kinds, parts) for kinds in (_PICTURES, _LABELS))
+    return pictures, labels
+
+
+def _one_folder(root: Path, kinds: Sequence[str], parts: Sequence[str]) -> Path:
+    orders = [(kind, part) for kind in kinds for part in parts]
+    places = [root / kind / part for kind, part in orders] + [root / part / kind for kind, part in orders]
+    found = [place for place in places if place.is_dir()]
+    if len(found) > 1:
+        raise ValueError(f"both {found[0]} and {found[1]} could be meant: leave one of them in {root}")
+    if not found:
+        raise ValueError(f"there is no folder {places[0]}")
+    return found[0]
+
+
+def _label_files(root: Path, split: str) -> list[Path]:
+    """The label files of another split, if it is there."""
+    try:
+        pictures, labels = _folders(root, split)
+        pairs = pair_in_one(labels) if pictures == labels else pair_alike(pictures, labels)
+    except ValueError:
+        return []  # whoever opens that split is told
+    return [labels / found.label for found in pairs]
 
 
 class AnyDataset(Protocol):
@@ -148,35 +141,34 @@ def first_pictures(dataset: Dataset, count: int) -> Dataset:
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Pictures in one folder, label maps in another: `a.jpg` belongs to `a` + ending.
+    """Pictures in one folder, label maps in another, or in the same.
 
-    files: names of the picture files, in order. numbering: what the label files' values mean. word_labels: the classes
+    pairs: the files of each picture, in order. numbering: what the label files' values mean. word_labels: the classes
     under the names that models of words were trained on, if these are others.
     """
 
     pictures: Path
     annotations: Path
-    ending: str
-    files: tuple[str, ...]
+    pairs: tuple[Pair, ...]
     label_set: LabelSet
     numbering: Numbering
     word_labels: LabelSet | None = None
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.pairs)
 
     def name(self, index: int) -> str:
-        return os.path.splitext(self.files[index])[0]
+        return self.pairs[index].name
 
     def picture(self, index: int) -> np.ndarray:
-        return read_picture(self.pictures / self.files[index])
+        return read_picture(self.pictures / self.pairs[index].picture)
 
     def label_file(self, index: int) -> Path:
-        return self.annotations / (self.name(index) + self.ending)
+        return self.annotations / self.pairs[index].label
 
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its label map are read from."""
-        return self.pictures / self.files[index], self.label_file(index)
+        return self.pictures / self.pairs[index].picture, self.label_file(index)
 
     def values(self, index: int) -> np.ndarray:
         """The values in the label file, (H, W) uint8, checked to have the picture's size."""
@@ -192,7 +184,7 @@ class LabelledFolder:
         return self.numbering.classes(self.values(index), self.label_file(index))
 
     def first(self, count: int) -> Self:
-        return replace(self, files=self.files[:count])
+        return replace(self, pairs=self.pairs[:count])
 
     def in_words(self) -> Self:
         return replace(self, label_set=self.word_labels or self.label_set)
@@ -202,34 +194,6 @@ def spread(items: Sequence, count: int) -> list:
     """At most `count` of the items, evenly from the first to the last."""
     chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[index] for index in chosen]
-
-
-def _pair(pictures: Path, annotations: Path, ending: str, label_set: LabelSet, numbering: Numbering) -> LabelledFolder:
-    """The dataset of two folders whose files are matched by name."""
-    files: dict[str, str] = {}
-    for picture in _files(pictures, _PICTURES):
-        other = files.setdefault(picture.stem, picture.name)
-        if other != picture.name:
-            raise ValueError(f"{pictures} holds both {other} and {picture.name}: a label file can belong to only one")
-    labelled = {file.name.removesuffix(ending): file for file in _files(annotations, (ending,))}
-    for stem, name in files.items():
-        if stem not in labelled:
-            raise ValueError(f"the picture {pictures / name} has no label file {annotations / (stem + ending)}")
-    for stem, file in labelled.items():
-        if stem not in files:
-            raise ValueError(f"the label file {file} has no picture in {pictures}")
-    return LabelledFolder(pictures, annotations, ending, tuple(files.values()), label_set, numbering)
-
-
-def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The files in a folder with one of the endings, sorted. Raises ValueError if there is no such folder or file."""
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
-    found = (file for file in folder.iterdir() if not file.name.startswith("."))
-    files = sorted(file for file in found if file.name.endswith(endings) or file.suffix.lower() in endings)
-    if not files:
-        raise ValueError(f"the folder {folder} is empty: it holds no {', '.join(endings)} file")
-    return files
 
 
 def _first_folder(*folders: Path) -> Path:

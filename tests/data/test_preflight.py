@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ms_seg.data.datasets import open_dataset
 from ms_seg.data.preflight import preflight
-from ms_seg.data.semantic import open_dataset
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ms_seg.data.datasets import SEMANTIC, open_dataset
 from ms_seg.data.drawn.scenes import draw_scene
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.data.numbering import coco_stuff
-from ms_seg.data.semantic import DATASETS, first_pictures, open_dataset
+from ms_seg.data.semantic import first_pictures
 from ms_seg.label_sets import read_labels
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
 
@@ -227,7 +228,7 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_dataset_without_its_folder_an_unknown_one_and_an_unknown_split_are_refused(tmp_path):
     with pytest.raises(ValueError, match="ade20k needs the folder"):
         open_dataset("ade20k", None, "training")
-    with pytest.raises(ValueError, match=f"choose from {', '.join(DATASETS)}"):
+    with pytest.raises(ValueError, match=f"choose from {', '.join(SEMANTIC)}"):
         open_dataset("ade", tmp_path, "training")
     with pytest.raises(ValueError, match="no split 'train': choose from training, validation"):
         open_dataset("ade20k", tmp_path, "train")

@@ -11,8 +11,8 @@ import pytest
 import references
 
 from ms_seg.data.augmentation import mmseg as augmentation
+from ms_seg.data.datasets import open_dataset
 from ms_seg.data.numbering import coco_stuff
-from ms_seg.data.semantic import open_dataset
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 from tests.data.small_datasets import write_ade20k

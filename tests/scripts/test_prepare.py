@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from ms_seg.data import archives
-from ms_seg.data.semantic import open_dataset
+from ms_seg.data.datasets import open_dataset
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 COUNTS = {"prepare_ade20k": {"training": 3, "validation": 2}, "prepare_coco_stuff": {"train2017": 3, "val2017": 2}}

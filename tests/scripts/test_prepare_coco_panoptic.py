@@ -89,7 +89,7 @@ def test_the_validation_pictures_can_be_had_alone_with_instances(script, monkeyp
     content = json.dumps({"images": images, "annotations": [thing], "categories": CATEGORIES[:3]}).encode()
     (downloaded / "annotations_trainval2017.zip").write_bytes(zipped({"annotations/instances_val2017.json": content}))
     assert run(script, monkeypatch, downloaded, "--output", tmp_path, "--validation") == 0
-    assert len(open_coco_instance(tmp_path / "coco_panoptic", "validation").things[0]) == 1
+    assert len(open_coco_instance(tmp_path / "coco_panoptic", "validation").things(0)) == 1
 
 
 def test_a_stopped_run_is_continued(script, monkeypatch, downloaded, tmp_path, capsys):

@@ -38,6 +38,7 @@ def augment(
     mmdetection has no limit to the number of targets; COCO's pictures rarely have 100.
     """
     labels, targets = target_map(panoptic, label_set)
+    drawn = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:] > 0  # not covered by what was drawn over it
     things = sum(label_set.isthing[label] for label in labels.tolist())
     image, targets = _flip(picture, targets, recipe, rng)
     boxes, size = _boxes(targets, things), targets.shape
@@ -48,7 +49,7 @@ def augment(
 
     areas = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:]
     present = np.concatenate((_reaches(boxes, window, targets.shape), areas[things:] > 0))
-    labels, targets = choose_targets(labels, targets, present, recipe.max_targets)
+    labels, targets = choose_targets(labels, targets, present & drawn, recipe.max_targets)
     padded = np.zeros((recipe.crop_size,) * 2, np.uint16)
     padded[: targets.shape[0], : targets.shape[1]] = targets
     return _normalise(image, recipe.crop_size, mean, std), labels, padded

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
 
+PictureId = int | str  # Cityscapes' are texts
 PARTS = {"training": "train2017", "validation": "val2017"}
 
 
 @dataclass(frozen=True)
 class CocoPicture:
-    """A row of "images": its number, the name of its file, and its size as (height, width)."""
+    """A row of "images": its number or text, its file as a path below the pictures' folder, and its size as (height,
+    width)."""
 
-    id: int
+    id: PictureId
     file: str
     size: tuple[int, int]
 
@@ -50,33 +53,39 @@ def field(row: Mapping[str, Any], key: str, kind: Any, what: str) -> Any:
     """An entry of a row, checked to be of a type, or of one of several. Raises ValueError, beginning with `what`."""
     value = row.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        names = {int: "a whole number", str: "text", list: "a list"}
+        names = {int: "a whole number", str: "text", list: "a list", PictureId: "a whole number or text"}
         raise ValueError(f'{what} has no "{key}" that is {names.get(kind, "a number")}')
     return value
 
 
 def file_name(row: Mapping[str, Any], what: str) -> str:
-    """The "file_name" of a row, checked to be a bare name. Raises ValueError, beginning with `what`."""
+    """The "file_name" of a row, checked to lie in a folder or below. Raises ValueError, beginning with `what`."""
     name = field(row, "file_name", str, what)
-    if Path(name).name != name or name in ("", ".", ".."):
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or "/".join(parts) != name or "\\" in name or parts[0] == "/":
         raise ValueError(f"{what} has the file name {name!r}, which is no name of a file in a folder")
     return name
 
 
-def read_pictures(rows: Iterable[Mapping[str, Any]], file: Path) -> dict[int, CocoPicture]:
+def stem_of(name: str) -> str:
+    """A file's path without its ending."""
+    return os.path.splitext(name)[0]
+
+
+def read_pictures(rows: Iterable[Mapping[str, Any]], file: Path) -> dict[PictureId, CocoPicture]:
     """The rows of "images" by their ids. Raises ValueError, naming the file."""
-    pictures: dict[int, CocoPicture] = {}
+    pictures: dict[PictureId, CocoPicture] = {}
     names: set[str] = set()
     for row in rows:
-        number = field(row, "id", int, f"{file}: a picture")
+        number = field(row, "id", PictureId, f"{file}: a picture")
         what = f"{file}: picture {number}"
         name = file_name(row, what)
         size = field(row, "height", int, what), field(row, "width", int, what)
         if number in pictures:
             raise ValueError(f"{what} stands there twice")
-        if Path(name).stem in names:
+        if stem_of(name) in names:
             raise ValueError(f"{what} has the name {name}, as another picture does")
-        names.add(Path(name).stem)
+        names.add(stem_of(name))
         pictures[number] = CocoPicture(number, name, size)
     return pictures
 
@@ -84,8 +93,9 @@ def read_pictures(rows: Iterable[Mapping[str, Any]], file: Path) -> dict[int, Co
 def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: LabelSet) -> LabelSet:
     """The classes of an annotation file, in its order; `published` itself if they are the same.
 
-    A category is a thing unless it says "isthing": 0. Raises ValueError, naming the file, if there are none, for one
-    without an id or a name, and for a repeated name or id.
+    If they differ from the published ones in their numbers alone, as Cityscapes' do with its train ids, they are these
+    with the file's numbers. A category is a thing unless it says "isthing": 0. Raises ValueError, naming the file, if
+    there are none, for one without an id or a name, and for a repeated name or id.
     """
     if not rows:
         raise ValueError(f"{file} names no categories")
@@ -96,12 +106,27 @@ def read_categories(rows: Sequence[Mapping[str, Any]], file: Path, published: La
     check_names(names, str(file))
     if len(set(ids)) < len(ids):
         raise ValueError(f"{file} has the same id for two categories")
+    things = tuple(is_thing(row, f"{file}: category {number}") for row, number in zip(rows, ids, strict=True))
+    if set(zip(names, things, strict=True)) == set(zip(published.names, published.isthing, strict=True)):
+        numbers = dict(zip(names, ids, strict=True))
+        return replace(published, ids=tuple(numbers[name] for name in published.names))
     palette = numbered_labels(len(names)).palette.copy()
     for colour, row in zip(palette, rows, strict=True):
         given = row.get("color")
         if isinstance(given, list) and len(given) == 3 and all(isinstance(v, int) and 0 <= v < 256 for v in given):
             colour[:] = given
-    return LabelSet(names, palette, tuple(row.get("isthing", 1) != 0 for row in rows), ids)
+    return LabelSet(names, palette, things, ids)
+
+
+def is_thing(category: Mapping[str, Any], what: str) -> bool:
+    """Whether a category is a thing: unless it says "isthing": 0, which some write as text or as false.
+
+    Raises ValueError, beginning with `what`, for anything else.
+    """
+    said = str(category.get("isthing", 1)).lower()
+    if said not in ("0", "1", "false", "true"):
+        raise ValueError(f'{what} has an "isthing" that is neither 0 nor 1: {category["isthing"]!r}')
+    return said in ("1", "true")
 
 
 def coco_labels(things: bool = False) -> LabelSet:
@@ -113,9 +138,14 @@ def check_files(folder: Path, names: Iterable[str], what: str) -> None:
     """Raise ValueError for a missing folder, and for the first file missing from it; `what` says why it is needed."""
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    there = {file.name for file in folder.iterdir()}
-    if missing := next((name for name in names if name not in there), None):
-        raise ValueError(f"{folder / missing} is missing: {what}")
+    there: dict[str, set[str]] = {}  # what each folder holds: one question for thousands of files
+    for name in names:
+        below, _, own = name.rpartition("/")
+        if below not in there:
+            place = folder / below
+            there[below] = {file.name for file in place.iterdir()} if place.is_dir() else set()
+        if own not in there[below]:
+            raise ValueError(f"{folder / name} is missing: {what}")
 
 
 def first_folder(*folders: Path) -> Path:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ms_seg.data.coco.annotations import (
     PARTS,
     CocoPicture,
+    PictureId,
     check_files,
     coco_labels,
     field,
@@ -19,55 +20,45 @@ from ms_seg.data.coco.annotations import (
     read_annotations,
     read_categories,
     read_pictures,
+    stem_of,
 )
 from ms_seg.data.coco.codecs import decode_mask
+from ms_seg.data.instance import Thing
 from ms_seg.data.picture import read_picture
 from ms_seg.label_sets import LabelSet, things_only
 
 _FURTHEST = 1e5  # pixels from a picture's corner: outlines may go a little beyond its borders
 
 
-@dataclass(frozen=True)
-class Thing:
-    """One annotated thing. label: its class as an index. box: x, y, width, height. area: in pixels, of its outline.
-
-    segmentation: polygons, or run lengths, as COCO writes them. iscrowd: it stands for a group of things that were not
-    told apart.
-    """
-
-    label: int
-    box: tuple[float, float, float, float]
-    area: float
-    iscrowd: bool
-    segmentation: Any
-
-
 @dataclass(frozen=True, eq=False)
 class CocoInstance:
-    """A split of COCO instances, in the order of its images: all pictures, annotated or not.
+    """A split of COCO instances, in the order of its images: all pictures, annotated or not; an `InstanceDataset`.
 
-    file: the JSON file. pictures: their folder, or None if they are missing. images: their rows in the file. things:
-    of each picture.
+    file: the JSON file. pictures: their folder, or None if they are missing. images: their rows in the file.
+    annotated: the things of each picture.
     """
 
     file: Path
     pictures: Path | None
     images: tuple[CocoPicture, ...]
-    things: tuple[tuple[Thing, ...], ...]
+    annotated: tuple[tuple[Thing, ...], ...]
     label_set: LabelSet
+    scored_by: str = "coco"
 
     def __len__(self) -> int:
         return len(self.images)
 
     def name(self, index: int) -> str:
-        return Path(self.images[index].file).stem
+        return stem_of(self.images[index].file)
 
-    def image_id(self, index: int) -> int:
+    def image_id(self, index: int) -> PictureId:
         """COCO's number of the picture."""
         return self.images[index].id
 
+    def size(self, index: int) -> tuple[int, int]:
+        return self.images[index].size
+
     def picture(self, index: int) -> np.ndarray:
-        """RGB, (H, W, 3) uint8. Raises ValueError, naming the file."""
         if self.pictures is None:
             raise ValueError(f"the pictures of {self.file} are not there")
         path = self.pictures / self.images[index].file
@@ -76,10 +67,27 @@ class CocoInstance:
             raise ValueError(f"{path} is {picture.shape[1]}x{picture.shape[0]}, but {self.file} says {width}x{height}")
         return picture
 
+    def things(self, index: int) -> tuple[Thing, ...]:
+        return self.annotated[index]
+
+    def run_lengths(self, index: int) -> list[dict[str, Any]]:
+        try:
+            return [run_lengths(thing.segmentation, self.size(index)) for thing in self.annotated[index]]
+        except ValueError as error:
+            raise ValueError(f"{self.file}: picture {self.image_id(index)}: {error}") from None
+
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its things are read from."""
         picture = () if self.pictures is None else (self.pictures / self.images[index].file,)
         return *picture, self.file
+
+    def first(self, count: int) -> Self:
+        return replace(self, images=self.images[:count], annotated=self.annotated[:count])
+
+    def with_things(self) -> Self:
+        kept = [place for place, things in enumerate(self.annotated) if not all(thing.iscrowd for thing in things)]
+        images = tuple(self.images[place] for place in kept)
+        return replace(self, images=images, annotated=tuple(self.annotated[place] for place in kept))
 
 
 def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> CocoInstance:
@@ -91,19 +99,35 @@ def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> Co
     Raises ValueError, naming the file, for a JSON file of another form, one without annotations, and a missing picture.
     """
     file = root / "annotations" / f"instances_{PARTS[split]}.json"
+    return open_instance_file(
+        file,
+        picture_folder(root, split),
+        lambda rows: things_only(read_categories(rows, file, coco_labels(things=True))),
+        with_pictures,
+    )
+
+
+def open_instance_file(
+    file: Path,
+    where: Path,
+    labels_of: Callable[[Sequence[Mapping[str, Any]]], LabelSet],
+    with_pictures: bool = True,
+) -> CocoInstance:
+    """What a JSON file in COCO's form annotates. where: the folder of the pictures. labels_of: "categories" -> the
+    classes. Otherwise as `open_coco_instance`."""
     content = read_annotations(file, "images", "annotations", "categories")
-    labels = things_only(read_categories(content["categories"], file, coco_labels(things=True)))
+    labels = labels_of(content["categories"])
     if not content["annotations"]:
         raise ValueError(f'{file} annotates no picture: its "annotations" are empty')
     pictures = read_pictures(content["images"], file)
-    things: dict[int, list[Thing]] = {number: [] for number in pictures}
+    things: dict[PictureId, list[Thing]] = {number: [] for number in pictures}
     classes = {number: index for index, number in enumerate(labels.numbers)}
     for row in content["annotations"]:
-        number = field(row, "image_id", int, f"{file}: an annotation")
+        number = field(row, "image_id", PictureId, f"{file}: an annotation")
         if number not in pictures:
             raise ValueError(f"{file} annotates picture {number}, which is not among its images")
         things[number].append(_thing(row, classes, f"{file}: picture {number}"))
-    where, found = picture_folder(root, split), None
+    found = None
     if with_pictures or where.is_dir():
         check_files(where, (picture.file for picture in pictures.values()), f"{file} names the picture")
         found = where

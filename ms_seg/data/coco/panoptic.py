@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +11,8 @@ import numpy as np
 
 from ms_seg.data.coco.annotations import (
     PARTS,
+    CocoPicture,
+    PictureId,
     check_files,
     coco_labels,
     field,
@@ -20,6 +22,7 @@ from ms_seg.data.coco.annotations import (
     read_annotations,
     read_categories,
     read_pictures,
+    stem_of,
 )
 from ms_seg.data.panoptic import MAX_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
 from ms_seg.data.picture import MAX_PIXELS, read_picture
@@ -39,12 +42,16 @@ class SegmentTable:
 
     file: Path
     maps: tuple[str, ...]
-    pictures: tuple[int, ...]
+    pictures: tuple[PictureId, ...]
     starts: np.ndarray
     rows: np.ndarray
 
-    def read(self, index: int, folder: Path) -> PanopticMap:
-        """A map, checked against the segments in the JSON file. Raises ValueError, naming the file."""
+    def read(self, index: int, folder: Path, covered: bool = False) -> PanopticMap:
+        """A map, checked against the segments in the JSON file. Raises ValueError, naming the file.
+
+        covered: whether a segment may be without a pixel, as one that others were drawn over. panopticapi counts such
+        ones as missed, and refuses them in a prediction.
+        """
         path = folder / self.maps[index]
         ids = read_ids(path)
         rows = self.rows[self.starts[index] : self.starts[index + 1]]
@@ -53,7 +60,7 @@ class SegmentTable:
             areas = np.bincount(renumbered(ids, known).ravel(), minlength=len(known) + 1)[1:]
         except ValueError as error:
             raise ValueError(f"{path}: {error} in {self.file}") from None
-        if not areas.all():
+        if not covered and not areas.all():
             raise ValueError(f"{path} has no pixel of segment {known[areas.argmin()]}, which {self.file} names")
         stated = np.where(rows["area"] == _UNSTATED, areas, rows["area"])
         columns = zip(known, rows["label"].tolist(), rows["iscrowd"].tolist(), stated.tolist(), strict=True)
@@ -64,25 +71,26 @@ class SegmentTable:
 class CocoPanoptic:
     """A split of COCO panoptic, in the order of its annotations; a `PanopticDataset`.
 
-    folder: of the PNG files. pictures: the folder of the pictures, or None if they are missing. files: names of the
-    pictures' files. sizes: (height, width) of each, as the JSON file says.
+    folder: of the PNG files. pictures: the folder of the pictures, or None if they are missing. names: of the pictures.
+    files: theirs, below that folder. sizes: (height, width) of each, as the JSON file says.
     """
 
     table: SegmentTable
     folder: Path
     pictures: Path | None
+    names: tuple[str, ...]
     files: tuple[str, ...]
     sizes: tuple[tuple[int, int], ...]
     label_set: LabelSet
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.names)
 
     def name(self, index: int) -> str:
-        return Path(self.files[index]).stem
+        return self.names[index]
 
-    def image_id(self, index: int) -> int:
-        """COCO's number of the picture."""
+    def image_id(self, index: int) -> PictureId:
+        """COCO's number of the picture, or Cityscapes' text."""
         return self.table.pictures[index]
 
     @property
@@ -98,7 +106,7 @@ class CocoPanoptic:
         return picture
 
     def panoptic(self, index: int) -> PanopticMap:
-        panoptic = self.table.read(index, self.folder)
+        panoptic = self.table.read(index, self.folder, covered=True)
         self._check_size(self.folder / self.table.maps[index], panoptic.ids, index)
         return panoptic
 
@@ -108,7 +116,7 @@ class CocoPanoptic:
         return *picture, self.folder / self.table.maps[index], self.table.file
 
     def first(self, count: int) -> Self:
-        return replace(self, files=self.files[:count])
+        return replace(self, names=self.names[:count])
 
     def _check_size(self, path: Path, array: np.ndarray, index: int) -> None:
         (height, width), (said_height, said_width) = array.shape[:2], self.sizes[index]
@@ -126,8 +134,32 @@ def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> Co
     or PNG file.
     """
     file = root / "annotations" / f"panoptic_{PARTS[split]}.json"
+    folder, pictures = first_folder(file.with_suffix(""), root / file.stem), picture_folder(root, split)
+    return open_panoptic_file(
+        file, folder, pictures, lambda rows: read_categories(rows, file, coco_labels()), with_pictures
+    )
+
+
+def open_panoptic_file(
+    file: Path,
+    folder: Path,
+    pictures: Path,
+    labels_of: Callable[[Sequence[Mapping[str, Any]]], LabelSet],
+    with_pictures: bool = True,
+    locate: Callable[[CocoPicture], tuple[str, str]] = lambda picture: (stem_of(picture.file), picture.file),
+) -> CocoPanoptic:
+    """What a JSON file in COCO's panoptic form annotates.
+
+    Args:
+        folder: of the PNG files. pictures: the folder of the pictures.
+        labels_of: "categories" -> the classes.
+        with_pictures: see `open_coco_panoptic`.
+        locate: row of "images" -> the picture's name, and its file below their folder.
+
+    Raises as `open_coco_panoptic` does.
+    """
     content = read_annotations(file, "images", "annotations", "categories")
-    labels = read_categories(content["categories"], file, coco_labels())
+    labels = labels_of(content["categories"])
     table = read_segments(content["annotations"], file, labels)
     if not table.maps:
         raise ValueError(f'{file} annotates no picture: its "annotations" are empty')
@@ -135,15 +167,14 @@ def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> Co
     for number in table.pictures:
         if number not in known:
             raise ValueError(f"{file} annotates picture {number}, which is not among its images")
-    pictures = [known[number] for number in table.pictures]
-    folder = first_folder(file.with_suffix(""), root / file.stem)
+    rows = [known[number] for number in table.pictures]
     check_files(folder, table.maps, f"{file} names it")
-    where, found = picture_folder(root, split), None
-    files = tuple(picture.file for picture in pictures)
-    if with_pictures or where.is_dir():
-        check_files(where, files, f"{file} names the picture")
-        found = where
-    return CocoPanoptic(table, folder, found, files, tuple(picture.size for picture in pictures), labels)
+    names, files = zip(*map(locate, rows), strict=True)
+    found = None
+    if with_pictures or pictures.is_dir():
+        check_files(pictures, files, f"{file} names the picture")
+        found = pictures
+    return CocoPanoptic(table, folder, found, names, files, tuple(row.size for row in rows), labels)
 
 
 def read_segments(annotations: Sequence[Mapping[str, Any]], file: Path, labels: LabelSet) -> SegmentTable:
@@ -152,11 +183,11 @@ def read_segments(annotations: Sequence[Mapping[str, Any]], file: Path, labels: 
     Raises ValueError, naming the file, for a picture annotated twice, an unknown category, and repeated segment ids.
     """
     classes = {number: index for index, number in enumerate(labels.numbers)}
-    maps: dict[int, str] = {}
+    maps: dict[PictureId, str] = {}
     rows: list[tuple] = []
     starts = [0]
     for annotation in annotations:
-        picture = field(annotation, "image_id", int, f"{file}: an annotation")
+        picture = field(annotation, "image_id", PictureId, f"{file}: an annotation")
         what = f"{file}: picture {picture}"
         name = file_name(annotation, what)
         if picture in maps:

@@ -1,4 +1,4 @@
-"""Average precision of boxes and masks, by pycocotools' own COCOeval."""
+"""COCO's average precision of boxes and masks, by pycocotools' own COCOeval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ms_seg.data.coco.instance import CocoInstance, run_lengths
+from ms_seg.data.instance import InstanceDataset
 
 KINDS = {"box": "bbox", "mask": "segm"}  # our names and pycocotools'
 _FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")  # as COCOeval lists them
@@ -38,7 +38,7 @@ class Precision:
     per_class: np.ndarray
 
 
-def average_precision(dataset: CocoInstance, detections: Sequence[Sequence[Detection]], kind: str) -> Precision:
+def average_precision(dataset: InstanceDataset, detections: Sequence[Sequence[Detection]], kind: str) -> Precision:
     """Score the detections in each picture of a dataset, at most 100 a picture.
 
     kind: "box" or "mask". The size of a detection is the area of its box or its mask, as mmdetection and detectron2
@@ -68,38 +68,35 @@ def average_precision(dataset: CocoInstance, detections: Sequence[Sequence[Detec
     return Precision(dict(zip(_FIGURES, figures.tolist(), strict=True)), per_class)
 
 
-def _truth(dataset: CocoInstance, kind: str) -> dict[str, list[dict]]:
+def _truth(dataset: InstanceDataset, kind: str) -> dict[str, list[dict]]:
     annotations: list[dict[str, Any]] = []
     ids = dataset.label_set.numbers
-    for image, things in zip(dataset.images, dataset.things, strict=True):
-        for thing in things:
+    for index in range(len(dataset)):
+        things = dataset.things(index)
+        outlines = [{"segmentation": lengths} for lengths in dataset.run_lengths(index)] if kind == "mask" else []
+        for thing, outline in zip(things, outlines or [{} for _ in things], strict=True):
             row: dict[str, Any] = {
                 "id": len(annotations) + 1,
-                "image_id": image.id,
+                "image_id": dataset.image_id(index),
                 "category_id": ids[thing.label],
                 "bbox": list(thing.box),
                 "area": thing.area,
                 "iscrowd": int(thing.iscrowd),
             }
-            if kind == "mask":
-                try:
-                    row["segmentation"] = run_lengths(thing.segmentation, image.size)
-                except ValueError as error:
-                    raise ValueError(f"{dataset.file}: picture {image.id}: {error}") from None
-            annotations.append(row)
+            annotations.append({**row, **outline})
     return {**_rows(dataset), "annotations": annotations}
 
 
-def _guess(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: str) -> dict[str, list[dict]]:
+def _guess(dataset: InstanceDataset, found: Sequence[Sequence[Detection]], kind: str) -> dict[str, list[dict]]:
     from pycocotools import mask
 
     annotations: list[dict[str, Any]] = []
     ids = dataset.label_set.numbers
-    for image, detections in zip(dataset.images, found, strict=True):
+    for index, detections in enumerate(found):
         for detection in detections:
             row: dict[str, Any] = {
                 "id": len(annotations) + 1,
-                "image_id": image.id,
+                "image_id": dataset.image_id(index),
                 "category_id": ids[detection.label],
                 "score": detection.score,
                 "iscrowd": 0,
@@ -114,6 +111,9 @@ def _guess(dataset: CocoInstance, found: Sequence[Sequence[Detection]], kind: st
     return {**_rows(dataset), "annotations": annotations}
 
 
-def _rows(dataset: CocoInstance) -> dict[str, list[dict]]:
-    images = [{"id": image.id, "height": image.size[0], "width": image.size[1]} for image in dataset.images]
+def _rows(dataset: InstanceDataset) -> dict[str, list[dict]]:
+    images = []
+    for index in range(len(dataset)):
+        height, width = dataset.size(index)
+        images.append({"id": dataset.image_id(index), "height": height, "width": width})
     return {"images": images, "categories": [{"id": number} for number in dataset.label_set.numbers]}

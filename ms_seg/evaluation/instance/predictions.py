@@ -10,8 +10,9 @@ from typing import Any
 
 from convert.atomic import whole_file
 from ms_seg.answers import InstanceAnswer
-from ms_seg.data.coco.annotations import field, read_json
-from ms_seg.data.coco.instance import CocoInstance, run_lengths
+from ms_seg.data.coco.annotations import PictureId, field, read_json
+from ms_seg.data.coco.instance import run_lengths
+from ms_seg.data.instance import InstanceDataset
 from ms_seg.evaluation.instance.average_precision import Detection
 from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.predictions import ModelPredictions
@@ -60,25 +61,25 @@ class SavedDetections:
     Raises ValueError, naming the file, for anything else, and for an unknown picture or category.
     """
 
-    def __init__(self, path: Path, dataset: CocoInstance):
+    def __init__(self, path: Path, dataset: InstanceDataset):
         file = path / _RESULTS if path.is_dir() else path
         rows = read_json(file)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{file} is no list of detected instances, as COCO's results are")
         self._file, self._dataset = file, dataset
         self._classes = {number: index for index, number in enumerate(dataset.label_set.numbers)}
-        self._rows: dict[int, list[dict]] = {dataset.image_id(index): [] for index in range(len(dataset))}
+        self._rows: dict[PictureId, list[dict]] = {dataset.image_id(index): [] for index in range(len(dataset))}
         for row in rows:
-            number = field(row, "image_id", int, f"{file}: an instance")
+            number = field(row, "image_id", PictureId, f"{file}: an instance")
             if number not in self._rows:
                 raise ValueError(f"{file} names picture {number}, which is not in the dataset: is it another split's?")
             self._rows[number].append(row)
 
     def __getitem__(self, index: int) -> list[Detection]:
-        image = self._dataset.images[index]
-        what = f"{self._file}: an instance in picture {image.id}"
+        number, size = self._dataset.image_id(index), self._dataset.size(index)
+        what = f"{self._file}: an instance in picture {number}"
         try:
-            return [self._read(row, image.size, what) for row in self._rows[image.id]]
+            return [self._read(row, size, what) for row in self._rows[number]]
         except ValueError as error:
             raise ValueError(str(error) if str(error).startswith(what) else f"{what}: {error}") from None
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ms_seg.data.coco.instance import CocoInstance
-from ms_seg.evaluation.instance.average_precision import Detection, Precision, average_precision
+from ms_seg.data.instance import InstanceDataset
+from ms_seg.evaluation.instance.average_precision import Detection, Precision
+from ms_seg.evaluation.instance.scores import SCORES
 from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.predictions import Predictions
 from ms_seg.evaluation.results import Results, number, table_of
@@ -16,17 +17,15 @@ _CLASS_COLUMNS = ("index", "class", "box_AP", "mask_AP", "things")
 
 
 def instance_results(
-    tally: InstanceTally, dataset: CocoInstance, predictions: Predictions[Sequence[Detection]]
+    tally: InstanceTally, dataset: InstanceDataset, predictions: Predictions[Sequence[Detection]]
 ) -> Results:
-    """AP of boxes and masks, and a row for each class; without masks if some detections are boxes alone."""
-    detections, class_names = tally.detections(), dataset.label_set.names
-    masks = all(detection.mask for of_picture in detections for detection in of_picture)
-    kinds = {kind: average_precision(dataset, detections, kind) for kind in (("box", "mask") if masks else ("box",))}
+    """AP of boxes and masks, and a row for each class; what the dataset's rule does not score is left out."""
+    class_names = dataset.label_set.names
+    kinds = SCORES[dataset.scored_by](dataset, tally.detections())
     nothing = Precision({}, np.full(len(class_names), np.nan))
     per_class = [kinds.get(kind, nothing).per_class.tolist() for kind in ("box", "mask")]
-    things = np.bincount(
-        [thing.label for things in dataset.things for thing in things if not thing.iscrowd], minlength=len(class_names)
-    )
+    labels = (thing.label for index in range(len(dataset)) for thing in dataset.things(index) if not thing.iscrowd)
+    things = np.bincount(list(labels), minlength=len(class_names))
     rows = [
         dict(zip(_CLASS_COLUMNS, (index, name, number(box), number(mask), count), strict=True))
         for index, (name, box, mask, count) in enumerate(zip(class_names, *per_class, things.tolist(), strict=True))

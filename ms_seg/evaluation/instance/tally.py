@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from ms_seg.data.coco.instance import CocoInstance
+from ms_seg.data.instance import InstanceDataset
 from ms_seg.evaluation.instance.average_precision import Detection
 from ms_seg.evaluation.predictions import Predictions
 from ms_seg.evaluation.tally import RecordedTally
@@ -26,7 +26,7 @@ class InstanceTally(RecordedTally):
         self._bytes = 0
 
     @classmethod
-    def of(cls, dataset: CocoInstance) -> Self:
+    def of(cls, dataset: InstanceDataset) -> Self:
         """An empty one."""
         return cls(len(dataset))
 
@@ -41,7 +41,7 @@ class InstanceTally(RecordedTally):
     def empty(self) -> Self:
         return type(self)(len(self.done))
 
-    def count(self, index: int, dataset: CocoInstance, predictions: Predictions[Sequence[Detection]]) -> None:
+    def count(self, index: int, dataset: InstanceDataset, predictions: Predictions[Sequence[Detection]]) -> None:
         rows = [astuple(detection) for detection in predictions[index]]
         self.add(index, np.frombuffer(json.dumps(rows).encode(), np.uint8))
 

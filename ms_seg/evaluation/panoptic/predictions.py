@@ -47,11 +47,12 @@ class ModelPanopticMaps(ModelPredictions[PanopticMap]):
             for segment in panoptic.segments
         ]
         row = {"image_id": self.dataset.image_id(index), "file_name": f"{name}.png", "segments_info": segments}
-        for part in (_MAPS, _ROWS):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / _MAPS / f"{name}.png") as draft:
+        picture, written = folder / _MAPS / f"{name}.png", folder / _ROWS / f"{name}.json"
+        for file in (picture, written):
+            file.parent.mkdir(parents=True, exist_ok=True)  # a name may have folders in it
+        with whole_file(picture) as draft:
             Image.fromarray(to_colours(panoptic.ids)).save(draft, "PNG")
-        with whole_file(folder / _ROWS / f"{name}.json") as draft:
+        with whole_file(written) as draft:
             draft.write_text(json.dumps(row), encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from convert.atomic import whole_file
 from ms_seg.answers import Answer
 from ms_seg.data.numbering import read_values
+from ms_seg.data.pairing import files_below
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.evaluation.predictions import ModelPredictions
 
@@ -40,8 +41,7 @@ class SavedLabelMaps:
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}")
         names = {f"{dataset.name(index)}.png" for index in range(len(dataset))}
-        found = {file.name for file in folder.iterdir() if file.suffix.lower() == ".png"}
-        found = {name for name in found if not name.startswith(".")}
+        found = set(files_below(folder, (".png",)))
         if missing := sorted(names - found):
             others = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
             raise ValueError(f"{folder / missing[0]} is missing: the picture has no prediction{others}")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ms_seg.data.augmentation.lsj import augment
 from ms_seg.data.coco.instance import open_coco_instance, run_lengths
 from ms_seg.data.coco.panoptic import open_coco_panoptic
 from ms_seg.data.datasets import open_for_task, task_of
@@ -16,7 +17,9 @@ from ms_seg.data.panoptic import PanopticMap, Segment, read_ids, target_map, to_
 from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.semantic import first_pictures
 from ms_seg.evaluation.instance.average_precision import average_precision
+from ms_seg.evaluation.panoptic.quality import MISSED, outcomes
 from ms_seg.label_sets import read_labels
+from ms_seg.presets.recipe import Recipe
 from tests.data.panoptic_files import CATEGORIES, encode, in_quarters, segment, write_coco_panoptic
 
 IDS = (70_000, 513, 9, 0)
@@ -183,7 +186,6 @@ def bleach(file: Path) -> None:
         (cut_map, "cut off or damaged"),
         (shrink_map, "is 20x10, but .*panoptic_val2017.json says 30x20"),
         (add_segment, "segment 4444 is in the map and has no entry in .*panoptic_val2017.json"),
-        (lose_segment, "has no pixel of segment 9, which .*panoptic_val2017.json names"),
         (bleach, "has no colours"),
     ],
 )
@@ -214,12 +216,60 @@ def test_a_look_beforehand_says_what_there_is(root):
 
 
 def test_a_look_beforehand_stops_for_files_that_are_wrong_and_for_nothing_to_learn(root):
-    lose_segment(root / "annotations" / "panoptic_val2017" / "000000000100.png")
-    with pytest.raises(ValueError, match="has no pixel of segment 9"):
+    add_segment(root / "annotations" / "panoptic_val2017" / "000000000100.png")
+    with pytest.raises(ValueError, match="segment 4444 is in the map"):
         preflight_panoptic(open_coco_panoptic(root, "validation"), 5)
     change(root, lambda content: content["annotations"].pop(0) and [s.update(iscrowd=1) for s in segments(content)])
     with pytest.raises(ValueError, match="nothing but void and crowds"):
         preflight_panoptic(open_coco_panoptic(root, "validation"), 5)
+
+
+def test_a_segment_that_others_cover_is_missed_and_no_target(root):
+    lose_segment(root / "annotations" / "panoptic_val2017" / "000000000100.png")
+    change(root, lambda content: [s.update(area=150) for s in segments(content)])
+    dataset = open_coco_panoptic(root, "validation")
+    panoptic = dataset.panoptic(0)
+    assert panoptic.segments[2] == Segment(9, 3, False, 150)
+    found = outcomes(PanopticMap(panoptic.ids, panoptic.segments[:2]), panoptic)
+    assert found[found["iou"] == MISSED]["label"].tolist() == [3]
+    recipe = Recipe(augmentation="lsj", crop_size=30, short_side=30, long_side=30, scale_min=1, photometric=False,
+                    cat_max_ratio=1, scale_max=1)  # fmt: skip
+    _, labels, _ = augment(dataset.picture(0), panoptic, dataset.label_set, recipe, np.random.RandomState(0))
+    assert labels[labels >= 0].tolist() == [0]
+
+
+def test_texts_for_numbers_and_folders_in_names_are_read(root):
+    def rename(content):
+        for kind in ("images", "annotations"):
+            for row in content[kind]:
+                key = "id" if kind == "images" else "image_id"
+                row[key], row["file_name"] = f"ulm_{row[key]}", "ulm/" + row["file_name"]
+        for row in content["categories"]:
+            row["isthing"] = str(row["isthing"])
+
+    change(root, rename)
+    for folder in (root / "val2017", root / "annotations" / "panoptic_val2017"):
+        files = list(folder.iterdir())
+        (folder / "ulm").mkdir()
+        for file in files:
+            file.rename(folder / "ulm" / file.name)
+    dataset = open_coco_panoptic(root, "validation")
+    assert (dataset.name(0), dataset.image_id(0)) == ("ulm/000000000100", "ulm_100")
+    assert dataset.label_set.things == (True, True, True, False, False)
+    assert dataset.panoptic(0).ids.shape == dataset.picture(0).shape[:2]
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "b/../a.png", "", "b/"])
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(root, name):
+    change(root, lambda content: content["annotations"][0].update(file_name=name))
+    with pytest.raises(ValueError, match="which is no name of a file in a folder"):
+        open_coco_panoptic(root, "validation")
+
+
+def test_an_isthing_that_is_no_yes_or_no_is_refused(root):
+    change(root, lambda content: content["categories"][1].update(isthing="stuff"))
+    with pytest.raises(ValueError, match="category 7 has an \"isthing\" that is neither 0 nor 1: 'stuff'"):
+        open_coco_panoptic(root, "validation")
 
 
 def test_the_first_pictures_can_be_taken_alone(root):
@@ -304,13 +354,13 @@ def test_instances_are_read_as_published(instances):
     dataset = open_coco_instance(instances, "validation")
     assert (len(dataset), dataset.name(1), dataset.image_id(1)) == (2, "000000000101", 101)
     assert dataset.label_set.names == ("cat", "dog", "owl")
-    things = dataset.things[0]
+    things = dataset.things(0)
     assert [(thing.label, thing.iscrowd) for thing in things] == [(1, False), (1, False), (1, False), (1, True)]
     masks = [coco_mask.decode(run_lengths(thing.segmentation, (20, 30))) for thing in things]
     assert masks[1].sum() == 42 and masks[1][3:9, 4:11].all()
     assert masks[2].sum() == 3 and masks[2][7:10, 0].all()
     assert 60 < masks[0].sum() < 84
-    assert dataset.things[1] == ()
+    assert dataset.things(1) == ()
     assert dataset.picture(0).shape == (20, 30, 3)
 
 

@@ -39,7 +39,7 @@ def instances(tmp_path):
 
 
 def test_a_models_instances_are_scored_and_written(instances, tmp_path):
-    outlines = [thing.segmentation for thing in instances.things[0]]
+    outlines = [thing.segmentation for thing in instances.things(0)]
     masks = np.stack([coco_mask.decode(run_lengths(outline, (16, 33))) for outline in outlines]).astype(bool)
 
     def segment(picture):
