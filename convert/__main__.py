@@ -72,6 +72,8 @@ def convert_to_folder(options: argparse.Namespace) -> None:
         found = _match(tensors, options)
         if found.part:
             raise ValueError(f"{options.source} holds a {found.part} alone: a folder of transformers has a whole model")
+        for line in found.lines:
+            print(f"  {line}")
         title = f"{found.preset.name} for transformers"
         print(_summary(_report(options.source, tensors, title, found.source, found.plan)))
         if not options.dry_run:
@@ -95,6 +97,8 @@ def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Sou
     from ms_seg.checkpoints.metadata import describe
 
     found = _match(tensors, options)
+    for line in found.lines:
+        print(f"  {line}")
     model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
     return found.source, model, describe(found.preset, found.part), found.plan
 

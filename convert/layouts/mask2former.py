@@ -199,6 +199,17 @@ LAYOUTS = (
         found_at=("huggingface/",),
     ),
     Layout(
+        name="hf-timm",
+        system="mask2former",
+        title="transformers' Mask2FormerForUniversalSegmentation on timm's ResNet",
+        rows=(
+            *resnet.TABLE.rows("torchvision", under=f"{_ENCODER}_backbone."),
+            *TABLE.rows("transformers"),
+            _LOSS,
+        ),
+        found_at=("huggingface/",),
+    ),
+    Layout(
         name="hf5",
         system="mask2former",
         title="transformers' Mask2FormerForUniversalSegmentation in the names of its version 5",

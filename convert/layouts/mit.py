@@ -102,12 +102,17 @@ LAYOUTS = (
 def sizes_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
     """The sizes of MixTransformer that the shapes, by our names, tell; None if they are not a MiT's.
 
-    They do not tell its heads.
+    They do not tell its heads and strides.
     """
     if "backbone.stages.0.patch_embed.proj.weight" not in shapes:
         return None
     stages = [f"backbone.stages.{level}" for level in range(4)]
+    patches = [shapes.get(f"{stage}.patch_embed.proj.weight", (0, 0, 0)) for stage in stages]
+    insides = [shapes.get(f"{stage}.blocks.0.mlp.fc1.weight", (0,))[0] for stage in stages]
     return {
-        "embed_dims": tuple(shapes.get(f"{stage}.patch_embed.proj.weight", (0,))[0] for stage in stages),
+        "embed_dims": tuple(patch[0] for patch in patches),
         "depths": tuple(count_cells(shapes, f"{stage}.blocks.") for stage in stages),
+        "sr_ratios": tuple(shapes.get(f"{stage}.blocks.0.attn.sr.weight", (1,))[-1] for stage in stages),
+        "mlp_ratios": tuple(inside // max(patch[0], 1) for inside, patch in zip(insides, patches, strict=True)),
+        "patch_sizes": tuple(patch[-1] for patch in patches),
     }

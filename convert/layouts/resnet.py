@@ -54,4 +54,7 @@ def sizes_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] |
     """The sizes of ResNet that the shapes, by our names, tell; None if they are not a ResNet's."""
     if "backbone.stem.conv.weight" not in shapes:
         return None
-    return {"depths": tuple(count_cells(shapes, f"backbone.stages.{level}.blocks.") for level in range(4))}
+    return {
+        "depths": tuple(count_cells(shapes, f"backbone.stages.{level}.blocks.") for level in range(4)),
+        "stem_channels": shapes["backbone.stem.conv.weight"][0],
+    }

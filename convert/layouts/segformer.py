@@ -1,4 +1,5 @@
-"""SegFormer in the layouts of transformers, mmsegmentation (EasyCV's too) and the original. `mit` has its backbone."""
+"""SegFormer in the layouts of transformers, mmsegmentation (EasyCV's too), the original and segmentation_models.pytorch
+(smp). `mit` has its backbone."""
 
 from __future__ import annotations
 
@@ -11,21 +12,27 @@ from convert.layouts.row import NATIVE, Layout
 from convert.layouts.table import read_table
 
 TABLE = read_table("""
-    kind       ours              transformers                mmseg             original
+    kind       ours              transformers                mmseg             original                    smp
 
     under ours          decoder.
     under transformers  decode_head.
     under mmseg         decode_head.
     under original      decode_head.
 
-    affine     project.{i}       linear_c.{i}.proj (linear)  -                 linear_c{i+1}.proj (linear)
-    weight     project.{i}.conv  -                           convs.{i}.conv    -
-    batchnorm  project.{i}.norm  -                           convs.{i}.bn      -
-    weight     fuse.conv         linear_fuse                 fusion_conv.conv  linear_fuse.conv
-    batchnorm  fuse.norm         batch_norm                  fusion_conv.bn    linear_fuse.bn
-    affine     classify          classifier                  conv_seg          linear_pred
-    dropped    -                 -                           -                 conv_seg.{name}
+    affine     project.{i}       linear_c.{i}.proj (linear)  -                 linear_c{i+1}.proj (linear)  -
+    affine     project.0         -                           -                 -  decoder.mlp_stage.3.linear (linear)
+    affine     project.1         -                           -                 -  decoder.mlp_stage.2.linear (linear)
+    affine     project.2         -                           -                 -  decoder.mlp_stage.1.linear (linear)
+    affine     project.3         -                           -                 -  decoder.mlp_stage.0.linear (linear)
+    weight     project.{i}.conv  -                           convs.{i}.conv    -                            -
+    batchnorm  project.{i}.norm  -                           convs.{i}.bn      -                            -
+    weight     fuse.conv         linear_fuse                 fusion_conv.conv  linear_fuse.conv  decoder.fuse_stage.0
+    batchnorm  fuse.norm         batch_norm                  fusion_conv.bn    linear_fuse.bn    decoder.fuse_stage.1
+    affine     classify          classifier                  conv_seg          linear_pred       segmentation_head.0
+    dropped    -                 -                           -                 conv_seg.{name}              -
     because the base class's classifier, which the original head never calls
+    dropped    -                 -                           -                 -            classification_head.{name}
+    because the classifier of whole pictures (aux_params)
 """)
 
 LAYOUTS = (
@@ -35,7 +42,7 @@ LAYOUTS = (
         title="transformers' SegformerForSemanticSegmentation",
         rows=(*mit.TABLE.rows("transformers"), *TABLE.rows("transformers")),
         arithmetic=mit.TRANSFORMERS_EPS,
-        found_at=("huggingface/",),
+        found_at=("huggingface/nvidia/",),
     ),
     Layout(
         name="hf5",
@@ -43,7 +50,7 @@ LAYOUTS = (
         title="transformers' SegformerForSemanticSegmentation in the names of its version 5",
         rows=(*mit.ROWS_OF_TRANSFORMERS_5, *TABLE.rows("transformers")),
         arithmetic=mit.TRANSFORMERS_EPS,
-        found_at=("huggingface/",),
+        found_at=("huggingface/nvidia/",),
     ),
     Layout(
         name="mmseg",
@@ -60,6 +67,15 @@ LAYOUTS = (
         title="the original SegFormer",
         rows=(*mit.TABLE.rows("original", under="backbone."), *TABLE.rows("original")),
         arithmetic=mit.ORIGINAL_EPS,
+        found_at=("huggingface/nvidia/",),
+    ),
+    Layout(
+        name="smp",
+        system="segformer",
+        title="segmentation_models.pytorch's Segformer",
+        rows=(*mit.TABLE.rows("original", under="encoder."), *TABLE.rows("smp")),
+        arithmetic=mit.ORIGINAL_EPS,
+        found_at=("huggingface/smp-hub/",),
     ),
     Layout(name=NATIVE, system="segformer", title="ms_seg's own SegFormer", rows=(*OWN_BACKBONES, *TABLE.own)),
 )

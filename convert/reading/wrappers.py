@@ -28,6 +28,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", 
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema", "shadow")
 BESIDE_THE_MODEL = ("optim", "hyper", "callbacks", "lr_sched", "sched", "scaler", "amp", "loops", "message_hub", "meta")
 MAX_CLASSES = 65536
+MAX_CONFIG = 1 << 20  # characters
 MAX_DEPTH = 64  # of modules inside modules
 MAX_NAME = 4096  # characters
 MAX_VISITS = 500_000  # of values in modules, which may be shared and so be met more often than they are stored
@@ -155,7 +156,8 @@ class _Search:
 
 
 def _recorded_classes(loaded: object) -> dict[str, str]:
-    """What mmcv's and mmengine's checkpoints say of the classes, as "CLASSES" and "PALETTE" in JSON."""
+    """What mmcv's and mmengine's checkpoints say: "CLASSES" and "PALETTE" in JSON, and as "CONFIG" the text of the
+    configuration that they were trained with."""
     meta = _plain(_plain(loaded).get("meta"))
     spoken = {**meta, **_plain(meta.get("dataset_meta"))}
     recorded = {}
@@ -166,6 +168,9 @@ def _recorded_classes(loaded: object) -> dict[str, str]:
                 recorded[key] = json.dumps([list(row) if isinstance(row, tuple) else row for row in value])
             except (TypeError, ValueError, RecursionError):  # of something else than texts and numbers
                 continue
+    text = meta.get("config") or meta.get("cfg")
+    if isinstance(text, str) and len(text) <= MAX_CONFIG:
+        recorded["CONFIG"] = text
     return recorded
 
 

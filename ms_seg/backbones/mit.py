@@ -14,9 +14,6 @@ from ms_seg.cells.mlp import Dense, MixFFN
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.tokens import MapToTokens, OverlapPatchEmbed, TokensToMap
 
-SR_RATIOS = (8, 4, 2, 1)  # spatial reduction of each stage: how much coarser keys and values are, per side
-MLP_RATIO = 4
-
 
 class EfficientSelfAttention(nn.Cell):
     """Attention to keys and values on a grid that is `sr_ratio` times coarser: tokens (N, H*W, C) -> the same."""
@@ -46,13 +43,20 @@ class Block(nn.Cell):
     """Attention and Mix-FFN, each after a LayerNorm and around a residual connection."""
 
     def __init__(
-        self, channels: int, heads: int, sr_ratio: int, drop_path: float, norm_eps: float, conv_norm_eps: float
+        self,
+        channels: int,
+        heads: int,
+        sr_ratio: int,
+        mlp_ratio: int,
+        drop_path: float,
+        norm_eps: float,
+        conv_norm_eps: float,
     ):
         super().__init__()
         self.norm1 = LayerNorm(channels, norm_eps)
         self.attn = EfficientSelfAttention(channels, heads, sr_ratio, conv_norm_eps)
         self.norm2 = LayerNorm(channels, norm_eps)
-        self.mlp = MixFFN(channels, MLP_RATIO * channels)
+        self.mlp = MixFFN(channels, mlp_ratio * channels)
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -61,23 +65,26 @@ class Block(nn.Cell):
 
 
 class Stage(nn.Cell):
-    """Patch embedding, blocks, LayerNorm: (N, in_channels, H, W) -> (N, channels, ceil(H / s), ceil(W / s))."""
+    """Patch embedding, blocks, LayerNorm: (N, in_channels, H, W) -> (N, channels, ceil(H / s), ceil(W / s)), where s is
+    the stride."""
 
     def __init__(
         self,
-        level: int,
         in_channels: int,
         channels: int,
         heads: int,
+        sr_ratio: int,
+        mlp_ratio: int,
+        patch_size: int,
+        stride: int,
         drop_paths: Sequence[float],
         norm_eps: float,
         conv_norm_eps: float,
     ):
         super().__init__()
-        kernel, stride = (7, 4) if level == 0 else (3, 2)
-        self.patch_embed = OverlapPatchEmbed(in_channels, channels, kernel, stride, conv_norm_eps)
+        self.patch_embed = OverlapPatchEmbed(in_channels, channels, patch_size, stride, conv_norm_eps)
         self.blocks = nn.CellList(
-            [Block(channels, heads, SR_RATIOS[level], rate, norm_eps, conv_norm_eps) for rate in drop_paths]
+            [Block(channels, heads, sr_ratio, mlp_ratio, rate, norm_eps, conv_norm_eps) for rate in drop_paths]
         )
         self.norm = LayerNorm(channels, norm_eps)
         self.to_map = TokensToMap()
@@ -92,10 +99,11 @@ class Stage(nn.Cell):
 class MixTransformer(nn.Cell):
     """Images (N, 3, H, W) -> four feature maps (N, embed_dims[i], H / s, W / s) with strides s = 4, 8, 16, 32.
 
-    embed_dims, depths, heads: channels, blocks and attention heads of each stage. drop_path_rate: stochastic depth of
-    the last block, growing linearly from 0 at the first. norm_eps: epsilon of the blocks' and stages' LayerNorms;
-    conv_norm_eps: of those after a convolution (patch embedding, spatial reduction). The references disagree on both;
-    the defaults are transformers'.
+    embed_dims, depths, heads: channels, blocks and attention heads of each stage. sr_ratios: how much coarser its keys
+    and values are, per side. mlp_ratios: how much wider its Mix-FFN is inside. patch_sizes, strides: of its overlapping
+    patches; the maps' strides follow. drop_path_rate: stochastic depth of the last block, growing linearly from 0 at
+    the first. norm_eps: epsilon of the blocks' and stages' LayerNorms; conv_norm_eps: of those after a convolution
+    (patch embedding, spatial reduction). The references disagree on both; the defaults are transformers'.
     """
 
     def __init__(
@@ -103,6 +111,10 @@ class MixTransformer(nn.Cell):
         embed_dims: Sequence[int],
         depths: Sequence[int],
         heads: Sequence[int],
+        sr_ratios: Sequence[int] = (8, 4, 2, 1),
+        mlp_ratios: Sequence[int] = (4, 4, 4, 4),
+        patch_sizes: Sequence[int] = (7, 3, 3, 3),
+        strides: Sequence[int] = (4, 2, 2, 2),
         drop_path_rate: float = 0.0,
         norm_eps: float = 1e-5,
         conv_norm_eps: float = 1e-5,
@@ -114,10 +126,13 @@ class MixTransformer(nn.Cell):
         self.stages = nn.CellList(
             [
                 Stage(
-                    i,
                     in_channels[i],
                     embed_dims[i],
                     heads[i],
+                    sr_ratios[i],
+                    mlp_ratios[i],
+                    patch_sizes[i],
+                    strides[i],
                     rates[starts[i] : starts[i + 1]],
                     norm_eps,
                     conv_norm_eps,

@@ -29,10 +29,12 @@ from ms_seg.checkpoints.metadata import (
 )
 from ms_seg.checkpoints.modelscope import read_modelscope
 from ms_seg.checkpoints.notes import Notes
+from ms_seg.checkpoints.openmmlab.config import read_recorded
+from ms_seg.checkpoints.smp import read_smp
 from ms_seg.checkpoints.transformers.config import read_transformers
 from ms_seg.hub import on_this_machine
 from ms_seg.label_sets import OBJECT, LabelSet, labels_of, with_background
-from ms_seg.presets import PRESETS, Preset, find_preset, nearest_preset, preset_for
+from ms_seg.presets import PRESETS, Preset, Window, find_preset, nearest_preset, preset_for
 from ms_seg.systems import Model, build
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -45,8 +47,8 @@ class Match:
     """A checkpoint and the model that it is for.
 
     model: has its names and shapes, and no numbers yet. plan: from the file's tensors to the model's parameters. part:
-    what of the model the file holds, such as "backbone"; empty for all of it. fresh: parameters of the classifier that
-    are not taken from the file, and other_classes why not.
+    what of the model the file holds, such as "backbone"; empty for all of it. notes: what is said beside the tensors.
+    fresh: parameters of the classifier that are not taken from the file, and other_classes why not.
     """
 
     source: Source
@@ -54,8 +56,14 @@ class Match:
     model: Model
     plan: Plan
     part: str
+    notes: Notes
     fresh: frozenset[str] = frozenset()
     other_classes: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person is to be told of the model."""
+        return [*self.notes.lines, *_advice(self.preset, self.notes)]
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,16 @@ def match(
     ValueError where the name, or what the file can be, is not clear. Whether all tensors fit, the plan says.
     """
     source = recognise(tensors, "" if tensors.taken == chosen.weights else chosen.weights, chosen.drop)
-    notes = notes_beside(source, tensors.folder)
+    notes = notes_beside(source, tensors.folder, tensors.metadata)
     preset = identify(source, tensors.metadata, name, overrides, notes)
     model = outline(preset)
     shapes, fresh = shapes_of(model), frozenset[str]()
-    other_classes = _other_classes(source, tensors.metadata, preset, notes or Notes()) if fine_tune else ""
+    other_classes = _other_classes(source, tensors.metadata, preset, notes) if fine_tune else ""
     if other_classes:
         shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
     plan = source.plan(shapes)
     plan = plan if plan.complete else replace(plan, hint=_hint(source, preset))
-    return Match(source, preset, model, plan, _part(source), fresh, other_classes)
+    return Match(source, preset, model, plan, _part(source), notes, fresh, other_classes)
 
 
 def load_model(
@@ -108,7 +116,7 @@ def load_model(
     found.model.init_parameters_data()  # whatever was not taken from the checkpoint
     found.model.checkpoint = os.fspath(checkpoint)
     log = logging.getLogger("ms_seg")
-    for line in (*_choices(found.source, tensors), *_advice(found.preset, notes_beside(found.source, tensors.folder))):
+    for line in (*_choices(found.source, tensors), *found.lines):
         log.warning("%s: %s", checkpoint, line)
     if found.part:
         log.warning("%s fills the %s; the rest is freshly initialised", checkpoint, found.part)
@@ -131,9 +139,9 @@ def _choices(source: Source, tensors: Checkpoint) -> list[str]:
     return lines + [f"dropped {len(names)} ({names[0]}, ...): {reason}" for reason, names in by_reason.items()]
 
 
-def _advice(preset: Preset, notes: Notes | None) -> list[str]:
+def _advice(preset: Preset, notes: Notes) -> list[str]:
     """Which options give the published score, where a folder asks for pictures of another size."""
-    row, keys = notes.published if notes else None, ("resize", "short_side", "long_side", "pad_multiple")
+    row, keys = notes.published, ("resize", "short_side", "long_side", "pad_multiple")
     if row is None or not row.score:
         return []
     own, wanted = asdict(preset.preprocessing), asdict(row.preprocessing)
@@ -202,9 +210,9 @@ def identify(
         noted = {field: value for field, value in noted.items() if field not in ("tasks", "ask_task")}
     preset, noted = _with_tasks(preset, noted, named=name != "auto")
     if not native and source.arguments.get("num_classes") == 1:
-        noted["threshold"] = source.layout.threshold
+        noted.setdefault("threshold", source.layout.threshold)
     if "window" in noted:  # before the overrides, of which one of that name may be Swin's
-        preset = preset.override(window=noted.pop("window"))
+        preset = preset.override(window=_window(preset, noted.pop("window"), native))
     preset = preset.override(**{**noted, **overrides})
     labels, outputs = _labels(source, metadata, notes), source.arguments.get("num_classes")
     if outputs == 1 and preset.label_set is None:
@@ -228,16 +236,26 @@ def _with_tasks(preset: Preset, noted: Mapping[str, Any], named: bool) -> tuple[
     return preset.override(tasks=tasks), fields
 
 
-def notes_beside(source: Source, folder: Path | None) -> Notes | None:
-    """What the folder of a checkpoint says of it; None for a bare file, and for one of ours, which describes itself.
+def _window(preset: Preset, window: Window | None, native: bool) -> Window | None:
+    """A window that is noted; others' notes do not know that some networks take windows of one size alone."""
+    if native or preset.window is None or not preset.window.exact:
+        return window
+    return replace(window, exact=True) if window else preset.window
+
+
+def notes_beside(source: Source, folder: Path | None, metadata: Mapping[str, str]) -> Notes:
+    """What the folder of a checkpoint says of it, or a configuration that it records; nothing for one of ours, which
+    describes itself.
 
     Raises CheckpointError where it cannot be used, and where it contradicts the weights.
     """
-    if folder is None or source.layout.name == NATIVE:
-        return None
-    notes = read_transformers(folder) or read_modelscope(folder)
-    if notes is not None and not _part(source):
-        _check_notes(notes, source)
+    if source.layout.name == NATIVE:
+        return Notes()
+    notes = (read_transformers(folder) or read_smp(folder) or read_modelscope(folder)) if folder else None
+    notes = notes or read_recorded(metadata) or Notes()
+    if _part(source):  # of the whole network that is described, a part has the arithmetic alone
+        return Notes(notes.title, arithmetic=notes.arithmetic)
+    _check_notes(notes, source)
     return notes
 
 
@@ -314,7 +332,8 @@ def _described(source: Source, notes: Notes) -> Preset:
     arguments = {**source.arguments, **notes.arguments}
     row = nearest_preset(source.layout.system, kind, {**sizes, **arguments})
     rest = row.backbone[1] if row.backbone[0] == kind else {}
-    return row.override(backbone=(kind, {**rest, **sizes}), **arguments)
+    labels = row.label_set if row is notes.published else None  # which of a model's own classes nobody knows
+    return row.override(backbone=(kind, {**rest, **sizes}), label_set=labels, **arguments)
 
 
 def _own_preset(source: Source, row: Preset, arithmetic: Mapping[str, Any]) -> Preset:
@@ -324,11 +343,8 @@ def _own_preset(source: Source, row: Preset, arithmetic: Mapping[str, Any]) -> P
     changes = {key: value for key, value in source.arguments.items() if row.arguments[key] != value}
     if source.backbone:
         kind, sizes = source.backbone
-        if kind != row.backbone[0]:
-            heads = {"heads": arithmetic["heads"]} if "heads" in arithmetic else {}
-            changes["backbone"] = (kind, {**heads, **sizes})
-        else:
-            changes |= {key: value for key, value in sizes.items() if row.backbone[1].get(key) != value}
+        heads = {"heads": arithmetic["heads"]} if "heads" in arithmetic else {}
+        changes["backbone"] = (kind, {**(row.backbone[1] if kind == row.backbone[0] else heads), **sizes})
     return row.override(**changes)
 
 

@@ -33,7 +33,7 @@ _EPSILONS = ("norm_eps", "conv_norm_eps")
 _WORDS = ("head_block", "activation", "concat_order")
 _FLAGS = ("add_query",)
 _COUNTS = {"block_depth": 100} | dict.fromkeys(
-    ("heads", "text_heads", "decoder_heads", "deform_heads", "points"), 1024
+    ("heads", "strides", "text_heads", "decoder_heads", "deform_heads", "points"), 1024
 )  # at most
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _MAX_ID = 2**31 - 1
@@ -66,7 +66,7 @@ def noted_arithmetic(metadata: Mapping[str, str]) -> dict[str, Any]:
             if type(value) is not bool:
                 raise _wrong("arithmetic", f"{shown(key)} must be true or false")
         elif key in _COUNTS:
-            counts = value if key == "heads" and isinstance(value, list) else [value]
+            counts = value if key in ("heads", "strides") and isinstance(value, list) else [value]
             if not counts or not all(type(count) is int and 1 <= count <= _COUNTS[key] for count in counts):
                 raise _wrong("arithmetic", f"{shown(key)} must be 1 to {_COUNTS[key]}")
         elif key not in _EPSILONS or not _is_number(value) or not 0 < value < 1:

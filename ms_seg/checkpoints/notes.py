@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ms_seg.label_sets import LabelSet
@@ -21,6 +21,8 @@ class Notes:
 
     backbone, arguments: where the whole network is described, its backbone's name and sizes, and the system's own
     arguments. Then it need not be a published one.
+
+    lines: what a person is to be told.
     """
 
     title: str = ""
@@ -32,3 +34,8 @@ class Notes:
     published: Preset | None = None
     backbone: tuple[str, Mapping[str, Any]] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+    def having(self, **changes: Any) -> Notes:
+        """The same with these changed."""
+        return replace(self, **changes)

@@ -89,7 +89,7 @@ def _size(rule: Preprocessing) -> str:
         return f"short side up to {rule.short_side}"
     if rule.resize == "squash":
         return f"{rule.short_side}x{rule.short_side}"
-    if rule.resize == "stretch":
+    if rule.resize.startswith("stretch"):
         return f"{rule.short_side}x{rule.long_side}"
     if rule.short_side >= rule.long_side:
         return f"long side {rule.long_side}"

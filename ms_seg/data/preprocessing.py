@@ -45,6 +45,8 @@ def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:
         return _resample(picture, (rule.short_side, rule.short_side), rule)
     if rule.resize == "stretch":
         return _resample(picture, (rule.short_side, rule.long_side), rule)
+    if rule.resize == "stretch_cv2":
+        return _stretch(picture, (rule.short_side, rule.long_side))
     if rule.resize == "shortest_edge":
         sides = _shortest_edge((height, width), rule.short_side, rule.long_side)
         return _resample(

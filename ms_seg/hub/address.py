@@ -15,6 +15,16 @@ _PREFIXES: dict[str, Literal["huggingface", "modelscope"]] = {"hf": "huggingface
 _PART = r"[A-Za-z0-9][\w.-]*"
 _NAMED = re.compile(rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>[A-Za-z0-9][\w./-]*?))?(?:/(?P<file>{_PART}))?")
 _CHECKSUM = re.compile(r"(?P<algorithm>sha256|md5)=(?P<digits>[0-9a-f]{6,64})")
+# A model's page in a browser, or one of its files there.
+_PAGES = {
+    "huggingface.co": "hf", "hf.co": "hf", "modelscope.cn": "ms", "www.modelscope.cn": "ms", "modelscope.ai": "ms",
+    "www.modelscope.ai": "ms",
+}  # fmt: skip
+_PAGE = re.compile(
+    rf"/(?:models/)?(?P<id>{_PART}/{_PART})"
+    rf"(?:/(?:resolve|blob|tree|raw|file/view)/(?P<revision>{_PART})(?:/(?P<file>{_PART}))?|/(?:summary|files))?/?"
+)
+_DRIVES = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 _WHOLE = 64  # digits of a SHA-256
 # Two owners of ModelScope have the same models.
 _OWNERS = {"damo": "iic", "iic": "damo"}
@@ -49,7 +59,7 @@ def find_address(name: str) -> Address | None:
     "hf:owner/name" and "ms:owner/name" are Hugging Face's and ModelScope's, with "@revision" and "/file" where those
     matter. "owner/name" alone is what a preset is published as there, or another model of the same publisher; a file's
     name alone is what a preset is published as elsewhere. "https://..." is a file, followed by "#sha256=" or "#md5="
-    and the first six digits or more.
+    and the first six digits or more; the page of a model on one of the two hubs is that model.
 
     Raises ValueError for a name that begins like one of these and is none, and for an address without a checksum.
     """
@@ -132,9 +142,18 @@ def _url(entry: Published) -> str:
     return ""
 
 
-def _link(name: str) -> Address:
+def _link(name: str) -> Address | None:
     url, _, fragment = name.partition("#")
     parts = urllib.parse.urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if host in _DRIVES:
+        raise ValueError(
+            f"{url} is on Google Drive, which asks before it gives large files: download it in a browser, and pass the "
+            "file as --checkpoint"
+        )
+    if host in _PAGES and not fragment and (found := _PAGE.fullmatch(parts.path)):
+        at, file = (f"{sign}{found[key]}" if found[key] else "" for sign, key in (("@", "revision"), ("/", "file")))
+        return find_address(f"{_PAGES[host]}:{found['id']}{at}{file}")
     file = urllib.parse.unquote(parts.path).rpartition("/")[2]
     if not parts.hostname or not re.fullmatch(_PART, file):
         raise ValueError(f"{name} is no address of a file")

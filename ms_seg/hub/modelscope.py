@@ -20,9 +20,10 @@ from ms_seg.hub.address import Address, other_owner
 from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
 from ms_seg.hub.transfer import OUTAGE, Checksum, HubError, download, read_json
 
-ENDPOINT = "https://modelscope.cn"
+ENDPOINTS = ("https://modelscope.cn", "https://www.modelscope.ai")  # the second has models that the first has not
 REVISION = "master"
 _FORBIDDEN, _ABSENT = (401, 403), 404
+_MAX_LISTED = 3000  # files: of longer listings the hub leaves the rest away, and does not say so
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,7 +57,7 @@ def fetch(address: Address) -> Path:
     """
     revision = address.revision or REVISION
     try:
-        address, listed = _listing(address, revision)
+        endpoint, address, listed = _listing(address, revision)
     except HubError as error:
         if 0 < error.status < OUTAGE or error.status < 0:
             raise
@@ -68,7 +69,7 @@ def fetch(address: Address) -> Path:
     folder = next((folder for folder in folders if listed[weights].is_at(folder / weights)), folders[0])
 
     def get(name: str) -> Path:
-        return _get(address, revision, listed[name], folder / name)
+        return _get(endpoint, address, revision, listed[name], folder / name)
 
     path = get(weights)
     for name in parts_of(path, listed, str(address)) if is_index(weights) else ():
@@ -79,39 +80,48 @@ def fetch(address: Address) -> Path:
     return path
 
 
-def _listing(address: Address, revision: str) -> tuple[Address, dict[str, _Listed]]:
-    """The files of a model by their names, and the address under which it is there: its owner may have two names."""
+def _listing(address: Address, revision: str) -> tuple[str, Address, dict[str, _Listed]]:
+    """The server that has a model, the address under which it is there, for its owner may have two names, and its files
+    by their names. Raises HubError with the first server's reason where none has it."""
+    refused: HubError | None = None
+    for endpoint in _endpoints():
+        for id_ in filter(None, (address.id, other_owner(address.id))):
+            try:
+                return endpoint, replace(address, id=id_), _files(endpoint, replace(address, id=id_), revision)
+            except HubError as error:
+                refused = refused or error
+                if error.status != _ABSENT:
+                    break
+    assert refused is not None
+    raise HubError(_refusal(address, refused), refused.status, refused.reason)
+
+
+def _files(endpoint: str, address: Address, revision: str) -> dict[str, _Listed]:
+    answer = _ask(endpoint, address.id, revision, "True")
     try:
-        answer = _ask(address.id, revision)
-    except HubError as error:
-        other = other_owner(address.id)
-        if error.status != _ABSENT or not other:
-            raise HubError(_refusal(address, error), error.status, error.reason) from None
-        try:
-            answer = _ask(other, revision)
-        except HubError:
-            raise HubError(_refusal(address, error), error.status, error.reason) from None
-        address = replace(address, id=other)
-    try:
+        if len(answer["Data"]["Files"]) >= _MAX_LISTED:  # what is needed is not in folders
+            answer = _ask(endpoint, address.id, revision, "False")
         files = [entry for entry in answer["Data"]["Files"] if entry["Type"] != "tree"]
-        return address, {str(entry["Path"]): _Listed.of(entry) for entry in files}
+        return {str(entry["Path"]): _Listed.of(entry) for entry in files}
     except (AttributeError, KeyError, TypeError, ValueError):
         said = answer.get("Message") if isinstance(answer, dict) else None
-        raise HubError(f"{address}: {_url(address.id)} gives no list of its files ({str(said)[:200]})") from None
+        raise HubError(
+            f"{address}: {_url(endpoint, address.id)} gives no list of its files ({str(said)[:200]})"
+        ) from None
 
 
-def _ask(id_: str, revision: str) -> Any:
-    query = urllib.parse.urlencode({"Revision": revision, "Recursive": "True"})
-    return read_json(f"{_url(id_)}/repo/files?{query}", _headers())
+def _ask(endpoint: str, id_: str, revision: str, recursive: str) -> Any:
+    query = urllib.parse.urlencode({"Revision": revision, "Recursive": recursive})
+    return read_json(f"{_url(endpoint, id_)}/repo/files?{query}", _headers())
 
 
-def _get(address: Address, revision: str, listed: _Listed, target: Path) -> Path:
+def _get(endpoint: str, address: Address, revision: str, listed: _Listed, target: Path) -> Path:
     """One file, unless it is there already."""
     if listed.is_at(target):
         return target
     if target.name in BESIDE and listed.size > MAX_BESIDE:
         raise HubError(f"{target.name} of {address} has {listed.size} bytes, {MAX_BESIDE} at most were expected")
-    url = _file_url(address.id, revision, target.name)
+    url = _file_url(endpoint, address.id, revision, target.name)
     try:
         return download(url, target, listed.checksum, size=listed.size, headers=_headers())
     except HubError as error:
@@ -129,9 +139,9 @@ def _kept(address: Address, revision: str, error: HubError) -> Path:
                 continue
     file = address.file or "pytorch_model.pt"
     raise HubError(
-        f"{address} is not in {cache_folder()}, and {_endpoint()} cannot be reached ({error.reason}): get {file} from "
-        f"{_file_url(address.id, revision, file)}, and configuration.json if it is there, put them into a folder, and "
-        "pass that as --checkpoint",
+        f"{address} is not in {cache_folder()}, and {_endpoints()[0]} cannot be reached ({error.reason}): get {file} "
+        f"from {_file_url(_endpoints()[0], address.id, revision, file)}, and configuration.json if it is there, put "
+        "them into a folder, and pass that as --checkpoint",
         0,
     )
 
@@ -150,18 +160,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope")
 
 
-def _endpoint() -> str:
-    """The server, which may be named without the scheme."""
-    named = os.environ.get("MODELSCOPE_ENDPOINT", "").rstrip("/") or ENDPOINT
-    return named if "://" in named else f"https://{named}"
+def _endpoints() -> tuple[str, ...]:
+    """The servers: the one that a person names, with or without the scheme, or ModelScope's own."""
+    named = os.environ.get("MODELSCOPE_ENDPOINT", "").rstrip("/")
+    if not named:
+        return ENDPOINTS
+    return (named if "://" in named else f"https://{named}",)
 
 
-def _url(id_: str) -> str:
-    return f"{_endpoint()}/api/v1/models/{id_}"
+def _url(endpoint: str, id_: str) -> str:
+    return f"{endpoint}/api/v1/models/{id_}"
 
 
-def _file_url(id_: str, revision: str, name: str) -> str:
-    return f"{_url(id_)}/repo?{urllib.parse.urlencode({'Revision': revision, 'FilePath': name})}"
+def _file_url(endpoint: str, id_: str, revision: str, name: str) -> str:
+    return f"{_url(endpoint, id_)}/repo?{urllib.parse.urlencode({'Revision': revision, 'FilePath': name})}"
 
 
 def _headers() -> Mapping[str, str]:
@@ -170,7 +182,7 @@ def _headers() -> Mapping[str, str]:
 
 
 def _refusal(address: Address, error: HubError) -> str:
-    page = f"{_endpoint()}/models/{address.id}"
+    page = f"{_endpoints()[0]}/models/{address.id}"
     if error.status == _ABSENT:
         return f"there is no {address}: look at {page}"
     if error.status in _FORBIDDEN:

@@ -10,10 +10,11 @@ from pathlib import Path
 from convert.reading.folder import ENDINGS, INDEX, WEIGHTS
 from ms_seg.hub.transfer import HubError
 
-# What stands beside weights: transformers', ModelScope's, and CLIP's vocabulary for ModelScope's LSeg.
+# What stands beside weights: transformers', segmentation_models.pytorch's, ModelScope's, and for its LSeg CLIP's
+# vocabulary.
 BESIDE = (
-    "config.json", "preprocessor_config.json", "processor_config.json", "configuration.json", "config.py",
-    "mmcv_config.py", "bpe_simple_vocab_16e6.txt.gz",
+    "config.json", "preprocessor_config.json", "processor_config.json", "albumentations_config_eval.json",
+    "configuration.json", "config.py", "mmcv_config.py", "bpe_simple_vocab_16e6.txt.gz",
 )  # fmt: skip
 MAX_BESIDE = 16 << 20  # bytes
 

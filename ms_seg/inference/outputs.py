@@ -131,4 +131,5 @@ class ScoresOutput:
 
 
 def logits_of(values: np.ndarray, seen: Input, preset: Preset) -> Logits:
-    return Logits(values, seen.geometry, preset.preprocessing.logits_via_input)
+    rule = preset.preprocessing
+    return Logits(values, seen.geometry, rule.logits_via_input, rule.align_corners)

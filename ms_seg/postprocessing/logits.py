@@ -52,12 +52,14 @@ class Logits:
 
     values: (C, h, w) float32, of the network's padded input. geometry: as `network_input` returned it.
     via_input: resize to the network's input first, then to the picture, as mmsegmentation does, instead of at once.
-    With a padded input there are always two steps, since the padding is cut off in between.
+    With a padded input there are always two steps, since the padding is cut off in between. align_corners: of the step
+    to the input.
     """
 
     values: np.ndarray
     geometry: Geometry
     via_input: bool
+    align_corners: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -70,8 +72,8 @@ class Logits:
             geometry = Geometry(geometry.picture, geometry.picture, geometry.picture)
         (height, width), resized, picture = self.values.shape[1:], geometry.resized, geometry.picture
         to_input = (
-            Taps.between(height, geometry.padded[0]).part(slice(resized[0])),
-            Taps.between(width, geometry.padded[1]).part(slice(resized[1])),
+            Taps.between(height, geometry.padded[0], self.align_corners).part(slice(resized[0])),
+            Taps.between(width, geometry.padded[1], self.align_corners).part(slice(resized[1])),
         )
         return to_input, (Taps.between(resized[0], picture[0]), Taps.between(resized[1], picture[1]))
 

@@ -52,6 +52,8 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+# Arguments of systems that a checkpoint's shapes tell, and that nothing else depends on.
+_TOLD_BY_SHAPES = ("head_width", "queries", "pixel_layers", "pixel_hidden", "query_layers", "query_hidden")
 # What a number of outputs says of an unnamed checkpoint's classes.
 _LABEL_SETS = {150: "ade20k", 171: "cocostuff164k", 172: "cocostuff164k"}
 
@@ -78,7 +80,13 @@ def preset_for(
     that would not give the same answers, naming them; for a person's own classes, that would not compute the same.
     """
     structure = {key: value for key, value in arguments.items() if key != "num_classes"}
-    rows = [row for row in PRESETS.values() if system in ("", row.system) and _fits(row, backbone, structure)]
+    known = [row for row in PRESETS.values() if system in ("", row.system)]
+    rows = [row for row in known if _fits(row, backbone, structure)]
+    told: dict[str, Any] = {}
+    if not rows:  # what follows from the shapes alone may be any number
+        told = {key: value for key, value in structure.items() if key in _TOLD_BY_SHAPES}
+        rest = {key: value for key, value in structure.items() if key not in told}
+        rows = [row for row in known if _fits(row, backbone, rest)]
     if not rows:
         kind, sizes = backbone or ("an unknown backbone", {})
         has = ", ".join([kind, *(f"{key}={value}" for key, value in {**sizes, **arguments}.items())])
@@ -91,7 +99,7 @@ def preset_for(
     if not part and len({alike(row) for row in rows}) > 1:
         names = ", ".join(row.name for row in rows)
         raise ValueError(f"the file can be any of {names}, which its shapes cannot tell apart: name the one that it is")
-    first = rows[0]
+    first = rows[0].override(**told) if told else rows[0]
     if published or not classes:
         return first
     return first.override(num_classes=classes, label_set=_LABEL_SETS.get(classes))

@@ -19,7 +19,7 @@ _VIT_B32 = (
     "vit",
     {"channels": 768, "depth": 12, "heads": 12, "patch": 32, "grid": 12, "map_channels": (96, 192, 384, 768)},
 )
-_RESNET101 = ("resnet", {"depths": (3, 4, 23, 3)})
+_RESNET101 = ("resnet", {"depths": (3, 4, 23, 3), "stem_channels": 64})
 
 # CLIP's text towers beside its ViT-B/32 and its RN50x16; words and pixels meet in the same number of dimensions.
 _CLIP_B32 = {"embed_dim": 512, "text_width": 512, "text_layers": 12, "text_heads": 8, "vocabulary": 49_408}

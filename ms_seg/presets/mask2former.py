@@ -50,8 +50,8 @@ def _swin(channels: int, depths: tuple[int, ...], heads: tuple[int, ...], window
 # Batch norms of a detector's ResNet keep their statistics.
 _SWIN_B = _swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 12)
 _BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
-    "r50": ("resnet", {"depths": (3, 4, 6, 3), "frozen_norms": True}),
-    "r101": ("resnet", {"depths": (3, 4, 23, 3), "frozen_norms": True}),
+    "r50": ("resnet", {"depths": (3, 4, 6, 3), "stem_channels": 64, "frozen_norms": True}),
+    "r101": ("resnet", {"depths": (3, 4, 23, 3), "stem_channels": 64, "frozen_norms": True}),
     "swin_t": _swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
     "swin_s": _swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
     "swin_b": _SWIN_B,

@@ -18,7 +18,17 @@ TINY_VOCABULARY = 594  # symbols of ms_seg/assets/merges.txt
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-RESIZES = ("keep_ratio", "keep_ratio_pil", "round_up", "squash", "stretch", "shortest_edge", "shrink", "fit")
+RESIZES = (
+    "keep_ratio",
+    "keep_ratio_pil",
+    "round_up",
+    "squash",
+    "stretch",
+    "stretch_cv2",
+    "shortest_edge",
+    "shrink",
+    "fit",
+)
 RESAMPLES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # in the order of Pillow's numbers
 QUERY_RULES = ("mmdet", "detectron2", "detectron2_all", "mmseg", "transformers")
 TASKS = ("panoptic", "instance", "semantic")
@@ -34,7 +44,8 @@ class Preprocessing:
         ResizeShortestEdge); "round_up" does the same and then stretches
         each side up to the next multiple of 32 (the original's AlignedResize); "squash" makes a square of `short_side`
         regardless of the ratio, and "stretch" a picture that is `short_side` high and `long_side` wide (PIL,
-        transformers' image processors); "shortest_edge" keeps the ratio as "keep_ratio" does, and then takes each side
+        transformers' image processors), "stretch_cv2" likewise by cv2 (mmcv's Resize that keeps no ratio);
+        "shortest_edge" keeps the ratio as "keep_ratio" does, and then takes each side
         up to the next multiple of `pad_multiple`, in one step (PIL, transformers' Mask2FormerImageProcessor); "shrink"
         is "keep_ratio" for pictures that are larger, and leaves the others as they are; "fit" makes the long side
         `long_side` and cuts the other one down to a whole number (PIL, ModelScope's text-driven pipeline).
@@ -44,9 +55,14 @@ class Preprocessing:
     mean, std: per RGB channel, of values 0..255; std is above 0.
     logits_via_input: resize logits to the network's input first and to the picture then (mmsegmentation, EasyCV, the
         original), instead of to the picture at once (transformers). Both bilinear, align_corners=False.
+    align_corners: of the first of these two resizes, whether the corners' centres lie on each other
+        (segmentation_models.pytorch's Segformer).
     resize_mask: resize no logits at all but the mask that they give, in two classes, as a picture of 0 and 255 that is
         cut at half (ModelScope's text-driven pipeline).
     threshold: of a model with one output, whose sigmoid is the probability of the object: from where on a pixel is it.
+    reduce_labels, ignore_index: of the label files that it learned from: whether their classes count from 1 and 0 is
+        nothing, as ADE20K's, and which class of what they then become is not learned. Label files here say it
+        themselves; it is kept for who goes back to transformers.
     query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
         (ModelScope and EasyCV too), "detectron2", "detectron2_all", "mmseg" or "transformers", see
         `postprocessing.rules`.
@@ -62,8 +78,11 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     logits_via_input: bool = True
+    align_corners: bool = False
     resize_mask: bool = False
     threshold: float = 0.5
+    reduce_labels: bool = False
+    ignore_index: int = 255
     query_rule: str = "mmdet"
 
     def __post_init__(self) -> None:

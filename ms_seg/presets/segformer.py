@@ -26,7 +26,7 @@ _MMSEG_EPS = {"norm_eps": 1e-6, "conv_norm_eps": 1e-6}
 _TRANSFORMERS_EPS = {"norm_eps": 1e-5, "conv_norm_eps": 1e-5}
 _MMSEG_HEAD = {"level_norm": True, "concat_order": "fine_to_coarse"}
 _TRANSFORMERS_HEAD = {"level_norm": False, "concat_order": "coarse_to_fine"}
-_ARITHMETIC = ("norm_eps", "conv_norm_eps", "heads", "concat_order")
+_ARITHMETIC = ("norm_eps", "conv_norm_eps", "heads", "strides", "concat_order")
 
 # mmsegmentation's rule exempts parameters that have "norm" in their name, which its stage-final norms (`layers.0.2`)
 # and batch norms (`bn`) have not; in the original's names the stage-final norms have it too.
@@ -41,7 +41,10 @@ SHAPES_RECIPE = Recipe(
     validate_every=1500, keep_every=300,
 )  # fmt: skip
 
-TINY_MIT = {"embed_dims": (24, 48, 96, 128), "depths": (1, 2, 2, 1), "heads": (1, 2, 4, 8)}
+# What all published models have: the spatial reduction of each stage, how much wider its Mix-FFN is inside, the sides
+# of its overlapping patches and how far they lie apart.
+_MIT = {"sr_ratios": (8, 4, 2, 1), "mlp_ratios": (4, 4, 4, 4), "patch_sizes": (7, 3, 3, 3), "strides": (4, 2, 2, 2)}
+TINY_MIT = {"embed_dims": (24, 48, 96, 128), "depths": (1, 2, 2, 1), "heads": (1, 2, 4, 8), **_MIT}
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _segformer(
     batch_size: int = 16,
 ) -> Preset:
     embed_dims, depths, head_width = _SIZES[size]
-    mit = {"embed_dims": embed_dims, "depths": depths, "heads": (1, 2, 5, 8), "drop_path_rate": 0.1}
+    mit = {"embed_dims": embed_dims, "depths": depths, "heads": (1, 2, 5, 8), **_MIT, "drop_path_rate": 0.1}
     short_side, long_side = preprocessing.short_side, preprocessing.long_side
     recipe = replace(
         family.recipe, crop_size=crop, short_side=short_side, long_side=long_side, batch_size=batch_size
@@ -233,10 +236,40 @@ def _cityscapes_mmseg(size: str) -> Preset:
     )
 
 
+def _smp(data: str, label_set: str, classes: int, size: str, sides: tuple[int, int]) -> Preset:
+    """The original's weights, as segmentation_models.pytorch has them: OpenCV squashes pictures, and logits go to the
+    input's size with corners on corners."""
+    height, width = sides
+    return _segformer(
+        f"{size}_{label_set}_smp" + ("" if sides == _smp_sides(data, size)[0] else f"_{height}x{width}"),
+        size,
+        _ORIGINAL,
+        label_set,
+        Preprocessing("stretch_cv2", short_side=height, long_side=width, align_corners=True),
+        (Published("huggingface", f"smp-hub/segformer-{size}-{height}x{width}-{data}-160k"),),
+        classes=classes,
+        crop=min(sides),
+    )
+
+
+def _smp_sides(data: str, size: str) -> tuple[tuple[int, int], ...]:
+    """The sides (height, width) of the pictures of its models, by what the original trained."""
+    if data == "ade":
+        return ((640, 640),) if size == "b5" else ((512, 512),)
+    crops = _CITYSCAPES_CROPS.get(size, ("1024-1024",))
+    return tuple((int(height), int(width)) for height, width in (crop.split("-") for crop in crops))
+
+
 def rows() -> list[Preset]:
     families = (_cocostuff164k, _ade20k, _ade20k_mmseg, _cityscapes, _cityscapes_mmseg)
     return [
         *(row(size) for size in _SIZES for row in families),
+        *(
+            _smp(*dataset, size, sides)
+            for dataset in (("ade", "ade20k", 150), ("city", "cityscapes", 19))
+            for size in _SIZES
+            for sides in _smp_sides(dataset[0], size)
+        ),
         Preset(
             name="segformer_tiny_shapes",
             system="segformer",

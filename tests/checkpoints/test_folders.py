@@ -66,7 +66,7 @@ def test_the_weights_named_in_a_folder_are_described_by_it_too(folder: Path):
         ({"depths": [2, 2, 2, 2]}, "says depths="),
         ({"decoder_hidden_size": 256}, "says head_width=256, and its weights have head_width=96"),
         ({"depths": [1, 2]}, "it must be four numbers"),
-        ({"sr_ratios": [4, 2, 1, 1]}, "only [8, 4, 2, 1] can be loaded here"),
+        ({"sr_ratios": [4, 2, 1, 1]}, "says sr_ratios=(4, 2, 1, 1), and its weights have"),
         ({"hidden_act": "relu"}, "only gelu can be loaded here"),
         ({"model_type": "maskformer"}, "is a MaskFormer"),
         ({"model_type": "oneformer"}, "is a OneFormer"),
@@ -107,7 +107,7 @@ def test_a_file_of_ours_describes_itself(folder: Path, tmp_path: Path):
     with open_checkpoint(folder) as tensors:
         source = recognise(tensors)
         assert source.layout.name == NATIVE
-        assert notes_beside(source, tensors.folder) is None
+        assert notes_beside(source, tensors.folder, tensors.metadata) == Notes()
 
 
 def test_no_file_of_transformers_says_what_a_mask2former_answers(tmp_path: Path):

@@ -32,7 +32,8 @@ def own_preset() -> Preset:
 def test_what_is_described_is_read_again():
     preset, notes = own_preset(), describe(own_preset())
     assert noted_arithmetic(notes) == {
-        "norm_eps": 3e-7, "conv_norm_eps": 1e-5, "heads": [1, 2, 5, 8], "concat_order": "coarse_to_fine"
+        "norm_eps": 3e-7, "conv_norm_eps": 1e-5, "heads": [1, 2, 5, 8], "strides": [4, 2, 2, 2],
+        "concat_order": "coarse_to_fine",
     }  # fmt: skip
     assert find_preset("segformer_b0_ade20k_mmseg").override(**noted_preprocessing(notes)).preprocessing == (
         preset.preprocessing

@@ -13,6 +13,7 @@ from typing import Any
 from convert import CheckpointError
 from convert.reading.entry import shown
 from convert.reading.folder import described_file, read_json
+from ms_seg.checkpoints.fields import MAX_COUNT, Fields, brief
 from ms_seg.checkpoints.metadata import named_labels
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor
@@ -21,21 +22,22 @@ from ms_seg.presets import PRESETS, TASKS, Preset
 
 CONFIG = "config.json"
 
-_MAX_CLASSES = 65536
 _OTHERS = {
     "maskformer": "a MaskFormer, the network before Mask2Former, whose decoders are others",
     "oneformer": "a OneFormer, which is asked with a text and has other decoders",
     "detr": "a DETR",
 }
 
-# field -> (default, what our networks have: the value, or None for any)
+_MIT_SIZES = ("sr_ratios", "patch_sizes", "strides", "mlp_ratios")  # of which we have the same names
+
+# See `fields.Known`.
 _SEGFORMER = {
     "num_channels": (3, 3),
     "num_encoder_blocks": (4, 4),
-    "sr_ratios": ([8, 4, 2, 1], [8, 4, 2, 1]),
-    "patch_sizes": ([7, 3, 3, 3], [7, 3, 3, 3]),
-    "strides": ([4, 2, 2, 2], [4, 2, 2, 2]),
-    "mlp_ratios": ([4, 4, 4, 4], [4, 4, 4, 4]),
+    "sr_ratios": ([8, 4, 2, 1], None),
+    "patch_sizes": ([7, 3, 3, 3], None),
+    "strides": ([4, 2, 2, 2], None),
+    "mlp_ratios": ([4, 4, 4, 4], None),
     "hidden_act": ("gelu", "gelu"),
     "depths": ([2, 2, 2, 2], None),
     "hidden_sizes": ([32, 64, 160, 256], None),
@@ -73,6 +75,18 @@ _SWIN = {
     "window_size": (7, None),
     "drop_path_rate": (0.1, None),
 }
+_RESNET = {
+    "num_channels": (3, 3),
+    "layer_type": ("bottleneck", "bottleneck"),
+    "hidden_act": ("relu", "relu"),
+    "downsample_in_first_stage": (False, False),
+    "downsample_in_bottleneck": (False, False),
+    "embedding_size": (64, None),
+    "hidden_sizes": ([256, 512, 1024, 2048], None),
+    "depths": ([3, 4, 6, 3], None),
+}
+_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+_TIMM_RESNETS = ("resnet50", "resnet101", "resnet152")  # those that are torchvision's
 
 
 def read_transformers(folder: Path) -> Notes | None:
@@ -94,7 +108,7 @@ def read_transformers(folder: Path) -> Notes | None:
         raise CheckpointError(f"{path} describes a quantised model: save it in float32 or float16 first.")
     if not _segments(config):
         return Notes(str(path))
-    return _NETWORKS[kind](_Fields(path, config), folder)
+    return _NETWORKS[kind](Fields(str(path), config), folder)
 
 
 def _segments(config: Mapping[str, Any]) -> bool:
@@ -103,62 +117,22 @@ def _segments(config: Mapping[str, Any]) -> bool:
     return not isinstance(names, list) or not any("ImageClassification" in str(name) for name in names)
 
 
-class _Fields:
-    """The fields of a configuration, each checked when it is read."""
-
-    def __init__(self, path: Path, config: Mapping[str, Any], where: str = ""):
-        self.path, self.config, self._where = path, config, where
-
-    def read(self, known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-        """The values of fields, see _SEGFORMER; lists as tuples. Raises CheckpointError for one that cannot be ours."""
-        values = {}
-        for key, (default, ours) in known.items():
-            value = self.config.get(key, default)
-            if ours is not None and value != ours:
-                raise self.error(key, f"{shown(str(value))}: only {ours} can be loaded here")
-            values[key] = self._checked(key, value, default)
-        return values
-
-    def _checked(self, key: str, value: Any, default: Any) -> Any:
-        if isinstance(default, list):
-            if not isinstance(value, list) or len(value) != 4 or not all(type(v) is int and v > 0 for v in value):
-                raise self.error(key, f"{shown(str(value))}: it must be four numbers, one for each stage")
-            return tuple(value)
-        if isinstance(default, float):
-            if type(value) not in (int, float) or not 0 <= value:
-                raise self.error(key, f"{shown(str(value))}: it must be a number")
-            return float(value)
-        if type(value) is not type(default) or (type(value) is int and not 0 < value <= _MAX_CLASSES):
-            raise self.error(key, f"{shown(str(value))}: it must be like {default!r}")
-        return value
-
-    def error(self, key: str, problem: str) -> CheckpointError:
-        return CheckpointError(f"{self.path} has {self._where}{key}={problem}.")
-
-    def inner(self, key: str) -> _Fields:
-        value = self.config.get(key)
-        if not isinstance(value, dict):
-            raise self.error(key, f"{shown(str(value))}: it must be a table")
-        return _Fields(self.path, value, f"{key}.")
-
-
-def _segformer(config: _Fields, folder: Path) -> Notes:
+def _segformer(config: Fields, folder: Path) -> Notes:
     own = config.read(_SEGFORMER)
     backbone = {
         "embed_dims": own["hidden_sizes"],
-        "depths": own["depths"],
         "heads": own["num_attention_heads"],
-        "drop_path_rate": own["drop_path_rate"],
+        **{key: own[key] for key in ("depths", *_MIT_SIZES, "drop_path_rate")},
     }
     labels = _labels(config)
     return Notes(
-        str(config.path),
+        config.title,
         "segformer",
-        fields=_preprocessing(folder, "segformer"),
+        fields={**_ignored(config, "semantic_loss_ignore_index"), **_preprocessing(folder, "segformer")},
         labels=labels,
         published=_row(config, folder, labels),
         backbone=("mit", backbone),
-        arithmetic={"heads": own["num_attention_heads"], "concat_order": "coarse_to_fine"},
+        arithmetic={"heads": own["num_attention_heads"], "strides": own["strides"], "concat_order": "coarse_to_fine"},
         arguments={
             "head_width": own["decoder_hidden_size"],
             "level_norm": False,
@@ -168,7 +142,7 @@ def _segformer(config: _Fields, folder: Path) -> Notes:
     )
 
 
-def _mask2former(config: _Fields, folder: Path) -> Notes:
+def _mask2former(config: Fields, folder: Path) -> Notes:
     own = config.read(_MASK2FORMER)
     if not own["feature_size"] == own["mask_feature_size"] == own["hidden_dim"]:
         raise config.error(
@@ -179,9 +153,9 @@ def _mask2former(config: _Fields, folder: Path) -> Notes:
     row = _row(config, folder, labels)
     heads = {"heads": backbone[1]["heads"]} if backbone else {}
     return Notes(
-        str(config.path),
+        config.title,
         "mask2former",
-        fields={**_preprocessing(folder, "mask2former"), **_tasks(row, labels)},
+        fields={**_ignored(config, "ignore_value"), **_preprocessing(folder, "mask2former"), **_tasks(row, labels)},
         labels=labels,
         published=row,
         backbone=backbone,
@@ -198,11 +172,11 @@ def _mask2former(config: _Fields, folder: Path) -> Notes:
     )
 
 
-def _row(config: _Fields, folder: Path, labels: str | LabelSet | None) -> Preset | None:
+def _row(config: Fields, folder: Path, labels: str | LabelSet | None) -> Preset | None:
     """The published model that a folder is a copy of, by its place in Hugging Face's cache, or by where it was loaded
     from and its classes: a model that was trained on from there has classes of its own."""
     cached = next((part for part in folder.resolve().parts if part.startswith("models--")), "")
-    names = [cached.removeprefix("models--").replace("--", "/"), config.config.get("_name_or_path")]
+    names = [cached.removeprefix("models--").replace("--", "/"), config.values.get("_name_or_path")]
     for row in PRESETS.values():
         if row.label_set == labels and any(p.hub == "huggingface" and p.id in names for p in row.published):
             return row
@@ -219,16 +193,22 @@ def _tasks(row: Preset | None, labels: str | LabelSet | None) -> dict[str, Any]:
     return {"tasks": trained.pop()} if len(trained) == 1 else {"tasks": TASKS, "ask_task": True}
 
 
-def _backbone(config: _Fields) -> tuple[str, dict[str, Any]] | None:
+def _backbone(config: Fields) -> tuple[str, dict[str, Any]] | None:
     """The backbone of a Mask2Former; None of one that only its shapes describe."""
-    if config.config.get("backbone_config") is None:
+    if config.values.get("backbone_config") is None:
+        _check_timm(config)
         return None
     inner = config.inner("backbone_config")
-    kind = inner.config.get("model_type")
-    if kind == "resnet":
+    kind = inner.values.get("model_type")
+    if kind == "timm_backbone":
+        _check_timm(inner)
         return None
-    if kind != "swin":
+    if kind not in ("swin", "resnet"):
         raise inner.error("model_type", f"{shown(str(kind))}: only swin and resnet can be loaded here")
+    if inner.values.get("out_features") not in (None, _STAGES):
+        raise inner.error("out_features", f"{brief(inner.values['out_features'])}: only {_STAGES} can be loaded here")
+    if kind == "resnet":
+        return _resnet(inner)
     own = inner.read(_SWIN)
     return "swin", {
         "channels": own["embed_dim"],
@@ -237,6 +217,23 @@ def _backbone(config: _Fields) -> tuple[str, dict[str, Any]] | None:
         "window": own["window_size"],
         "drop_path_rate": own["drop_path_rate"],
     }
+
+
+def _resnet(config: Fields) -> tuple[str, dict[str, Any]]:
+    own = config.read(_RESNET)
+    stem = own["embedding_size"]
+    usual = tuple(4 * stem * 2**level for level in range(4))
+    if own["hidden_sizes"] != usual:
+        raise config.error("hidden_sizes", f"{brief(own['hidden_sizes'])}: with embedding_size={stem} only "
+                           f"{list(usual)} can be loaded here")  # fmt: skip
+    return "resnet", {"depths": own["depths"], "stem_channels": stem}
+
+
+def _check_timm(config: Fields) -> None:
+    """Raise CheckpointError for a backbone of timm's that ours cannot be, by its name; its sizes are in its shapes."""
+    name = config.values.get("backbone")
+    if name is not None and str(name).partition(".")[0] not in _TIMM_RESNETS:
+        raise config.error("backbone", f"{brief(name)}: of timm's only {', '.join(_TIMM_RESNETS)} can be loaded here")
 
 
 _NETWORKS = {"segformer": _segformer, "mask2former": _mask2former}
@@ -266,13 +263,13 @@ def _write_segformer(preset: Preset) -> dict[str, Any]:
         "model_type": "segformer",
         **{key: value for key, (value, ours) in _SEGFORMER.items() if ours is not None},
         "hidden_sizes": list(sizes["embed_dims"]),
-        "depths": list(sizes["depths"]),
         "num_attention_heads": list(sizes["heads"]),
+        **{key: list(sizes[key]) for key in ("depths", *_MIT_SIZES)},
         "decoder_hidden_size": sizes["head_width"],
         "drop_path_rate": sizes.get("drop_path_rate", 0.0),
         "classifier_dropout_prob": sizes["dropout_rate"],
         "reshape_last_stage": True,
-        "semantic_loss_ignore_index": 255,
+        "semantic_loss_ignore_index": preset.preprocessing.ignore_index,
     }
 
 
@@ -300,7 +297,7 @@ def _write_mask2former(preset: Preset) -> dict[str, Any]:
         "encoder_feedforward_dim": sizes["pixel_hidden"],
         "decoder_layers": sizes["query_layers"] + 1,
         "dim_feedforward": sizes["query_hidden"],
-        "ignore_value": 255,
+        "ignore_value": preset.preprocessing.ignore_index,
         "no_object_weight": 0.1,
         "num_labels": preset.num_classes,
     }
@@ -329,23 +326,29 @@ def _preprocessing(folder: Path, system: str) -> dict[str, Any]:
     return read_image_processor({}, system)
 
 
-def _num_classes(config: _Fields) -> dict[str, int]:
+def _ignored(config: Fields, key: str) -> dict[str, int]:
+    """What a label map has where nothing is learned; its processor may say it too."""
+    number = config.values.get(key)
+    return {"ignore_index": number} if type(number) is int else {}
+
+
+def _num_classes(config: Fields) -> dict[str, int]:
     """Of a file that says it: by its names, or by their number. The classes of one that does not are in its weights."""
     count = _count(config)
     return {} if count is None else {"num_classes": count}
 
 
-def _count(config: _Fields) -> int | None:
-    names = config.config.get("id2label")
-    count = len(names) if isinstance(names, dict) else config.config.get("num_labels")
-    if count is not None and (type(count) is not int or not 0 < count <= _MAX_CLASSES):
+def _count(config: Fields) -> int | None:
+    names = config.values.get("id2label")
+    count = len(names) if isinstance(names, dict) else config.values.get("num_labels")
+    if count is not None and (type(count) is not int or not 0 < count <= MAX_COUNT):
         raise config.error("num_labels", f"{shown(str(count))}: it must be a number of classes")
     return count
 
 
-def _labels(config: _Fields) -> str | LabelSet | None:
+def _labels(config: Fields) -> str | LabelSet | None:
     """The classes that a file names: a published label set where they are one's, or None where they have no names."""
-    names = config.config.get("id2label")
+    names = config.values.get("id2label")
     if not isinstance(names, dict):
         return None
     count = len(names)
@@ -354,4 +357,4 @@ def _labels(config: _Fields) -> str | LabelSet | None:
         raise config.error("id2label", f"a table of {count} names: they must be those of the classes 0 to {count - 1}")
     if all(name == f"LABEL_{index}" for index, name in enumerate(rows)):
         return None
-    return named_labels(rows, f"{config.path} (id2label)")
+    return named_labels(rows, f"{config.title} (id2label)")

@@ -20,6 +20,7 @@ FILE = "preprocessor_config.json"
 NESTED = ("processor_config.json", "image_processor")  # since transformers 5: the file, and where in it
 
 _IMAGENET = {"image_mean": [mean / 255 for mean in IMAGENET_MEAN], "image_std": [std / 255 for std in IMAGENET_STD]}
+_REDUCE = ("do_reduce_labels", "reduce_labels")  # its present name and its former one
 _FLAGS = ("do_resize", "do_rescale", "do_normalize")
 
 
@@ -50,10 +51,14 @@ def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, An
     Raises CheckpointError for a value that no such processor can have.
     """
     kind = PROCESSORS[system]
-    for key in _FLAGS:
+    for key in (*_FLAGS, *_REDUCE):
         if not isinstance(config.get(key, True), bool | None):
             raise _wrong(key, "true or false", config[key])
-    fields = {"window": None, "logits_via_input": False, "query_rule": "transformers", **_values(config)}
+    reduced = next((config[key] for key in _REDUCE if config.get(key) is not None), False)
+    fields = {
+        "window": None, "logits_via_input": False, "query_rule": "transformers", "reduce_labels": reduced,
+        **_ignored(config), **_values(config),
+    }  # fmt: skip
     if config.get("do_resize") is False:
         return {**fields, "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}
     return {**fields, **_resize(config, kind), "resample": _resample(config)}
@@ -72,14 +77,15 @@ def write_image_processor(rule: Preprocessing, system: str) -> tuple[dict[str, A
         "do_normalize": True,
         "image_mean": [float(f"{mean / 255:.9g}") for mean in rule.mean],
         "image_std": [float(f"{std / 255:.9g}") for std in rule.std],
-        "do_reduce_labels": False,
+        "do_reduce_labels": rule.reduce_labels,
     }
     if PROCESSORS[system].divisor:
-        config |= {"size_divisor": PROCESSORS[system].divisor, "ignore_index": 255}
-    if rule.resize in ("squash", "stretch"):
-        config["size"] = {"height": rule.short_side, "width": rule.short_side}
-        if rule.resize == "stretch":
-            config["size"]["width"] = rule.long_side
+        config |= {"size_divisor": PROCESSORS[system].divisor, "ignore_index": rule.ignore_index}
+    if rule.resize in ("squash", "stretch", "stretch_cv2"):
+        width = rule.short_side if rule.resize == "squash" else rule.long_side
+        config["size"] = {"height": rule.short_side, "width": width}
+        if rule.resize == "stretch_cv2":
+            lines.append("transformers resizes by Pillow, and here it is by OpenCV: nearly the same")
     elif rule.resize == "shrink" and min(rule.short_side, rule.long_side) == MAX_SIDE:
         config["do_resize"] = False
     elif PROCESSORS[system].divisor:
@@ -160,6 +166,13 @@ def _resample(config: Mapping[str, Any]) -> str:
     if type(number) is not int or not 0 <= number < len(RESAMPLES):
         raise _wrong("resample", f"0 to {len(RESAMPLES) - 1}", number)
     return RESAMPLES[number]
+
+
+def _ignored(config: Mapping[str, Any]) -> dict[str, int]:
+    number = config.get("ignore_index")
+    if number is not None and type(number) is not int:
+        raise _wrong("ignore_index", "the number of a class", number)
+    return {} if number is None else {"ignore_index": number}
 
 
 def _side(key: str, value: Any) -> int:

@@ -13,10 +13,17 @@ from tests.convert.layouts.published import Declared, manifests, read_manifest
 
 MANIFESTS = manifests("segformer_b0_hf", "mask2former_", "lseg_", "mit_b0", "timm_vit_base", "resnet", "swin_")
 VIT_B32 = {"channels": 768, "depth": 12, "patch": 32, "grid": 12}
-RESNET50, RESNET101 = ("resnet", {"depths": (3, 4, 6, 3)}), ("resnet", {"depths": (3, 4, 23, 3)})
+RESNET50 = ("resnet", {"depths": (3, 4, 6, 3), "stem_channels": 64})
+RESNET101 = ("resnet", {"depths": (3, 4, 23, 3), "stem_channels": 64})
 SWIN_L = ("swin", {"channels": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48), "window": 12})
 SWIN_T = ("swin", {"channels": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7})
-MIT_B0 = ("mit", {"embed_dims": (32, 64, 160, 256), "depths": (2, 2, 2, 2)})
+MIT_B0 = (
+    "mit",
+    {
+        "embed_dims": (32, 64, 160, 256), "depths": (2, 2, 2, 2), "sr_ratios": (8, 4, 2, 1), "mlp_ratios": (4, 4, 4, 4),
+        "patch_sizes": (7, 3, 3, 3),
+    },
+)  # fmt: skip
 ALONE = {
     "mit_b0_mmseg_imagenet": MIT_B0,
     "mit_b0_nvlabs_imagenet": MIT_B0,

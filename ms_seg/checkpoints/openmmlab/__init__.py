@@ -1,0 +1,1 @@
+"""OpenMMLab's configurations: the network, and how pictures are prepared for it."""
