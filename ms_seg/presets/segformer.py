@@ -236,40 +236,38 @@ def _cityscapes_mmseg(size: str) -> Preset:
     )
 
 
-def _smp(data: str, label_set: str, classes: int, size: str, sides: tuple[int, int]) -> Preset:
+def _smp(size: str, data: str, label_set: str, classes: int, crops: tuple[str, ...]) -> Preset:
     """The original's weights, as segmentation_models.pytorch has them: OpenCV squashes pictures, and logits go to the
     input's size with corners on corners."""
-    height, width = sides
+    side = int(crops[0].split("-")[0])
     return _segformer(
-        f"{size}_{label_set}_smp" + ("" if sides == _smp_sides(data, size)[0] else f"_{height}x{width}"),
+        f"{size}_{label_set}_smp",
         size,
         _ORIGINAL,
         label_set,
-        Preprocessing("stretch_cv2", short_side=height, long_side=width, align_corners=True),
-        (Published("huggingface", f"smp-hub/segformer-{size}-{height}x{width}-{data}-160k"),),
+        Preprocessing("stretch_cv2", short_side=side, long_side=side, align_corners=True),
+        tuple(
+            Published("huggingface", f"smp-hub/segformer-{size}-{crop.replace('-', 'x')}-{data}-160k") for crop in crops
+        ),
         classes=classes,
-        crop=min(sides),
+        crop=side,
     )
 
 
-def _smp_sides(data: str, size: str) -> tuple[tuple[int, int], ...]:
-    """The sides (height, width) of the pictures of its models, by what the original trained."""
-    if data == "ade":
-        return ((640, 640),) if size == "b5" else ((512, 512),)
-    crops = _CITYSCAPES_CROPS.get(size, ("1024-1024",))
-    return tuple((int(height), int(width)) for height, width in (crop.split("-") for crop in crops))
+def _ade20k_smp(size: str) -> Preset:
+    return _smp(size, "ade", "ade20k", 150, ("640-640" if size == "b5" else "512-512",))
+
+
+def _cityscapes_smp(size: str) -> Preset:
+    return _smp(size, "city", "cityscapes", 19, _CITYSCAPES_CROPS.get(size, ("1024-1024",)))
 
 
 def rows() -> list[Preset]:
-    families = (_cocostuff164k, _ade20k, _ade20k_mmseg, _cityscapes, _cityscapes_mmseg)
+    families = (
+        _cocostuff164k, _ade20k, _ade20k_mmseg, _cityscapes, _cityscapes_mmseg, _ade20k_smp, _cityscapes_smp,
+    )  # fmt: skip
     return [
         *(row(size) for size in _SIZES for row in families),
-        *(
-            _smp(*dataset, size, sides)
-            for dataset in (("ade", "ade20k", 150), ("city", "cityscapes", 19))
-            for size in _SIZES
-            for sides in _smp_sides(dataset[0], size)
-        ),
         Preset(
             name="segformer_tiny_shapes",
             system="segformer",
