@@ -13,6 +13,9 @@ import numpy as np
 from PIL import Image
 
 from convert.atomic import whole_file
+from ms_seg.answers.drawing.colours import OPACITY
+from ms_seg.answers.drawing.legend import NOTHING
+from ms_seg.answers.png import encode_png
 from ms_seg.label_sets import LabelSet
 
 
@@ -56,8 +59,8 @@ class BaseAnswer(ABC):
         """What is in the picture, in a few words."""
 
     @abstractmethod
-    def draw(self) -> Image.Image:
-        """The picture under the colours of its segments, with a legend."""
+    def draw(self, opacity: float = OPACITY, legend: bool = True) -> Image.Image:
+        """The picture under the colours of its segments, of that opacity (0..1), with a legend or without."""
 
     @abstractmethod
     def label_image(self) -> Image.Image:
@@ -73,15 +76,17 @@ class BaseAnswer(ABC):
         """What the answer's files are called: like the picture's, or "picture"."""
         return Path(self.source).stem if self.source else "picture"
 
-    def save(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+    def save(
+        self, folder: str | os.PathLike[str], stem: str | None = None, opacity: float = OPACITY, legend: bool = True
+    ) -> list[Path]:
         """Write `<stem>.overlay.png`, `<stem>.labels.png` and `<stem>.segments.json` into a folder, made if missing.
 
-        See `label_image` for the labels. A file appears under its name only when it is whole.
+        See `draw` for the overlay, `label_image` for the labels. A file appears under its name only when it is whole.
 
         Returns the paths. Raises OSError if the folder cannot be written.
         """
         paths = self._paths(folder, stem, "overlay.png", "labels.png", "segments.json")
-        write_png(paths[0], self.draw(), fast=True)
+        write_png(paths[0], self.draw(opacity, legend))
         write_png(paths[1], self.label_image())
         height, width = self.picture.shape[:2]
         name = Path(self.source).name if self.source else None
@@ -102,13 +107,12 @@ class BaseAnswer(ABC):
 
 def first_three(found: Sequence[str]) -> str:
     """Some of what was found, for a summary."""
-    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "") or "nothing"
+    return ", ".join(found[:3]) + (", ..." if len(found) > 3 else "") or NOTHING
 
 
-def write_png(path: Path, image: Image.Image, fast: bool = False) -> None:
-    """fast: Deflate's fastest level; an overlay of 12 megapixels takes a fraction of the time and is little larger."""
+def write_png(path: Path, image: Image.Image) -> None:
     with whole_file(path) as draft:
-        image.save(draft, "PNG", **({"compress_level": 1} if fast else {}))
+        draft.write_bytes(encode_png(image))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ms_seg.answers.base import BaseAnswer, first_three, write_json
-from ms_seg.answers.drawing.colours import segment_colours
+from ms_seg.answers.drawing.colours import OPACITY, segment_colours
 from ms_seg.answers.drawing.segments import draw_segments
 from ms_seg.data.coco.codecs import box_of, boxes_of, encode_mask, encode_masks
 from ms_seg.data.panoptic import to_colours, to_ids
@@ -93,9 +93,8 @@ class SegmentsAnswer(BaseAnswer):
             for number, index, score, shape in rows
         ]
 
-    def draw(self) -> Image.Image:
-        """The picture under the colours of its segments, with their names and a legend of the classes."""
-        return draw_segments(self.picture, self.segment_map, self.classes, self.labels, self._colours)
+    def draw(self, opacity: float = OPACITY, legend: bool = True) -> Image.Image:
+        return draw_segments(self.picture, self.segment_map, self.classes, self.label_set, self.scores, opacity, legend)
 
     def label_image(self) -> Image.Image:
         """The ids of the segments as colours, RGB; black for none."""
@@ -149,9 +148,11 @@ class PanopticAnswer(SegmentsAnswer):
             for number, segmentation in zip(numbers, encoded, strict=True)
         ]
 
-    def save(self, folder: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+    def save(
+        self, folder: str | os.PathLike[str], stem: str | None = None, opacity: float = OPACITY, legend: bool = True
+    ) -> list[Path]:
         """As `BaseAnswer.save`, and `<stem>.panoptic.json`, which panopticapi reads together with the labels."""
-        paths = super().save(folder, stem)
+        paths = super().save(folder, stem, opacity, legend)
         (file,) = self._paths(folder, stem, "panoptic.json")
         write_json(file, self.coco(labels_file=paths[1].name))
         return [*paths, file]
@@ -186,10 +187,11 @@ class InstanceAnswer(SegmentsAnswer):
     """Things, each with its own mask; masks may overlap. The most probable instance comes first.
 
     instances: what `instance_inference` found. In maps and drawings an instance hides less probable ones, and those
-    that score less than DISPLAY_THRESHOLD are left out.
+    that score less than `score_threshold` are left out.
     """
 
     instances: Instances = field(kw_only=True)
+    score_threshold: float = field(default=DISPLAY_THRESHOLD, kw_only=True)
 
     @property
     def classes(self) -> list[int]:
@@ -209,7 +211,7 @@ class InstanceAnswer(SegmentsAnswer):
     @cached_property
     def segment_map(self) -> np.ndarray:
         shown = np.zeros(self.instances.size, np.int32)
-        for place in reversed(range(np.count_nonzero(self.scores >= DISPLAY_THRESHOLD))):
+        for place in reversed(range(np.count_nonzero(self.scores >= self.score_threshold))):
             shown[self.instances.mask(place)] = place + 1
         return shown
 

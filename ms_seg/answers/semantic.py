@@ -14,7 +14,7 @@ from PIL import Image
 
 from convert.atomic import whole_file
 from ms_seg.answers.base import BaseAnswer, first_three
-from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR
+from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR, OPACITY, class_colours
 from ms_seg.answers.drawing.semantic import draw_overlay
 from ms_seg.data.coco.codecs import boxes_of, encode_masks
 from ms_seg.data.preprocessing import Geometry
@@ -129,9 +129,8 @@ class Answer(BaseAnswer):
         shares = (segment["area"] / self.label_map.size for segment in self.segments)
         return first_three([f"{label} {share:.0%}" for label, share in zip(self.labels, shares, strict=True)])
 
-    def draw(self) -> Image.Image:
-        """The picture under the colours of its classes, with a legend."""
-        return draw_overlay(self.picture, self.label_map, self.label_set)
+    def draw(self, opacity: float = OPACITY, legend: bool = True) -> Image.Image:
+        return draw_overlay(self.picture, self.label_map, self.label_set, opacity, legend)
 
     def label_image(self) -> Image.Image:
         """The class index of each pixel: 8 bits with the classes' colours as palette, 16 for over 256 classes."""
@@ -139,7 +138,7 @@ class Answer(BaseAnswer):
             return Image.fromarray(self.label_map.astype(np.uint16))
         image = Image.fromarray(self.label_map.astype(np.uint8))
         palette = np.full((256, 3), NO_CLASS_COLOUR, np.uint8)
-        palette[: len(self.label_set)] = self.label_set.palette
+        palette[: len(self.label_set)] = class_colours(self.label_set)[:-1]
         image.putpalette(palette.tobytes())
         return image
 

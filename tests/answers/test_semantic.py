@@ -111,15 +111,17 @@ def test_the_segments_file_says_what_it_is_about(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    def fill_the_disk(image, file, *_arguments, **_options):
-        Path(file).write_bytes(b"half a picture")
+    def fill_the_disk(path, content):
+        with path.open("wb") as file:
+            file.write(content[:10])
         raise OSError("disk full")
 
     answer = landscape()
     before = {path: path.read_bytes() for path in answer.save(tmp_path)}
-    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
     with pytest.raises(OSError, match="disk full"):
         answer.save(tmp_path)
+    monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -3,47 +3,70 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from ms_seg.label_sets import LabelSet, numbered_labels
+from ms_seg.label_sets import LabelSet
 
+OPACITY = 0.5  # of the colours over the picture
 NO_CLASS_COLOUR = (128, 128, 128)
 
-_OPACITY = 0.5  # of the colours over the picture
-_BORDER_COLOUR = (255, 255, 255)
-_MIN_DISTANCE = 24.0  # in CIE Lab: colours nearer than this look alike, half transparent
+_WHITE = (255, 255, 255, 0)  # of borders, as OpenCV's scalar
+_MIN_DISTANCE = 10.0  # in CIE Lab: colours nearer than this look alike, half transparent
+_LEVELS = 9  # of red, green and blue, in the colours that stand in for others
+_DARKEST, _LIGHTEST = 18.0, 92.0  # of them, as L of CIE Lab: borders and names are to be seen
+_SAMPLES = 20_000  # pixels that the tones of a legend are taken from
 _SHADES = ((0.0, 1.0), (0.06, 0.62), (-0.06, 1.35), (0.03, 1.6), (-0.03, 0.8), (0.09, 1.15), (-0.09, 0.5))  # hue, light
 _MIN_LIGHT, _MAX_LIGHT = 0.16, 0.86
 
 
-def class_colours(classes: list[int], label_set: LabelSet) -> np.ndarray:
-    """A table RGB (C + 1, 3) uint8 for the classes in a picture, given from the largest to the smallest.
+def class_colours(label_set: LabelSet) -> np.ndarray:
+    """A table RGB (C + 1, 3) uint8: what each class of a label set is drawn in, and what has no class, grey.
 
-    A colour that looks like one in use is replaced, by a darker or lighter shade or else a spare colour.
+    It is the same whatever is in a picture. A class keeps its published colour unless that looks like the one of an
+    earlier class: then it gets the colour that differs most from all others.
     """
-    table = np.vstack((label_set.palette, np.array([NO_CLASS_COLOUR], np.uint8)))
-    spare = list(numbered_labels(48).palette)
-    used = [table[-1]] if len(label_set) in classes else []
-    for index in classes:
-        if index == len(label_set):
-            continue
-        colour = table[index].astype(float)
-        candidates = [table[index], np.uint8(colour * 0.55), np.uint8(255 - (255 - colour) * 0.45), *spare]
-        distances = [min((_distance(candidate, other) for other in used), default=np.inf) for candidate in candidates]
-        far = [number for number, distance in enumerate(distances) if distance >= _MIN_DISTANCE]
-        table[index] = candidates[far[0] if far else int(np.argmax(distances))]
-        used.append(table[index])
+    return _table(label_set.palette.tobytes())
+
+
+@lru_cache(16)  # words make a label set for each picture
+def _table(palette: bytes) -> np.ndarray:
+    own = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    table = np.vstack((own, np.array([NO_CLASS_COLOUR], np.uint8)))
+    seen = _lab(table)
+    kept: list[int] = []
+    for index in range(len(own)):
+        if not kept or np.linalg.norm(seen[kept] - seen[index], axis=1).min() >= _MIN_DISTANCE:
+            kept.append(index)
+    candidates = _candidates()
+    seen_candidates = _lab(candidates)
+    used = seen[[*kept, len(own)]]
+    nearest = np.linalg.norm(seen_candidates[:, None] - used, axis=2).min(axis=1)
+    for index in sorted(set(range(len(own))).difference(kept)):
+        chosen = int(nearest.argmax())
+        table[index] = candidates[chosen]
+        nearest = np.minimum(nearest, np.linalg.norm(seen_candidates - seen_candidates[chosen], axis=1))
+    table.flags.writeable = False  # every caller is given the same array
     return table
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    lab = cv2.cvtColor(np.array([[one, other]], np.float32) / 255, cv2.COLOR_RGB2Lab)[0]
-    return float(np.linalg.norm(lab[0] - lab[1]))
+def _candidates() -> np.ndarray:
+    """(N, 3) uint8, evenly spread colours that are neither very dark nor very light."""
+    levels = np.linspace(0, 255, _LEVELS).round().astype(np.uint8)
+    colours = np.array(list(itertools.product(levels, repeat=3)), np.uint8)
+    light = _lab(colours)[:, 0]
+    return colours[(light > _DARKEST) & (light < _LIGHTEST)]
+
+
+def _lab(colours: np.ndarray) -> np.ndarray:
+    """RGB (N, 3) uint8 -> CIE Lab (N, 3) float32, in which distances are how different colours look."""
+    return cv2.cvtColor(colours.astype(np.float32)[None] / 255, cv2.COLOR_RGB2Lab)[0]
 
 
 def segment_colours(classes: Sequence[int], label_set: LabelSet) -> np.ndarray:
@@ -52,7 +75,7 @@ def segment_colours(classes: Sequence[int], label_set: LabelSet) -> np.ndarray:
     The colours serve as ids in COCO's panoptic maps too, so that no two are the same and none is black, which means
     "no segment" there.
     """
-    table = class_colours(list(dict.fromkeys(classes)), label_set)
+    table = class_colours(label_set)
     colours = np.zeros((len(classes), 3), np.uint8)
     seen: Counter[int] = Counter()
     taken = {0}
@@ -87,19 +110,39 @@ def _packed(colour: Sequence[int]) -> int:
     return colour[0] + 256 * colour[1] + 65536 * colour[2]
 
 
-def blend(picture: np.ndarray, classes: np.ndarray, table: np.ndarray, clear: int | None = None) -> np.ndarray:
-    """Colour each pixel by its class and draw the borders. All arrays have the size of the drawing.
+def blend(
+    picture: np.ndarray, index_map: np.ndarray, table: np.ndarray, opacity: float = OPACITY, clear: int | None = None
+) -> np.ndarray:
+    """Colour each pixel by its index and draw the borders. All arrays have the size of the drawing.
 
-    clear: the class where the picture is left as it is.
+    clear: the index where the picture is left as it is.
     """
-    blended = cv2.addWeighted(picture, 1 - _OPACITY, table[classes], _OPACITY, 0)
+    blended = cv2.addWeighted(picture, 1 - opacity, table.take(index_map, axis=0), opacity, 0)
     if clear is not None:
-        blended = np.where((classes == clear)[..., None], picture, blended)
-    border = np.zeros(classes.shape, np.uint8)
-    border[:, 1:] |= classes[:, 1:] != classes[:, :-1]
-    border[1:] |= classes[1:] != classes[:-1]
-    thickness = round(math.sqrt(classes.size) / 700)
+        cv2.copyTo(picture, (index_map == clear).view(np.uint8), blended)
+    border = np.zeros(index_map.shape, bool)
+    np.not_equal(index_map[:, 1:], index_map[:, :-1], out=border[:, 1:])
+    border[1:] |= index_map[1:] != index_map[:-1]
+    mask = border.view(np.uint8)
+    thickness = round(math.sqrt(index_map.size) / 700)
     if thickness > 1:
-        border = cv2.dilate(border, np.ones((thickness, thickness), np.uint8))
-    blended[border > 0] = _BORDER_COLOUR
-    return blended
+        mask = cv2.dilate(mask, np.ones((thickness, thickness), np.uint8))
+    return cv2.add(blended, _WHITE, blended, mask)
+
+
+def tones(
+    picture: np.ndarray, index_map: np.ndarray, table: np.ndarray, opacity: float = OPACITY, clear: int | None = None
+) -> np.ndarray:
+    """What the area of each index looks like as a whole once it is blended: RGB (K, 3) uint8.
+
+    The arguments are those of `blend`. For an index that is not in the map, its colour over the whole picture's tone.
+    """
+    step = max(1, math.isqrt(index_map.size // _SAMPLES))
+    indices, pixels = index_map[::step, ::step].ravel(), picture[::step, ::step].reshape(-1, 3)
+    counts = np.bincount(indices, minlength=len(table))[:, None]
+    sums = np.stack([np.bincount(indices, channel, len(table)) for channel in pixels.T], axis=1)
+    below = np.where(counts > 0, sums / np.maximum(counts, 1), pixels.mean(axis=0))
+    blended = (1 - opacity) * below + opacity * table
+    if clear is not None:
+        blended[clear] = below[clear]
+    return blended.round().astype(np.uint8)

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-PAPER, INK = (255, 255, 255), (28, 28, 30)
+from ms_seg.answers.drawing.text import INK, write
+
+PAPER = (255, 255, 255)
 TITLES = ("picture", "truth", "prediction")  # of the panels of a comparison
 
 _MIN_LONG_SIDE = 448  # pixels; smaller pictures are magnified, by a whole number
+_MIN_SHORT_SIDE = 24  # pixels; what is narrower still is stretched, by a whole number too
 _MIN_PANEL, _MAX_PANEL = 320, 640  # pixels, the long side of a panel of a comparison
 _TITLE_HEIGHT, _PANEL_MARGIN = 32, 4  # pixels
 
@@ -30,8 +33,8 @@ def titled(panel: np.ndarray | Image.Image, title: str) -> Image.Image:
     panel = Image.fromarray(panel) if isinstance(panel, np.ndarray) else panel
     canvas = Image.new("RGB", (panel.width + 2 * _PANEL_MARGIN, panel.height + _TITLE_HEIGHT), PAPER)
     canvas.paste(panel, (_PANEL_MARGIN, _TITLE_HEIGHT))
-    font = ImageFont.load_default(_TITLE_HEIGHT // 2)
-    ImageDraw.Draw(canvas).text((_PANEL_MARGIN, _TITLE_HEIGHT // 2), title, INK, font, anchor="lm")
+    middle = _TITLE_HEIGHT // 2
+    write(canvas, (_PANEL_MARGIN, middle), title, middle, "lm", INK)
     return canvas
 
 
@@ -48,10 +51,11 @@ def joined(panels: Sequence[Image.Image], axis: int) -> Image.Image:
 
 
 def magnified(picture: np.ndarray, index_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture and a map of it, enlarged by the whole number that makes them large enough to see."""
+    """A picture and a map of it, enlarged by the whole numbers that make them large enough to see."""
     magnification = math.ceil(_MIN_LONG_SIDE / max(index_map.shape))
-    if magnification <= 1:
+    down, across = (max(magnification, math.ceil(_MIN_SHORT_SIDE / side)) for side in index_map.shape)
+    if down == across == 1:
         return picture, index_map
-    height, width = (side * magnification for side in index_map.shape)
+    height, width = index_map.shape[0] * down, index_map.shape[1] * across
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
-    return picture, index_map.repeat(magnification, axis=0).repeat(magnification, axis=1)
+    return picture, index_map.repeat(down, axis=0).repeat(across, axis=1)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ms_seg.answers.drawing.colours import blend, class_colours
-from ms_seg.answers.drawing.legend import Entry, share_text, with_legend
+from ms_seg.answers.drawing.colours import OPACITY, blend, class_colours, tones
+from ms_seg.answers.drawing.legend import Entry, with_legend
+from ms_seg.answers.drawing.names import write_names
 from ms_seg.answers.drawing.panels import TITLES, joined, magnified, panel_of, titled
 from ms_seg.label_sets import LabelSet
 
@@ -15,29 +16,35 @@ NO_CLASS_NAME = "no class"
 IGNORED_COLOUR, IGNORED_NAME = (0, 0, 0), "ignored"
 
 _MAX_NAME_LENGTH = 32  # characters
+_MIN_NAMED = 0.02  # of the picture: a smaller class is named in the legend alone
 
 
-def draw_overlay(picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet) -> Image.Image:
-    """A label map over its picture, with thin borders between classes and a legend, the largest class first.
+def draw_overlay(
+    picture: np.ndarray, label_map: np.ndarray, label_set: LabelSet, opacity: float = OPACITY, legend: bool = True
+) -> Image.Image:
+    """A label map over its picture, with thin borders between classes, names on large ones, and a legend.
 
     Args:
         picture: RGB (H, W, 3) uint8.
         label_map: (H, W) int; a class beyond the label set is drawn grey and called "no class".
-        label_set: names and colours. If the colours of two classes look alike, the smaller class gets another one.
+        label_set: names and colours, see `class_colours`.
+        opacity: of the colours, 0..1.
 
-    The legend is below, or at the right of an upright picture. The picture keeps its size, unless it is too small to
-    see anything.
+    The legend is below, or at the right of an upright picture, the largest class first, in the tones of the overlay.
+    The picture keeps its size, unless it is too small to see anything.
     """
     picture, label_map = magnified(picture, label_map)
     shown = np.minimum(label_map, len(label_set))  # all without a name are one class beyond the last
     areas = np.bincount(shown.ravel(), minlength=len(label_set) + 1)
+    table = class_colours(label_set)
+    overlay = Image.fromarray(blend(picture, shown, table, opacity))
+    names = [class_name(index, label_set) for index in range(len(table))]
+    write_names(overlay, shown, names, np.where(areas < _MIN_NAMED * shown.size, 0, areas))
+    if not legend:
+        return overlay
+    toned = tones(picture, shown, table, opacity)
     classes = sorted(np.flatnonzero(areas).tolist(), key=lambda index: -areas[index])
-    table = class_colours(classes, label_set)
-    overlay = Image.fromarray(blend(picture, shown, table))
-    entries = [
-        Entry(class_name(index, label_set), share_text(areas[index] / shown.size), table[index]) for index in classes
-    ]
-    return with_legend(overlay, entries)
+    return with_legend(overlay, [Entry(names[index], (areas[index] / shown.size,), toned[index]) for index in classes])
 
 
 def draw_comparison(
@@ -58,21 +65,17 @@ def draw_comparison(
     maps = [np.where(void, nameless + 1, np.minimum(labels, nameless)) for labels in (truth, prediction)]
     areas = np.stack([np.bincount(shown.ravel(), minlength=nameless + 2) for shown in maps])
     classes = sorted(np.flatnonzero(areas.any(axis=0)).tolist(), key=lambda index: -areas[:, index].max())
-    table = np.vstack(
-        (
-            class_colours([index for index in classes if index <= nameless], label_set),
-            np.array([IGNORED_COLOUR], np.uint8),
-        )
-    )
+    table = np.vstack((class_colours(label_set), np.array([IGNORED_COLOUR], np.uint8)))
     small = [cv2.resize(shown.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST) for shown in maps]
     panels = [picture, *(blend(picture, shown, table) for shown in small)]
     overlays = joined([titled(*panel) for panel in zip(panels, TITLES, strict=True)], axis=1)
+    toned = [tones(picture, shown, table) for shown in small]
     shares = areas / truth.size
     entries = [
         Entry(
             IGNORED_NAME if index > nameless else class_name(index, label_set),
-            " / ".join(share_text(share) if share else "none" for share in shares[:, index]),
-            table[index],
+            tuple(shares[:, index]),
+            toned[int(shares[:, index].argmax())][index],
         )
         for index in classes
     ]
