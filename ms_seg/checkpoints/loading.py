@@ -21,6 +21,7 @@ from convert.reading import Checkpoint
 from convert.recognition import recognise
 from ms_seg.checkpoints.metadata import (
     noted_arithmetic,
+    noted_label_values,
     noted_labels,
     noted_preprocessing,
     noted_tasks,
@@ -206,6 +207,7 @@ def identify(
     noted = dict(notes.fields)
     if native:
         noted = {**noted_preprocessing(metadata), **noted_tasks(metadata), **noted_window(metadata)}
+        noted |= noted_label_values(metadata)
     if "tasks" in overrides:  # a model may learn again what a file no longer answers
         noted = {field: value for field, value in noted.items() if field not in ("tasks", "ask_task")}
     preset, noted = _with_tasks(preset, noted, named=name != "auto")

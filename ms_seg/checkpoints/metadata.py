@@ -8,6 +8,8 @@
     window         the fields of `Window`, null for inputs that are looked at at once
     labels         a published label set's name, or null, or [name, "#rrggbb"] for each output; where things are told
                    from stuff [name, "#rrggbb", true for a thing, what annotations call it]
+    label_values   how the label files were numbered that the weights learned from: the values of the classes, what is
+                   ignored, whether they are colours, and the rule in words; nothing where a dataset's name says it
 
 A file is anybody's: what is read is checked, and whatever is wrong with it is a CheckpointError in one sentence.
 """
@@ -50,6 +52,8 @@ def describe(preset: Preset, part: str = "") -> dict[str, str]:
         if preset.ask_task:
             notes["ask_task"] = json.dumps(True)
         notes["labels"] = json.dumps(_rows(preset.label_set))
+        if preset.label_values is not None:
+            notes["label_values"] = json.dumps(preset.label_values)
     return notes
 
 
@@ -120,6 +124,22 @@ def noted_window(metadata: Mapping[str, str]) -> dict[str, Any]:
         return {"window": Window(**values)}
     except ValueError as error:
         raise _wrong("window", str(error)) from None
+
+
+def noted_label_values(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The preset's field `label_values`; nothing where nothing is noted."""
+    record = _read(metadata, "label_values", None)
+    if record is None:
+        return {}
+    if not isinstance(record, dict) or record.keys() != {"values", "ignored", "meaning", "in_colour"}:
+        raise _wrong("label_values", "it must be a table of values, ignored, meaning and in_colour")
+    for key in ("values", "ignored"):
+        numbers = record[key]
+        if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n < 1 << 24 for n in numbers):
+            raise _wrong("label_values", f"its {key} must list numbers of label files")
+    if not isinstance(record["meaning"], str) or not isinstance(record["in_colour"], bool):
+        raise _wrong("label_values", "its meaning must be text and its in_colour true or false")
+    return {"label_values": record}
 
 
 def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | LabelSet | None:

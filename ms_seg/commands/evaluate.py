@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ import numpy as np
 
 import ms_seg
 from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.segment import choose_model
 from ms_seg.data.datasets import DATASETS, open_for_task, task_of
+from ms_seg.data.numbering import from_record
 from ms_seg.data.semantic import SPLITS
 from ms_seg.distributed import start
 from ms_seg.evaluation.evaluator import check_task, evaluate, max_outputs
@@ -41,6 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
     parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose layout --data has")
     parser.add_argument("--data", metavar="DIR", help="where the dataset lies; what is drawn needs none")
+    add_label_options(parser)
     parser.add_argument("--split", choices=SPLITS, default="validation", help="(default: %(default)s)")
     parser.add_argument("--output", metavar="DIR", default="evaluation", help="where to write (default: %(default)s)")
     parser.add_argument("--tta", action="store_true", help="average over six scales and mirror images")
@@ -64,9 +68,9 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     task = task_of(options.dataset)
     row = TASKS[task]
-    dataset = open_for_task(options.dataset, options.data, options.split, with_pictures=not options.predictions)
     output = Path(options.output)
     if options.predictions:
+        dataset = _open(options, None)
         outputs = max_outputs(options.dataset, dataset.label_set)
         predictions = CachedPredictions(row.from_files(Path(options.predictions), dataset, outputs))
         world = start(options.device)
@@ -79,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
     world = start(options.device)
     cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
     check_task(cell.preset.tasks, task, cell.preset.name)
+    dataset = _open(options, cell.preset)
     segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
     dataset, segment = segmenter.for_dataset(dataset)
     about = _about(options, segmenter)
@@ -95,6 +100,15 @@ def run(options: argparse.Namespace) -> int:
         made.finish(tally)
         kept.finish()
     return 0
+
+
+def _open(options: argparse.Namespace, preset: Preset | None) -> Any:
+    """The dataset, its labels read as the model learned to read them, where it has learned from a person's own."""
+    said = label_options(options)
+    if preset is not None and preset.label_values is not None:
+        said = replace(said, recorded=from_record(preset.label_values))
+    with drawing_readings(Path(options.output)):
+        return open_for_task(options.dataset, options.data, options.split, preset is not None, said)
 
 
 def _check(options: argparse.Namespace) -> None:

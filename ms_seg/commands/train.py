@@ -12,8 +12,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import ms_seg
 from ms_seg.commands.device import add_device, set_up_device
+from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
+from ms_seg.data.preflight import ALLOWED, check_splits
+from ms_seg.data.readings import LabelOptions
 from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
 from ms_seg.hub import address_of_model, on_this_machine
@@ -43,6 +46,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DIR", action="append", default=[],
         help="where the dataset lies, in the order of those that do; what is drawn needs none",
+    )  # fmt: skip
+    add_label_options(parser)
+    parser.add_argument(
+        "--allow", choices=ALLOWED, action="append", default=[],
+        help="what would be refused: classes that no training picture shows, pictures that are in both splits",
     )  # fmt: skip
     parser.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
     parser.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
@@ -91,8 +99,11 @@ def run(options: argparse.Namespace) -> int:
     preset = find_preset(model_name).override(**dict(options.override))
     task, *_ = [training_task(preset, task_of(name), name) for name in options.dataset]
     sources = _sources(options)
-    training = [_open(options, source, "training") for source in sources]
-    validation = _open(options, sources[0], "validation")
+    said = label_options(options)
+    with drawing_readings(options.output):
+        training = [_open(options, source, "training", said) for source in sources]
+    known = replace(said, numbering=getattr(training[0], "numbering", None))
+    validation = _open(options, sources[0], "validation", known)
     recipe = _recipe(options, preset)
     task.check(preset, training, recipe)
     files = [on_this_machine(model_name, checkpoint)[1] for checkpoint in checkpoints]
@@ -107,8 +118,10 @@ def run(options: argparse.Namespace) -> int:
     for part in others:
         load_part(model, part)
     logging.disable(logging.NOTSET)
-    said = [task.preflight(dataset, model.preset) for dataset in training]
-    lines = _preflight_lines(sources, said, task.preflight(validation, model.preset))
+    allowed = [*options.allow, *(["missing-classes"] if options.pictures is not None else [])]
+    preflight = [task.preflight(dataset, model.preset, True, allowed) for dataset in training]
+    lines = _preflight_lines(sources, preflight, task.preflight(validation, model.preset, False, allowed))
+    check_splits(training[0], validation, allowed)
     if world.rank == 0:
         print("\n".join(lines))
     train(
@@ -146,8 +159,8 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     return sources
 
 
-def _open(options: argparse.Namespace, source: Source, split: str) -> Any:
-    dataset: Any = open_for_task(*source, split)
+def _open(options: argparse.Namespace, source: Source, split: str, said: LabelOptions) -> Any:
+    dataset: Any = open_for_task(*source, split, said=said)
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 

@@ -15,9 +15,11 @@ from ms_seg.data.coco.panoptic import open_coco_panoptic
 from ms_seg.data.drawn.phrases import Phrases
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
 from ms_seg.data.instance import InstanceDataset
+from ms_seg.data.own_folder import OWN, open_folder
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.pascal import open_pascal_context_59, open_voc2012, open_voc2012_aug
-from ms_seg.data.semantic import SPLITS, SemanticDataset, open_ade20k, open_coco_stuff, open_folder
+from ms_seg.data.readings import UNSAID, LabelOptions
+from ms_seg.data.semantic import SPLITS, SemanticDataset, open_ade20k, open_coco_stuff
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ _ROWS = {
     "voc2012": _Row("semantic", _label_maps(open_voc2012), _VOC),
     "voc2012_aug": _Row("semantic", _label_maps(open_voc2012_aug), _VOC),
     "pascal_context_59": _Row("semantic", _label_maps(open_pascal_context_59), "VOCdevkit/VOC2010"),
-    "folder": _Row("semantic", _label_maps(open_folder)),
+    OWN: _Row("semantic", _label_maps(open_folder)),
     "coco_panoptic": _Row("panoptic", open_coco_panoptic, _COCO),
     "cityscapes_panoptic": _Row("panoptic", open_cityscapes_panoptic, "cityscapes"),
     "ade20k_panoptic": _Row("panoptic", open_ade20k_panoptic, _ADE20K),
@@ -69,7 +71,11 @@ def task_of(name: str) -> str:
 
 
 def open_for_task(
-    name: str, folder: str | os.PathLike[str] | None, split: str, with_pictures: bool = True
+    name: str,
+    folder: str | os.PathLike[str] | None,
+    split: str,
+    with_pictures: bool = True,
+    said: LabelOptions = UNSAID,
 ) -> SemanticDataset | PanopticDataset | InstanceDataset:
     """A dataset for any task.
 
@@ -78,6 +84,7 @@ def open_for_task(
         folder: where it is; a DRAWN one needs none.
         split: "training" or "validation".
         with_pictures: False if predictions are to be scored, and the pictures of things and segments may be missing.
+        said: what a person says of the values in label files of their own.
 
     Raises: ValueError for an unknown name or split, for a missing or empty folder, and whatever the dataset's files are
         refused for, naming the file.
@@ -89,14 +96,18 @@ def open_for_task(
     if name in DRAWN:
         kind = _PHRASES[name]
         return DrawnWorld(split, phrases=Phrases(kind, seen_only=False) if kind else None)
+    if name == OWN:
+        return open_folder(root_of(name, folder), split, said)
     return _row(name).open(root_of(name, folder), split, with_pictures)
 
 
-def open_dataset(name: str, folder: str | os.PathLike[str] | None, split: str) -> SemanticDataset:
+def open_dataset(
+    name: str, folder: str | os.PathLike[str] | None, split: str, said: LabelOptions = UNSAID
+) -> SemanticDataset:
     """A semantic dataset. Raises ValueError as `open_for_task` does, and for one of another task."""
     if name not in SEMANTIC:
         raise ValueError(f"there is no dataset {name!r} of label maps: choose from {', '.join(SEMANTIC)}")
-    dataset: Any = open_for_task(name, folder, split)
+    dataset: Any = open_for_task(name, folder, split, said=said)
     return dataset
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -42,13 +43,41 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
         return _decode(image, os.fspath(picture), upright)
 
 
-def read_stored(picture: str | os.PathLike[str]) -> np.ndarray:
+def read_stored(picture: str | os.PathLike[str], in_colour: bool = False) -> np.ndarray:
     """The numbers in a picture file as stored, (H, W) or (H, W, channels); with a palette, the indices.
 
+    in_colour: instead of indices the colours of the palette, and greys of 8 bits or fewer as colours.
     Raises ValueError, naming the file, if it is missing, damaged or no picture, or has more than MAX_PIXELS.
     """
     with _open(picture) as image, _in_a_sentence(os.fspath(picture)):
-        return np.array(image)
+        return np.array(image.convert("RGB") if in_colour and image.mode in ("1", "L", "P") else image)
+
+
+def stored_mode(picture: str | os.PathLike[str]) -> str:
+    """Pillow's name for what a picture file stores, such as "L" or "RGB", from its header. Raises as `read_stored`."""
+    with _open(picture, whole=False) as image:
+        return image.mode
+
+
+def turn_as(picture: str | os.PathLike[str], array: np.ndarray) -> np.ndarray:
+    """An array (H, W) turned and mirrored as a picture file's EXIF tag says of the picture. Raises as `read_stored`."""
+    with _open(picture, whole=False) as image, _in_a_sentence(os.fspath(picture)):
+        orientation = image.getexif().get(_ORIENTATION)
+    # Of 5 to 8 rows were columns; 5 mirrors across the diagonal, 6 to 8 turn or mirror once more.
+    if orientation in _SIDEWAYS:
+        array = array.T
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+def packed(colours: np.ndarray) -> np.ndarray:
+    """RGB or RGBA (H, W, 3 or 4) uint8 -> (H, W) int32, red + 256 green + 65536 blue."""
+    if colours.shape[2] == 3:
+        colours = cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA)  # 0.1 ms at 480x640; arithmetic in int32 takes 0.7
+    return np.ascontiguousarray(colours).view("<i4")[..., 0] & 0xFFFFFF
 
 
 def picture_size(picture: str | os.PathLike[str]) -> tuple[int, int]:

@@ -2,60 +2,158 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
-from ms_seg.data.numbering import IGNORED, value_counts
+from ms_seg.data.distribution import Distribution
+from ms_seg.data.numbering import IGNORED, listed, value_counts
 from ms_seg.data.panoptic import VOID, PanopticDataset
-from ms_seg.data.semantic import LabelledFolder, SemanticDataset, spread
-from ms_seg.label_sets import LabelSet
+from ms_seg.data.readings import batched, spread
+from ms_seg.data.semantic import LabelledFolder, SemanticDataset
 
 _SAMPLE = 100  # pictures that are read with their label files
 _MAX_NAMED = 8  # classes that a line lists by name
+_MAX_ROWS = 30  # of the table of what is met
+_NAMES_OF_NOTHING = ("void", "unlabeled", "unlabelled", "unknown", "ignored")
+
+ALLOWED = ("missing-classes", "shared-pictures")  # what a person may allow that would be refused
 
 
-def preflight(dataset: SemanticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
+def preflight(
+    dataset: SemanticDataset,
+    outputs: int,
+    sample: int = _SAMPLE,
+    learned: bool = True,
+    allowed: Sequence[str] = (),
+    table: bool = True,
+) -> list[str]:
     """Read a sample of pictures and label maps, evenly from the first to the last, and describe the labels.
+
+    Of a person's own dataset, all label files are read until every class is met.
 
     Args:
         outputs: how many classes the model tells apart.
         sample: how many pictures to read.
+        learned: whether a model is to learn from it, not only to be scored on it.
+        allowed: of ALLOWED; without "missing-classes", a class that no label file of a person's own shows is refused.
+        table: whether the lines have one of the values.
 
     Returns: lines to print: the values and the number of classes, what is ignored, which classes were not met.
 
     Raises: ValueError, naming the file: for a picture or label file that cannot be read; for a label file of another
         size than its picture, with a value out of range or a class that the model has no output for; if everything is
-        ignored.
+        ignored; and for what a model cannot learn from, a single class.
     """
     indices = spread(range(len(dataset)), sample)
-    files = dataset if isinstance(dataset, LabelledFolder) else None
-    stored, counts = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    seen = _Seen(dataset, outputs)
     for index in indices:
-        if files:
-            values = files.values(index)
-            stored += value_counts(values)
-            label_map = files.numbering.classes(values, files.label_file(index))
-            files.picture(index)  # raises if it cannot be read
+        seen.add(index)
+        if isinstance(dataset, LabelledFolder):
+            dataset.picture(index)  # raises if it cannot be read
+    if isinstance(dataset, LabelledFolder) and dataset.own:
+        for more in batched(sorted(set(range(len(dataset))) - set(indices)), sample):
+            if seen.counts[: len(dataset.label_set)].all():
+                break
+            for index in more:
+                seen.add(index)
+    _check_contents(seen, indices)
+    if learned and isinstance(dataset, LabelledFolder) and dataset.own:
+        _check_learnable(dataset, seen, allowed)
+    return seen.lines(table)
+
+
+class _Seen:
+    """What was met in the label maps of a dataset."""
+
+    def __init__(self, dataset: SemanticDataset, outputs: int):
+        self.dataset, self.outputs = dataset, outputs
+        self.files = dataset if isinstance(dataset, LabelledFolder) else None
+        self.stored, self.counts, self.read = Distribution(), np.zeros(256, np.int64), 0
+
+    def add(self, index: int) -> None:
+        """Read a label map. Raises ValueError as `preflight` does."""
+        if self.files:
+            values, file = self.files.values(index), self.files.label_file(index)
+            self.stored.add(values, file)
+            label_map = self.files.numbering.classes(values, file)
         else:
-            label_map = dataset.label_map(index)
+            label_map = self.dataset.label_map(index)
         found = value_counts(label_map)
         highest = int(np.flatnonzero(found[:IGNORED]).max(initial=-1))
-        if highest >= outputs:
+        if highest >= self.outputs:
             raise ValueError(
-                f"{_source(dataset, index)} holds class {highest} ({dataset.label_set.names[highest]}), "
-                f"but the model has {outputs} classes"
+                f"{source_of(self.dataset, index)} holds class {highest} ({self.dataset.label_set.names[highest]}), "
+                f"but the model has {self.outputs} classes"
             )
-        counts += found
-    if not counts[:IGNORED].any():
+        self.counts += found
+        self.read += 1
+
+    @property
+    def missing(self) -> list[str]:
+        """The classes that were not met."""
+        return [name for name, count in zip(self.dataset.label_set.names, self.counts, strict=False) if not count]
+
+    def lines(self, table: bool) -> list[str]:
+        """What to print; see `preflight`."""
+        classes = len(self.dataset.label_set)
+        lines = [f"{len(self.dataset)} pictures, {classes} classes; labels of {self.read} read"]
+        if self.files:
+            lines += _numbering_lines(self.files, self.stored, _MAX_ROWS if table else 0)
+        lines.append(f"{self.counts[IGNORED] / self.counts.sum():.1%} of the pixels are ignored")
+        return lines + _missing_line(self.missing, classes) + _outputs_line(self.outputs, classes)
+
+
+def check_splits(training: Any, validation: Any, allowed: Sequence[str] = ()) -> None:
+    """Raise ValueError, naming both files, for a picture that is in the training and the validation split."""
+    if "shared-pictures" in allowed:
+        return
+    by_size: dict[int, list[Path]] = {}
+    for picture in _pictures(training):
+        by_size.setdefault(picture.stat().st_size, []).append(picture)
+    for picture in _pictures(validation):
+        for other in by_size.get(picture.stat().st_size, ()):
+            if _digest(other) == _digest(picture):
+                raise ValueError(
+                    f"{other} and {picture} are the same picture: what a model has learned from does not measure it; "
+                    "take it out of one split, or pass --allow shared-pictures"
+                )
+
+
+def _pictures(dataset: Any) -> list[Path]:
+    files = dataset if isinstance(dataset, LabelledFolder) else None
+    return [files.paths(index)[0] for index in range(len(files))] if files else []
+
+
+def _digest(file: Path) -> bytes:
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
+
+
+def _check_contents(seen: _Seen, indices: Sequence[int]) -> None:
+    """Raise ValueError where everything is ignored."""
+    if not seen.counts[:IGNORED].any():
         raise ValueError(
-            f"{_source(dataset, indices[0])} and the other {len(indices) - 1} label files read hold nothing that is "
-            f"not ignored: there is nothing to learn from them"
+            f"{source_of(seen.dataset, indices[0])} and the other {seen.read - 1} label files read hold nothing that "
+            f"is not ignored: there is nothing to learn from them"
         )
-    classes = len(dataset.label_set)
-    lines = [f"{len(dataset)} pictures, {classes} classes; labels of {len(indices)} read"]
-    if files:
-        lines += _numbering_lines(files, np.flatnonzero(stored))
-    lines.append(f"{counts[IGNORED] / counts.sum():.1%} of the pixels are ignored")
-    return lines + _missing_line(dataset.label_set, counts) + _outputs_line(outputs, classes)
+
+
+def _check_learnable(dataset: LabelledFolder, seen: _Seen, allowed: Sequence[str]) -> None:
+    """Raise ValueError where a person's own label files do not show two classes, or not all that the list names."""
+    met, rule = np.flatnonzero(seen.counts[:IGNORED]), dataset.numbering.meaning
+    if met.size == 1:
+        raise ValueError(
+            f"the {len(dataset)} label files in {dataset.annotations} show {dataset.label_set.names[met[0]]} and "
+            f"nothing else ({rule}): there is nothing to tell it from"
+        )
+    if seen.missing and "missing-classes" not in allowed:
+        raise ValueError(
+            f"no label file of the {len(dataset)} in {dataset.annotations} shows {_named(seen.missing)} ({rule}), "
+            "which cannot be learned then: take it out of the list of classes, or pass --allow missing-classes"
+        )
 
 
 def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
@@ -91,16 +189,19 @@ def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SA
         f"{len(dataset)} pictures, {things} classes of things and {classes - things} of stuff; {len(indices)} read",
         f"{segments.sum() / len(indices):.1f} segments a picture; {void / pixels:.1%} of the pixels are void",
         *([f"{crowds} crowds, which are no target"] if crowds else []),
-        *_missing_line(dataset.label_set, segments),
+        *_missing_line([n for n, s in zip(dataset.label_set.names, segments, strict=True) if not s], classes),
         *_outputs_line(outputs, classes),
     ]
 
 
-def _missing_line(label_set: LabelSet, counts: np.ndarray) -> list[str]:
+def _missing_line(missing: Sequence[str], classes: int) -> list[str]:
     """Which classes were not met, if any."""
-    missing = [name for name, count in zip(label_set.names, counts, strict=False) if not count]
     which = f": {', '.join(missing)}" if len(missing) <= _MAX_NAMED else ""
-    return [f"{len(missing)} of {len(label_set)} classes were not met in this sample{which}"] if missing else []
+    return [f"{len(missing)} of {classes} classes were not met in this sample{which}"] if missing else []
+
+
+def _named(names: Sequence[str]) -> str:
+    return listed(names) if len(names) <= _MAX_NAMED else f"{len(names)} of the classes"
 
 
 def _outputs_line(outputs: int, classes: int) -> list[str]:
@@ -108,24 +209,28 @@ def _outputs_line(outputs: int, classes: int) -> list[str]:
     return [f"the model has {outputs} outputs: no label asks for those from {classes} on"] if outputs > classes else []
 
 
-def _numbering_lines(dataset: LabelledFolder, values: np.ndarray) -> list[str]:
-    """What the values found say about the numbering."""
-    numbering, classes = dataset.numbering, len(dataset.label_set)
-    shown = values[values != IGNORED]
-    found = f"values {shown.min()}..{shown.max()}" + (" and 255" if IGNORED in values else "")
-    if not numbering.zero_is_ignored:
-        lines = [f"{found} with {classes} classes: {numbering.meaning}; reduce_zero_label is off"]
-        if 0 not in values:
-            lines.append(f"0 ({dataset.label_set.names[0]}) was not met: if these files count from 1, this is wrong")
-        return lines
-    if 0 in values:
-        lines = [f"{found} with {classes} classes: this is ADE20K's numbering, reduce_zero_label is on (0 is ignored)"]
+def _numbering_lines(dataset: LabelledFolder, found: Distribution, rows: int) -> list[str]:
+    """What the numbers found say about the numbering, and a table of them of at most so many rows, if any."""
+    numbering, names = dataset.numbering, dataset.label_set.names
+    values = [value for value in found.pixels if value != IGNORED]
+    if numbering.in_colour or not values:
+        line = f"{len(found.pixels)} colours with {len(names)} classes: {numbering.meaning}"
     else:
-        lines = [f"{found} with {classes} classes: numbered from 1, reduce_zero_label is on"]
-    if IGNORED in values and 0 in values and classes not in values:
-        lines.append(f"255 occurs and {classes} does not: if these files were renumbered from 0 before, undo that")
+        shown = f"values {min(values)}..{max(values)}" + (" and 255" if IGNORED in found.pixels else "")
+        reduced = "on" if numbering.zero_is_ignored else "off"
+        line = f"{shown} with {len(names)} classes: {numbering.meaning}; reduce_zero_label is {reduced}"
+    lines = [line, *(found.table([("class", numbering)], names, rows) if rows else [])]
+    for name in names:
+        if name.lower() in _NAMES_OF_NOTHING:
+            lines.append(f"{name} is a class like any other: --ignore-label with its value leaves it out")
+    if not dataset.own and IGNORED in found.pixels and 0 in found.pixels and len(names) not in found.pixels:
+        if numbering.zero_is_ignored:
+            lines.append(
+                f"255 occurs and {len(names)} does not: if these files were renumbered from 0 before, undo that"
+            )
     return lines
 
 
-def _source(dataset: SemanticDataset, index: int) -> str:
+def source_of(dataset: SemanticDataset, index: int) -> str:
+    """The label file, or what is drawn, that a sentence is about."""
     return str(dataset.label_file(index)) if isinstance(dataset, LabelledFolder) else dataset.name(index)

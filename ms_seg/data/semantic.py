@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
-from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero, infer_numbering, read_values
-from ms_seg.data.pairing import Pair, pair, pair_alike, pair_in_one
-from ms_seg.data.picture import picture_size, read_picture
-from ms_seg.label_sets import LabelSet, check_names, numbered_labels, read_labels
+from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero
+from ms_seg.data.pairing import Pair, pair
+from ms_seg.data.picture import picture_size, read_picture, turn_as
+from ms_seg.label_sets import LabelSet, read_labels
 
 SPLITS = ("training", "validation")
-
-_INFERRED_FROM = 300  # label files, for the numbering of a person's own dataset
-_SPLIT_NAMES = {"training": ("training", "train"), "validation": ("validation", "val", "valid")}
-_PICTURES, _LABELS = ("images",), ("labels", "annotations", "masks")  # folders of a person's own dataset
 
 
 class SemanticDataset(Protocol):
@@ -71,57 +66,9 @@ def open_coco_stuff(root: Path, split: str) -> LabelledFolder:
     return LabelledFolder(pictures, annotations, pair(pictures, annotations, ending), label_set, numbering)
 
 
-def open_folder(root: Path, split: str) -> LabelledFolder:
-    """A person's own: images/{training,validation}, PNGs of the same names in labels/{training,validation}, labels.txt.
-
-    labels.txt names one class a line. Whether the label files number them from 0 or from 1 is inferred from the files
-    of both splits together, so that the two agree. For other names of folders and files see `_folders` and
-    `pairing.pair_alike`.
-    """
-    class_names = _read_names(root / "labels.txt")
-    label_set = LabelSet(class_names, numbered_labels(len(class_names)).palette)
-    from_zero(len(class_names))  # refuses too many classes before any file is read
-    pictures, labels = _folders(root, split)
-    pairs = pair_in_one(labels) if pictures == labels else pair_alike(pictures, labels)
-    files = [labels / found.label for found in pairs] + _label_files(root, *(set(SPLITS) - {split}))
-    numbering = infer_numbering(spread(sorted(files), _INFERRED_FROM), len(class_names))
-    return LabelledFolder(pictures, labels, pairs, label_set, numbering)
-
-
-def _folders(root: Path, split: str) -> tuple[Path, Path]:
-    """Where the pictures and the label files of a split lie in a person's own folder: images/training and
-    labels/training, or training/images and training/labels, or both in training; see _SPLIT_NAMES and _LABELS.
-
-    Raises ValueError if a folder is missing, or several could be meant.
-    """
-    parts = _SPLIT_NAMES[split]
-    both = [root / part for part in parts if (root / part).is_dir()]
-    if len(both) == 1 and not any((root / name).is_dir() for name in (*_PICTURES, *_LABELS)):
-        if not any((both[0] / name).is_dir() for name in (*_PICTURES, *_LABELS)):
-            return both[0], both[0]
-    pictures, labels = (_one_folder(root, kinds, parts) for kinds in (_PICTURES, _LABELS))
-    return pictures, labels
-
-
-def _one_folder(root: Path, kinds: Sequence[str], parts: Sequence[str]) -> Path:
-    orders = [(kind, part) for kind in kinds for part in parts]
-    places = [root / kind / part for kind, part in orders] + [root / part / kind for kind, part in orders]
-    found = [place for place in places if place.is_dir()]
-    if len(found) > 1:
-        raise ValueError(f"both {found[0]} and {found[1]} could be meant: leave one of them in {root}")
-    if not found:
-        raise ValueError(f"there is no folder {places[0]}")
-    return found[0]
-
-
-def _label_files(root: Path, split: str) -> list[Path]:
-    """The label files of another split, if it is there."""
-    try:
-        pictures, labels = _folders(root, split)
-        pairs = pair_in_one(labels) if pictures == labels else pair_alike(pictures, labels)
-    except ValueError:
-        return []  # whoever opens that split is told
-    return [labels / found.label for found in pairs]
+def own_label_values(dataset: Any) -> dict[str, Any] | None:
+    """The numbering of a person's own label files, to be recorded; None for a dataset whose name says it."""
+    return dataset.numbering.record if isinstance(dataset, LabelledFolder) and dataset.own else None
 
 
 class AnyDataset(Protocol):
@@ -144,7 +91,8 @@ class LabelledFolder:
     """Pictures in one folder, label maps in another, or in the same.
 
     pairs: the files of each picture, in order. numbering: what the label files' values mean. word_labels: the classes
-    under the names that models of words were trained on, if these are others.
+    under the names that models of words were trained on, if these are others. own: whether it is a person's own, of
+    which nobody knows beforehand what it holds.
     """
 
     pictures: Path
@@ -153,6 +101,7 @@ class LabelledFolder:
     label_set: LabelSet
     numbering: Numbering
     word_labels: LabelSet | None = None
+    own: bool = False
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -171,13 +120,19 @@ class LabelledFolder:
         return self.pictures / self.pairs[index].picture, self.label_file(index)
 
     def values(self, index: int) -> np.ndarray:
-        """The values in the label file, (H, W) uint8, checked to have the picture's size."""
+        """The numbers in the label file, (H, W), with the size of the picture.
+
+        A label file that has the size of the picture before its EXIF tag turns it, is turned too.
+        Raises ValueError, naming both files, for any other size.
+        """
         picture, file = self.paths(index)
-        values = read_values(file)
-        height, width = picture_size(picture)
-        if values.shape != (height, width):
-            own = f"{values.shape[1]}x{values.shape[0]}"
-            raise ValueError(f"{file} is {own}, but its picture {picture} is {width}x{height}")
+        values = self.numbering.read(file)
+        if values.shape != (size := picture_size(picture)):
+            turned = turn_as(picture, values)
+            if turned.shape != size:
+                sizes = ["{1}x{0}".format(*shape) for shape in (values.shape, size)]
+                raise ValueError(f"{file} is {sizes[0]}, but its picture {picture} is {sizes[1]}")
+            return turned
         return values
 
     def label_map(self, index: int) -> np.ndarray:
@@ -190,28 +145,8 @@ class LabelledFolder:
         return replace(self, label_set=self.word_labels or self.label_set)
 
 
-def spread(items: Sequence, count: int) -> list:
-    """At most `count` of the items, evenly from the first to the last."""
-    chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[index] for index in chosen]
-
-
 def _first_folder(*folders: Path) -> Path:
     for folder in folders:
         if folder.is_dir():
             return folder
     raise ValueError(f"there is no folder {' or '.join(map(str, folders))}")
-
-
-def _read_names(file: Path) -> tuple[str, ...]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise ValueError(f"there is no {file}: write the classes' names into it, one a line") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is not UTF-8 text") from None
-    names = tuple(line.strip() for line in lines if line.strip())
-    if not names:
-        raise ValueError(f"{file} is empty: write the classes' names into it, one a line")
-    check_names(names, str(file))
-    return names

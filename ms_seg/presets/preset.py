@@ -158,6 +158,8 @@ class Preset:
     shapes of the weights cannot tell: they travel with the weights. window: how an input is looked at, None for at
     once. label_set: the name of a published one, a person's own LabelSet of one class for each output, or None where
     the classes have no names. recipe: how it was trained. licence: of the published weights. score: as published.
+    label_values: of a person's own labels, how they were numbered that it was trained on, as `data.numbering` records
+    it.
     """
 
     name: str
@@ -175,11 +177,12 @@ class Preset:
     arithmetic: tuple[str, ...] = ()
     window: Window | None = None
     score: str = ""
+    label_values: Mapping[str, Any] | None = None
 
     def override(self, **changes: Any) -> Preset:
         """The same preset with fields changed, by their own names: arguments of the system, sizes of the backbone,
-        preprocessing, label_set, window, ask_task, tasks, which can only become fewer and then are known, and backbone,
-        a pair of a name and sizes, which replaces the whole.
+        preprocessing, label_set, label_values, window, ask_task, tasks, which can only become fewer and then are known,
+        and backbone, a pair of a name and sizes, which replaces the whole.
 
         Raises ValueError for a field that the preset does not have, and for a value that it cannot have. Changing
         `num_classes` alone leaves the classes without names, since the former ones no longer fit. Exact windows follow
@@ -194,7 +197,7 @@ class Preset:
             window = changes.pop("window")
         elif "window" in changes and "window" not in sizes:
             raise ValueError(f"window must be a ms_seg.presets.Window or None: {changes['window']!r} is not")
-        own = {"label_set", "window", "tasks", "ask_task", "backbone"}
+        own = {"label_set", "label_values", "window", "tasks", "ask_task", "backbone"}
         steps = {f.name for f in fields(Preprocessing)}
         for key in changes:
             if key not in self.arguments and key not in steps and key not in own and key not in sizes:
@@ -211,6 +214,7 @@ class Preset:
             arguments={k: changes.get(k, v) for k, v in self.arguments.items()},
             preprocessing=replace(self.preprocessing, **{k: v for k, v in changes.items() if k in steps}),
             label_set=changes.get("label_set", self.label_set),
+            label_values=changes.get("label_values", self.label_values),
             window=window,
             tasks=tasks,
             ask_task=changes.get("ask_task", self.ask_task and "tasks" not in changes),

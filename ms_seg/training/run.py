@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.atomic import whole_file
+from ms_seg.data.semantic import own_label_values
 from ms_seg.distributed import World
 from ms_seg.presets.former_names import FORMER_FIELDS, FORMER_RECIPE
 from ms_seg.presets.recipe import Recipe
@@ -28,6 +29,7 @@ from ms_seg.training.tasks import task_for, training_task
 from ms_seg.training.trainer import Trainer
 
 OPTIONS = "options.json"
+LABEL_VALUES = "label_values"
 
 
 def train(
@@ -73,7 +75,10 @@ def train(
     vocabulary = task.find_vocabulary(model.preset, model.checkpoint, vocab)
     task.check(model.preset, datasets, recipe)
     layers_of(model, recipe)  # for what it raises, before there is a folder
-    with opened(run, {"model": model.preset.name, **(options or {})}, recipe, world, resume):
+    label_values = own_label_values(datasets[0]) if len(datasets) == 1 else None
+    model.preset = model.preset.override(label_values=label_values)  # its checkpoints record it
+    record = {"model": model.preset.name, **(options or {}), LABEL_VALUES: label_values}
+    with opened(run, record, recipe, world, resume):
         trainer = Trainer(model, task.loss(model, recipe), recipe, run, world, tensorboard)
         if resume:
             trainer.resume()
@@ -118,7 +123,10 @@ def _record(run: Path, record: Mapping[str, Any], world: World, resume: bool) ->
         if not resume:
             raise ValueError(f"{run} holds a run: go on with --resume, or choose another folder")
         before, now = _flat(json.loads(path.read_text())), _flat(json.loads(text))
-        other = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
+        before.setdefault(LABEL_VALUES, now[LABEL_VALUES])  # it was not recorded once
+        other = [
+            f"{key} {_shown(before.get(key))}, not {_shown(now[key])}" for key in now if before.get(key) != now[key]
+        ]
         if other:
             raise ValueError(f"{run} was begun with {'; '.join(other)}")
     elif world.rank == 0:
@@ -126,6 +134,11 @@ def _record(run: Path, record: Mapping[str, Any], world: World, resume: bool) ->
         with whole_file(path) as draft:
             draft.write_text(text + "\n")
     world.barrier()
+
+
+def _shown(value: Any) -> Any:
+    """A recorded value in a sentence; of a numbering the rule in words."""
+    return value.get("meaning", value) if isinstance(value, dict) else value
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

@@ -41,15 +41,16 @@ def pair(name: str, root: Path, split: str, number: int) -> Pair:
 
 
 def write_dataset(name: str, root: Path) -> Path:
-    """A dataset of regions of the classes 1 and 2; nothing is wrong with it."""
+    """A dataset of regions of the values 1 and 2, a person's own of all its classes; nothing is wrong with it."""
     root.mkdir(parents=True)
     if name == "folder":
         (root / "labels.txt").write_text("\n".join(CLASS_NAMES) + "\n")
     for split in ("training", "validation"):
         for number in range(COUNT):
             files = pair(name, root, split, number)
-            write_picture(files.picture, SIZE, number)
-            labels = np.random.default_rng(number).integers(1, 3, (SIZE[0] // 8, SIZE[1] // 8))
+            write_picture(files.picture, SIZE, number + COUNT * (split == "validation"))
+            first = 0 if name == "folder" else 1
+            labels = np.random.default_rng(number).integers(first, 3, (SIZE[0] // 8, SIZE[1] // 8))
             write_labels(files.label, labels.repeat(8, axis=0).repeat(8, axis=1))
     return root
 

@@ -34,7 +34,7 @@ def write_folder(root: Path, names: list[str], values: dict[str, object]) -> Pat
     """A person's own: values of the label files, such as {"training/a": [0, 1]}."""
     root.mkdir(exist_ok=True)
     (root / "labels.txt").write_text("\n".join(names) + "\n")
-    for name, held in values.items():
-        write_picture(root / "images" / f"{name}.jpg")
+    for seed, (name, held) in enumerate(values.items()):
+        write_picture(root / "images" / f"{name}.jpg", seed=seed)
         write_labels(root / "labels" / f"{name}.png", held)
     return root

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ms_seg.data.datasets import open_dataset
-from ms_seg.data.preflight import preflight
+from ms_seg.data.preflight import ALLOWED, check_splits, preflight
+from ms_seg.data.readings import LabelOptions
 from tests.data.small_datasets import write_ade20k, write_folder, write_labels, write_picture
 
 
@@ -15,7 +16,7 @@ def said(dataset, outputs: int, **options) -> str:
 
 def test_ade20k_is_recognised(tmp_path):
     text = said(open_dataset("ade20k", write_ade20k(tmp_path, values=[0, 0, 0, 1, 150]), "training"), 150)
-    assert "values 0..150 with 150 classes: this is ADE20K's numbering, reduce_zero_label is on" in text
+    assert "values 0..150 with 150 classes: 1..150 number them, 0 and 255 are ignored; reduce_zero_label is on" in text
     assert "60.0% of the pixels are ignored" in text
     assert "148 of 150 classes were not met" in text
     assert text.startswith("3 pictures, 150 classes; labels of 3 read")
@@ -30,9 +31,7 @@ def test_ade20k_that_was_renumbered_before_is_doubted(tmp_path):
     ("values", "expected"),
     [
         ([0, 1, 2], "values 0..2 with 3 classes: 0..2 number them, 255 is ignored; reduce_zero_label is off"),
-        ([0, 1, 255], "values 0..1 and 255 with 3 classes: 0..2 number them"),
-        ([1, 2, 3], "values 1..3 with 3 classes: numbered from 1, reduce_zero_label is on"),
-        ([0, 1, 3], "values 0..3 with 3 classes: this is ADE20K's numbering, reduce_zero_label is on (0 is ignored)"),
+        ([1, 2, 3], "values 1..3 with 3 classes: 1..3 number them, 0 and 255 are ignored; reduce_zero_label is on"),
     ],
 )
 def test_a_persons_own_numbering_is_told(tmp_path, values, expected):
@@ -40,15 +39,58 @@ def test_a_persons_own_numbering_is_told(tmp_path, values, expected):
     assert expected in said(open_dataset("folder", tmp_path, "training"), 3)
 
 
-def test_files_without_a_zero_are_doubted(tmp_path):
-    write_folder(tmp_path, ["cat", "dog", "owl"], {"training/a": [1, 2]})
-    text = said(open_dataset("folder", tmp_path, "training"), 3)
-    assert "0 (cat) was not met: if these files count from 1, this is wrong" in text
+def test_a_table_says_what_is_met(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"], {"training/a": [0, 1, 1, 255], "training/b": [1], "training/c": [1, 0]})
+    lines = said(open_dataset("folder", tmp_path, "training"), 2).splitlines()
+    table = [line.split() for line in lines if line.split()[0] in ("value", "0", "1", "255")]
+    assert table == [
+        ["value", "share", "files", "class"],
+        ["0", "25.0%", "2", "cat"],
+        ["1", "66.7%", "3", "dog"],
+        ["255", "8.3%", "1", "(ignored)"],
+    ]
 
 
-def test_few_missing_classes_are_named(tmp_path):
-    write_folder(tmp_path, ["cat", "dog", "owl"], {"training/a": [0, 2]})
-    assert "1 of 3 classes were not met in this sample: dog" in said(open_dataset("folder", tmp_path, "training"), 3)
+def own(tmp_path, values: dict[str, object], **said_of_labels):
+    write_folder(tmp_path, ["cat", "dog", "owl"], values)
+    return open_dataset("folder", tmp_path, "training", LabelOptions(**said_of_labels))
+
+
+def test_a_class_that_no_label_file_shows_is_refused_unless_it_is_allowed(tmp_path):
+    dataset = own(tmp_path, {"training/a": [0, 2], "training/b": [2]}, reduce_zero_label=False)
+    sentence = r"no label file of the 2 in .*training shows dog .*: take it out .* or pass --allow missing-classes"
+    with pytest.raises(ValueError, match=sentence):
+        preflight(dataset, 3)
+    for less in ({"learned": False}, {"allowed": ["missing-classes"]}):
+        assert "1 of 3 classes were not met in this sample: dog" in said(dataset, 3, **less)
+
+
+def test_a_single_class_is_refused_as_a_thing_to_learn_whatever_is_allowed(tmp_path):
+    dataset = own(tmp_path, {"training/a": [1, 255]}, reduce_zero_label=False)
+    with pytest.raises(ValueError, match="show dog and nothing else .*: there is nothing to tell it from"):
+        preflight(dataset, 3, allowed=ALLOWED)
+    assert said(dataset, 3, learned=False)
+
+
+def test_own_label_files_are_read_on_until_every_class_is_met(tmp_path):
+    dataset = own(tmp_path, {f"training/{place}": [0, 1, 2] if place == 5 else [0, 1] for place in range(9)})
+    assert said(dataset, 3, sample=2).startswith("9 pictures, 3 classes; labels of 8 read")
+
+
+def test_a_class_with_a_name_of_nothing_is_asked_after(tmp_path):
+    write_folder(tmp_path, ["Void", "cat"], {"training/a": [0, 1]})
+    text = said(open_dataset("folder", tmp_path, "training"), 2)
+    assert "Void is a class like any other: --ignore-label with its value leaves it out" in text
+
+
+def test_the_same_picture_in_both_splits_is_refused_unless_it_is_allowed(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"], {"training/a": [0, 1], "training/b": [0, 1], "validation/c": [0, 1]})
+    training, validation = (open_dataset("folder", tmp_path, split) for split in ("training", "validation"))
+    check_splits(training, validation)
+    write_picture(tmp_path / "images/validation/c.jpg", seed=1)
+    with pytest.raises(ValueError, match=r"training/b\.jpg and .*validation/c\.jpg are the same picture"):
+        check_splits(training, validation)
+    check_splits(training, validation, ["shared-pictures"])
 
 
 def test_coco_stuff_and_a_model_with_an_output_more(tmp_path):

@@ -109,8 +109,8 @@ def test_a_folder_numbered_from_zero(tmp_path):
 
 
 def test_a_folder_numbered_from_one(tmp_path):
-    write_folder(tmp_path, ["cat", "dog"], {"training/a": [0, 1, 2]})
-    assert open_dataset("folder", tmp_path, "training").label_map(0)[0, :3].tolist() == [255, 0, 1]
+    write_folder(tmp_path, ["cat", "dog"], {"training/a": [1, 2, 255]})
+    assert open_dataset("folder", tmp_path, "training").label_map(0)[0, :3].tolist() == [0, 1, 255]
 
 
 def test_both_splits_of_a_folder_are_numbered_alike(tmp_path):
@@ -150,7 +150,7 @@ def test_a_missing_label_list_says_what_to_write(tmp_path):
 
 def test_more_classes_than_label_files_can_number_are_refused(tmp_path):
     write_folder(tmp_path, [f"class {number}" for number in range(255)], {"training/a": [0]})
-    with pytest.raises(ValueError, match="there are 255 classes: label files of 8 bits hold 1 to 254"):
+    with pytest.raises(ValueError, match="there are 255 classes: label maps of 8 bits hold 1 to 254"):
         open_dataset("folder", tmp_path, "training")
 
 
@@ -241,12 +241,18 @@ def test_hidden_files_are_not_pictures(tmp_path):
 
 
 def test_labels_belong_to_the_picture_as_its_exif_tag_turns_it(tmp_path):
-    write_folder(tmp_path, ["cat"], {"training/a": [0]})
+    write_folder(tmp_path, ["cat", "dog"], {"training/a": [0, 1]})
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(tmp_path / "images/training/a.jpg", exif=exif)
     dataset = open_dataset("folder", tmp_path, "training")
     assert dataset.picture(0).shape[:2] == dataset.label_map(0).shape == (20, 30)
+    upright = dataset.label_map(0)
+    write_labels(tmp_path / "labels/training/a.png", np.rot90(upright))  # drawn before the tag turns the picture
+    assert np.array_equal(dataset.label_map(0), upright)
+    write_labels(tmp_path / "labels/training/a.png", [0, 1], (30, 21))
+    with pytest.raises(ValueError, match=r"a\.png is 21x30, but its picture .* is 30x20"):
+        dataset.label_map(0)
 
 
 # ------------------------------------------------------------------------------------------------------ drawn world

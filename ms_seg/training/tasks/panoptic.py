@@ -36,7 +36,7 @@ def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[s
     return {**classes_of(preset, label_set), "tasks": preset.tasks}
 
 
-def _preflight(dataset: PanopticDataset, preset: Preset) -> list[str]:
+def _preflight(dataset: PanopticDataset, preset: Preset, learned: bool, allowed: Sequence[str]) -> list[str]:
     return preflight_panoptic(dataset, preset.num_classes or 0)
 
 

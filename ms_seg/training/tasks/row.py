@@ -29,7 +29,8 @@ class TrainingTask:
         none. Raises ValueError where one is missing or was given in vain.
     check: (preset, training datasets, recipe) raises ValueError for what the model cannot learn from.
     overrides: (preset, the dataset's classes, recipe) -> fields of the model's preset that follow from them.
-    preflight: (dataset, preset) -> lines about a dataset's files, see `data.preflight`, which raises as it does.
+    preflight: (dataset, preset, learned, allowed) -> lines about a dataset's files, see `data.preflight`, which raises
+        as it does.
     loss: (model, recipe) -> a cell over the model, of the batches.
     batches: (model, training datasets, recipe, world, workers, vocabulary) -> the batches; once the model's weights are
         those that the run starts from.
@@ -40,7 +41,7 @@ class TrainingTask:
     find_vocabulary: Callable[[Preset, StrPath | None, StrPath | None], Path | None]
     check: Callable[[Preset, Sequence[Any], Recipe], None]
     overrides: Callable[[Preset, LabelSet, Recipe], Mapping[str, Any]]
-    preflight: Callable[[Any, Preset], list[str]]
+    preflight: Callable[[Any, Preset, bool, Sequence[str]], list[str]]
     loss: Callable[[Model, Recipe], nn.Cell]
     batches: Callable[[Model, Sequence[Any], Recipe, World, int, Path | None], Batches]
     validation: Callable[[Model, Any, World, Path | None], Validate]

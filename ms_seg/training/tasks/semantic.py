@@ -34,8 +34,8 @@ def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[s
     return {**classes_of(preset, label_set), "short_side": recipe.short_side, "long_side": recipe.long_side}
 
 
-def _preflight(dataset: SemanticDataset, preset: Preset) -> list[str]:
-    return preflight(dataset, preset.num_classes or 0)
+def _preflight(dataset: SemanticDataset, preset: Preset, learned: bool, allowed: Sequence[str]) -> list[str]:
+    return preflight(dataset, preset.num_classes or 0, learned=learned, allowed=allowed, table=learned)
 
 
 def _loss(model: Model, recipe: Recipe) -> nn.Cell:

@@ -57,9 +57,9 @@ def _overrides(preset: Preset, label_set: LabelSet, recipe: Recipe) -> Mapping[s
     return {}
 
 
-def _preflight(dataset: SemanticDataset, preset: Preset) -> list[str]:
+def _preflight(dataset: SemanticDataset, preset: Preset, learned: bool, allowed: Sequence[str]) -> list[str]:
     dataset = dataset.in_words()
-    return preflight(dataset, len(dataset.label_set))
+    return preflight(dataset, len(dataset.label_set), learned=learned, allowed=allowed, table=learned)
 
 
 def _loss(model: Model, recipe: Recipe) -> nn.Cell:
