@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ms_seg.data.distribution import Distribution
+from ms_seg.data.instance import InstanceDataset
 from ms_seg.data.numbering import IGNORED, listed, value_counts
 from ms_seg.data.panoptic import VOID, PanopticDataset
 from ms_seg.data.readings import batched, spread
@@ -190,6 +191,38 @@ def preflight_panoptic(dataset: PanopticDataset, outputs: int, sample: int = _SA
         f"{segments.sum() / len(indices):.1f} segments a picture; {void / pixels:.1%} of the pixels are void",
         *([f"{crowds} crowds, which are no target"] if crowds else []),
         *_missing_line([n for n, s in zip(dataset.label_set.names, segments, strict=True) if not s], classes),
+        *_outputs_line(outputs, classes),
+    ]
+
+
+def preflight_instance(dataset: InstanceDataset, outputs: int, sample: int = _SAMPLE) -> list[str]:
+    """Read a sample of pictures and the masks of their things, evenly from the first to the last, and describe them.
+
+    Args and returns: as `preflight`.
+
+    Raises: ValueError for a picture or an outline that cannot be read; for a thing of a class that the model has no
+        output for; if there is nothing but crowds.
+    """
+    indices, classes = spread(range(len(dataset)), sample), len(dataset.label_set)
+    things, crowds = np.zeros(classes, np.int64), 0
+    for index in indices:
+        dataset.picture(index)  # raises if it cannot be read
+        dataset.run_lengths(index)
+        for thing in dataset.things(index):
+            if thing.label >= outputs:
+                name = dataset.label_set.names[thing.label]
+                raise ValueError(
+                    f"{dataset.name(index)} holds class {thing.label} ({name}), but the model has {outputs} classes"
+                )
+            things[thing.label] += not thing.iscrowd
+            crowds += thing.iscrowd
+    if not things.any():
+        raise ValueError(f"the {len(indices)} pictures read hold no thing that is no crowd: there is nothing to learn")
+    return [
+        f"{len(dataset)} pictures, {classes} classes of things; {len(indices)} read",
+        f"{things.sum() / len(indices):.1f} things a picture",
+        *([f"{crowds} crowds, which are no target"] if crowds else []),
+        *_missing_line([n for n, t in zip(dataset.label_set.names, things, strict=True) if not t], classes),
         *_outputs_line(outputs, classes),
     ]
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from ms_seg.data.augmentation import lang_seg, lsj, mmseg
 from ms_seg.data.augmentation.mmseg import Triple
-from ms_seg.data.panoptic import PanopticDataset
+from ms_seg.data.instance import InstanceDataset, masks_of_things, regions_of
+from ms_seg.data.panoptic import PanopticDataset, target_map
 from ms_seg.data.semantic import SemanticDataset
-from ms_seg.data.targets import class_targets
+from ms_seg.data.targets import choose_masks, choose_targets, class_targets
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 
@@ -28,7 +29,6 @@ _AUGMENT: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
     "lang_seg": lang_seg.augment,
     "lsj": lsj.augment_label_map,
 }
-_PANOPTIC = "lsj"
 _SHUFFLING, _AUGMENTATION, _TURNS = 0, 1, 3  # what randomness is for: see `stream`
 LATEST = 2  # orders cached: the thread that reads ahead may be in the next one already
 
@@ -54,6 +54,8 @@ class TrainingSamples(ABC, Generic[Pictures]):
         if recipe.augmentation not in self.augmentations:
             known = " or ".join(self.augmentations)
             raise ValueError(f"augmentation is {recipe.augmentation!r}: pictures of this kind of dataset take {known}")
+        if not len(dataset):
+            raise ValueError("there is no picture with anything to learn from")
         self.dataset, self.recipe, self.mean, self.std = dataset, recipe, mean, std
         self._order = EpochSampler(recipe.seed, len(dataset))
 
@@ -94,19 +96,55 @@ class ClassMaskSamples(SemanticSamples):
         return image, *class_targets(label_map, self.recipe.max_targets)
 
 
-class PanopticSamples(TrainingSamples[PanopticDataset]):
-    """The image (3, crop, crop) float32, the targets' classes (M,) int32, and the targets' index map (crop, crop)
-    uint16; see `augmentation.lsj`.
-    """
+class _SegmentSamples(TrainingSamples[Pictures]):
+    """Of things and segments, which are told apart."""
 
     columns = ("image", "labels", "targets")
-    augmentations = (_PANOPTIC,)
+    augmentations = ("lsj", "mmseg")
+
+    def __init__(self, dataset: Pictures, recipe: Recipe, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD):
+        super().__init__(dataset, recipe, mean, std)
+        if recipe.cat_max_ratio < 1:
+            raise ValueError(f"cat_max_ratio must be 1, for it is of label maps: {recipe.cat_max_ratio} is not")
+
+
+class PanopticSamples(_SegmentSamples[PanopticDataset]):
+    """The image (3, h, w) float32, the targets' classes (M,) int32, and the targets' index map (h, w) uint16; see
+    `panoptic.target_map`.
+
+    With "mmseg", a thing is a target if one of its pixels is in the crop; with "lsj" as mmdetection has it.
+    """
 
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
-        rng = stream(self.recipe.seed, _AUGMENTATION, position)
+        rng, recipe = stream(self.recipe.seed, _AUGMENTATION, position), self.recipe
         picture, panoptic = self.dataset.picture(index), self.dataset.panoptic(index)
         label_set = self.dataset.label_set
-        return lsj.augment(picture, panoptic, label_set, self.recipe, rng, self.mean, self.std)
+        if recipe.augmentation == "lsj":
+            return lsj.augment(picture, panoptic, label_set, recipe, rng, self.mean, self.std)
+        labels, targets = target_map(panoptic, label_set)
+        image, targets = mmseg.augment_map(picture, targets, recipe, rng, self.mean, self.std)
+        present = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:] > 0
+        labels, targets = choose_targets(labels, targets, present, recipe.max_targets)
+        padded = np.zeros(recipe.crop, np.uint16)
+        padded[: targets.shape[0], : targets.shape[1]] = targets
+        return image, labels, padded
+
+
+class InstanceSamples(_SegmentSamples[InstanceDataset]):
+    """The image (3, h, w) float32, the things' classes (M,) int32, and the masks of those with a pixel in the crop, in
+    bits, (M, h, w / 8) uint8; see `targets.choose_masks`. Crowds are no targets.
+
+    mmdetection takes another picture where nothing is left in the crop; here it has no target.
+    """
+
+    def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
+        rng, recipe = stream(self.recipe.seed, _AUGMENTATION, position), self.recipe
+        picture, (things, masks) = self.dataset.picture(index), masks_of_things(self.dataset, index)
+        regions, members = regions_of(masks, (picture.shape[0], picture.shape[1]))
+        augment = lsj.augment_regions if recipe.augmentation == "lsj" else mmseg.augment_map
+        image, regions = augment(picture, regions, recipe, rng, self.mean, self.std)
+        labels = np.array([thing.label for thing in things], np.int32)
+        return image, *choose_masks(labels, regions, members, recipe.max_targets, recipe.crop)
 
 
 class MixedSamples:

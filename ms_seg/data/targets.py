@@ -1,7 +1,7 @@
 """What a model of masks learns of a picture: targets, each of them a class and a binary mask.
 
 They are kept as their classes and one index map, (H, W) uint16, in which the first target is 1, the second 2, and 0 is
-none; `masks_of` makes the masks of it.
+none; `masks_of` makes the masks of it. Targets that overlap, such as COCO's instances, are kept as masks in bits.
 """
 
 from __future__ import annotations
@@ -40,6 +40,30 @@ def choose_targets(
     places[chosen + 1] = np.arange(1, len(chosen) + 1)
     padding = np.full(max_targets - len(chosen), NO_TARGET, np.int32)
     return np.concatenate((labels[chosen], padding)), places[targets]
+
+
+def choose_masks(
+    labels: np.ndarray, regions: np.ndarray, members: np.ndarray, max_targets: int, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of several masks that have a pixel, which may overlap; if there are more than max_targets, the largest.
+
+    labels: (K,) int32. regions, members: the masks as `instance.regions_of` has them, (h, w) and (R, K).
+    Returns: classes (max_targets,) int32, as `choose_targets`; and the masks in bits, with zeros up to `size`,
+        (max_targets, height, width / 8 rounded up) uint8. See `unpacked`.
+    """
+    areas = np.bincount(regions.ravel(), minlength=len(members)) @ members
+    chosen = np.flatnonzero(areas)
+    chosen = np.sort(chosen[np.argsort(-areas[chosen], kind="stable")][:max_targets])
+    packed = np.zeros((max_targets, size[0], -(-size[1] // 8)), np.uint8)
+    masks = np.packbits(members.T[chosen][:, regions], axis=-1)
+    packed[: len(chosen), : masks.shape[1], : masks.shape[2]] = masks
+    padding = np.full(max_targets - len(chosen), NO_TARGET, np.int32)
+    return np.concatenate((labels[chosen].astype(np.int32), padding)), packed
+
+
+def unpacked(packed: np.ndarray, width: int) -> np.ndarray:
+    """Masks in bits (n, M, h, w / 8) uint8 -> (n, M, h, width) uint8, 0 or 1."""
+    return np.unpackbits(packed, axis=-1, count=width)
 
 
 def masks_of(targets: np.ndarray, max_targets: int) -> np.ndarray:

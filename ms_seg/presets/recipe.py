@@ -27,11 +27,13 @@ class Recipe:
     augmentation: Annotated[
         Augmentation, "whose pictures: SegFormer's in mmsegmentation, LSeg's, or Mask2Former's large-scale jitter"
     ] = "mmseg"
-    crop_size: Annotated[int, "side of the square crop, pixels"] = 512
+    crop_size: Annotated[int, "side of the square crop, or its height, pixels"] = 512
+    crop_width: Annotated[int, "width of a crop that is no square, pixels; 0 for a square"] = 0
     short_side: Annotated[int, "a picture is resized to fit into (long side, short side) times a drawn ratio"] = 512
     long_side: Annotated[int, "the other side of that frame; lang_seg resizes to it alone, times the ratio"] = 2048
     scale_min: Annotated[float, "the smallest ratio that is drawn"] = 0.5
     scale_max: Annotated[float, "the largest ratio that is drawn"] = 2.0
+    scales: Annotated[tuple[float, ...], "ratios of which one is chosen, instead of any between the two"] = ()
     cat_max_ratio: Annotated[float, "a crop of which one class covers more is drawn again, ten times at most"] = 0.75
     flip: Annotated[float, "probability of a mirror image"] = 0.5
     photometric: Annotated[bool, "whether brightness, contrast, saturation and hue are jittered"] = True
@@ -91,8 +93,17 @@ class Recipe:
             raise ValueError(
                 f"photometric must be false and cat_max_ratio 1 for augmentation {self.augmentation}: it does neither"
             )
+        if self.augmentation == "lang_seg" and (self.crop_width or self.scales):
+            raise ValueError("crop_width and scales are not for augmentation lang_seg: it does neither")
+        if not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"scales must be above 0: {self.scales} are not")
         if not all(0 < a < b <= 1 for a, b in pairwise((*self.milestones, 1.0))):
             raise ValueError(f"milestones must be growing fractions of the run, 0 to 1: {self.milestones} are not")
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """(height, width) of a crop."""
+        return self.crop_size, self.crop_width or self.crop_size
 
 
 _CHOICES = {
@@ -103,7 +114,7 @@ _RANGES = (  # names of fields, the smallest and the largest value; NaN is in no
     (("steps", "batch_size", "accumulate", "crop_size", "short_side", "long_side"), 1, math.inf),
     (("decay_every", "validate_every", "keep_every", "keep", "points", "oversample"), 1, math.inf),
     (("learning_rate", "backbone_multiplier", "head_multiplier", "text_multiplier", "weight_decay"), 0, math.inf),
-    (("warmup_steps", "power", "gamma", "clip_norm", "seed"), 0, math.inf),
+    (("warmup_steps", "crop_width", "power", "gamma", "clip_norm", "seed"), 0, math.inf),
     (("class_weight", "mask_weight", "dice_weight", "no_object_weight"), 0, math.inf),
     (("importance",), 0, 1),
     (("max_targets",), 1, 255),

@@ -70,6 +70,7 @@ def train(
     if not datasets:
         raise ValueError("there is no dataset to train on: pass at least one")
     task = training_task(model.preset, task_for(model.preset, datasets[0]))
+    datasets = [task.learnable(dataset) for dataset in datasets]
     if tensorboard:
         check_tensorboard()
     vocabulary = task.find_vocabulary(model.preset, model.checkpoint, vocab)

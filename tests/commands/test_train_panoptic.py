@@ -97,8 +97,11 @@ def test_a_number_that_no_run_can_have_is_refused(untrained, tmp_path, capfd, op
 
 
 def test_pictures_of_label_maps_are_not_for_masks(tmp_path, capfd):
-    assert run(tmp_path / "run", "--pictures", 2, *SMALL, "--augmentation", "mmseg") == 2
-    assert "augmentation is 'mmseg': pictures of this kind of dataset take lsj" in said(capfd)
+    assert run(tmp_path / "run", "--pictures", 2, *SMALL, "--augmentation", "lang_seg") == 2
+    assert "augmentation is 'lang_seg': pictures of this kind of dataset take lsj or mmseg" in said(capfd)
+    cut = ("--augmentation", "mmseg", "--cat-max-ratio", "0.75")
+    assert run(tmp_path / "run", "--pictures", 2, *SMALL, *cut) == 2
+    assert "cat_max_ratio must be 1, for it is of label maps: 0.75 is not" in said(capfd)
 
 
 def test_milestones_are_recorded_and_a_run_does_not_go_on_with_others(untrained, tmp_path, capfd):

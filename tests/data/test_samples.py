@@ -7,9 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
-from ms_seg.data.samples import ClassMaskSamples, EpochSampler, PanopticSamples, SemanticSamples
+from ms_seg.data.instance import masks_of_things
+from ms_seg.data.samples import ClassMaskSamples, EpochSampler, InstanceSamples, PanopticSamples, SemanticSamples
+from ms_seg.data.targets import unpacked
 from ms_seg.presets.recipe import Recipe
+from tests.data.published import write_cityscapes
 
 RECIPE = Recipe(steps=100, batch_size=4, crop_size=48, short_side=64, long_side=256, seed=3)
 WORLD = DrawnWorld("validation", (64, 64))
@@ -107,8 +111,45 @@ def test_masks_of_classes_are_those_of_the_label_map(augmentation):
         assert np.array_equal(np.append(255, labels)[targets], label_map)
 
 
-@pytest.mark.parametrize("other", ["mmseg", "lang_seg"])
-def test_an_augmentation_for_other_labels_is_refused(other):
-    recipe = replace(RECIPE, augmentation=other, photometric=False, cat_max_ratio=1)
-    with pytest.raises(ValueError, match=f"augmentation is '{other}': pictures of this kind of dataset take lsj"):
+def test_an_augmentation_for_other_labels_is_refused():
+    recipe = replace(RECIPE, augmentation="lang_seg", photometric=False, cat_max_ratio=1)
+    with pytest.raises(
+        ValueError, match="augmentation is 'lang_seg': pictures .* take lsj or mmseg"
+    ):
         PanopticSamples(WORLD, recipe)
+
+
+# ------------------------------------------------------------------------------------------- crops that are no squares
+
+WIDE = replace(RECIPE, crop_size=24, crop_width=48, cat_max_ratio=1.0, max_targets=8, scales=(0.5, 1.0))
+
+
+def test_a_crop_may_be_wider_than_high():
+    image, labels = SemanticSamples(WORLD, WIDE)[3]
+    assert (image.shape, labels.shape) == ((3, 24, 48), (24, 48))
+    image, labels, targets = PanopticSamples(DrawnPanoptic("validation", (64, 64)), WIDE)[3]
+    assert (image.shape, labels.shape, targets.shape) == ((3, 24, 48), (8,), (24, 48))
+    assert (labels >= 0).sum() == targets.max() == len(np.unique(targets[targets > 0]))
+
+
+def test_of_scales_that_are_listed_one_is_chosen():
+    whole = replace(WIDE, crop_size=80, crop_width=80, flip=0.0, photometric=False)
+    samples = SemanticSamples(WORLD, whole)
+    sides = {int((samples[position][1] != 255).any(axis=1).sum()) for position in range(12)}
+    assert sides == {32, 64}
+
+
+def test_things_of_published_maps_are_targets_and_groups_are_not(tmp_path):
+    dataset = open_for_task("cityscapes_instance", write_cityscapes(tmp_path), "validation")
+    recipe = replace(WIDE, crop_size=40, crop_width=60, flip=0.0, photometric=False, scales=(1.0,), short_side=40)
+    samples = InstanceSamples(dataset, recipe)
+    things, masks = masks_of_things(dataset, 1)
+    image, labels, packed = samples.sample(1, 0)
+    assert (image.shape, packed.shape) == ((3, 40, 60), (8, 40, 8))
+    assert labels[labels >= 0].tolist() == [thing.label for thing in things]
+    assert np.array_equal(unpacked(packed[None], 60)[0, : len(masks)], np.array(masks))
+
+
+def test_an_augmentation_that_cannot_do_it_refuses():
+    with pytest.raises(ValueError, match="crop_width and scales are not for augmentation lang_seg"):
+        replace(WIDE, augmentation="lang_seg", photometric=False)

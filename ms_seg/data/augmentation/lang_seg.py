@@ -40,7 +40,7 @@ def augment(
     picture, label_map = (array[top : top + side, left : left + side] for array in (picture, label_map))
     canvas = np.zeros((side, side, 3), np.uint8)
     canvas[: picture.shape[0], : picture.shape[1]] = picture
-    return normalise(canvas, mean, std), pad(label_map, side).astype(np.int32)
+    return normalise(canvas, mean, std), pad(label_map, recipe.crop).astype(np.int32)
 
 
 def resized_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:

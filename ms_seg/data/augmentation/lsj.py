@@ -10,13 +10,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ms_seg.data.augmentation.mmseg import Pair, Triple, draw_window, flip, pad, resize
+from ms_seg.data.augmentation.mmseg import Pair, Size, Triple, draw_window, flip, pad, resize, scaling
 from ms_seg.data.panoptic import PanopticMap, target_map
 from ms_seg.data.targets import choose_targets
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 
+_GREY = 128.0
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -44,15 +45,33 @@ def augment(
     boxes, size = _boxes(targets, things), targets.shape
     image, targets = _resize(image, targets, recipe, rng)
     boxes *= np.tile(np.divide(targets.shape, size), 2).astype(np.float32)
-    window = draw_window(targets.shape, recipe.crop_size, rng)
+    window = draw_window(targets.shape, recipe.crop, rng)
     image, targets = image[window], targets[window]
 
     areas = np.bincount(targets.ravel(), minlength=len(labels) + 1)[1:]
     present = np.concatenate((_reaches(boxes, window, targets.shape), areas[things:] > 0))
     labels, targets = choose_targets(labels, targets, present & drawn, recipe.max_targets)
-    padded = np.zeros((recipe.crop_size,) * 2, np.uint16)
+    padded = np.zeros(recipe.crop, np.uint16)
     padded[: targets.shape[0], : targets.shape[1]] = targets
-    return _normalise(image, recipe.crop_size, mean, std), labels, padded
+    return _normalise(image, recipe.crop, mean, std), labels, padded
+
+
+def augment_regions(
+    picture: np.ndarray, regions: np.ndarray, recipe: Recipe, rng: np.random.RandomState, mean: Triple, std: Triple
+) -> Pair:
+    """The same picture, and the regions of things that may overlap, (H, W) uint16, as mmdetection's configurations of
+    COCO's instances have them.
+
+    Returns: the image (3, crop, crop) float32, in which what is beyond the picture's edge is grey, 128, before it is
+        normalised; and the regions, which are not padded.
+    """
+    image, regions = _flip(picture, regions, recipe, rng)
+    image, regions = _resize(image, regions, recipe, rng)
+    window = draw_window(regions.shape, recipe.crop, rng)
+    image, regions = image[window], regions[window]
+    padded = np.full((*recipe.crop, 3), _GREY, np.float32)
+    padded[: image.shape[0], : image.shape[1]] = image
+    return _normalise(padded, recipe.crop, mean, std), regions
 
 
 def augment_label_map(
@@ -70,9 +89,9 @@ def augment_label_map(
     """
     image, label_map = _flip(picture, label_map, recipe, rng)
     image, label_map = _resize(image, label_map, recipe, rng)
-    window = draw_window(label_map.shape, recipe.crop_size, rng)
-    labels = pad(label_map[window], recipe.crop_size).astype(np.int32)
-    return _normalise(image[window], recipe.crop_size, mean, std), labels
+    window = draw_window(label_map.shape, recipe.crop, rng)
+    labels = pad(label_map[window], recipe.crop).astype(np.int32)
+    return _normalise(image[window], recipe.crop, mean, std), labels
 
 
 def _flip(picture: np.ndarray, truth: np.ndarray, recipe: Recipe, rng: np.random.RandomState) -> Pair:
@@ -86,8 +105,7 @@ def _flip(picture: np.ndarray, truth: np.ndarray, recipe: Recipe, rng: np.random
 
 
 def _resize(image: np.ndarray, truth: np.ndarray, recipe: Recipe, rng: np.random.RandomState) -> Pair:
-    sides, ratios = (recipe.long_side, recipe.short_side), (recipe.scale_min, recipe.scale_max)
-    return resize(image, truth, sides, ratios, rng)
+    return resize(image, truth, *scaling(recipe), rng)
 
 
 def _boxes(targets: np.ndarray, count: int) -> np.ndarray:
@@ -113,10 +131,10 @@ def _reaches(boxes: np.ndarray, window: tuple[slice, slice], size: tuple[int, ..
     return (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
 
 
-def _normalise(image: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:
-    """BGR (h, w, 3) float32 -> RGB (3, side, side) float32, by mmcv's arithmetic; see `mmseg.normalise`."""
+def _normalise(image: np.ndarray, size: Size, mean: Triple, std: Triple) -> np.ndarray:
+    """BGR (h, w, 3) float32 -> RGB (3, *size) float32, by mmcv's arithmetic; see `mmseg.normalise`."""
     image = cv2.subtract(np.ascontiguousarray(image[..., ::-1]), np.array([mean], np.float32).astype(np.float64))
     cv2.multiply(image, 1 / np.array([std], np.float32).astype(np.float64), image)
-    padded = np.zeros((3, side, side), np.float32)
+    padded = np.zeros((3, *size), np.float32)
     padded[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
     return padded

@@ -15,6 +15,7 @@ from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
 from ms_seg.presets.recipe import Recipe
 
 Pair = tuple[np.ndarray, np.ndarray]  # picture, label map
+Size = tuple[int, int]  # height and width
 Triple = tuple[float, float, float]  # of RGB channels, for values 0..255
 
 _CROP_TRIES = 10
@@ -34,27 +35,45 @@ def augment(
 ) -> Pair:
     """One training sample by the numbers of a recipe (crop_size to photometric).
 
-    Returns: the image (3, crop, crop) float32, normalised, 0 beyond the picture's edge; and its label map (crop,
-        crop) int32, 255 there.
+    Returns: the image (3, h, w) float32, normalised, 0 beyond the picture's edge; and its label map (h, w) int32, 255
+        there. h and w are those of `recipe.crop`.
     """
-    ratios = recipe.scale_min, recipe.scale_max
-    picture, label_map = resize(picture, label_map, (recipe.long_side, recipe.short_side), ratios, rng)
-    picture, label_map = crop(picture, label_map, recipe.crop_size, recipe.cat_max_ratio, rng)
-    picture, label_map = flip(picture, label_map, recipe.flip, rng)
+    image, label_map = augment_map(picture, label_map, recipe, rng, mean, std)
+    return image, pad(label_map, recipe.crop).astype(np.int32)
+
+
+def augment_map(
+    picture: np.ndarray, truth: np.ndarray, recipe: Recipe, rng: np.random.RandomState, mean: Triple, std: Triple
+) -> Pair:
+    """The same of any map (H, W) uint8 or uint16, such as one of targets, which is not padded."""
+    picture, truth = resize(picture, truth, *scaling(recipe), rng)
+    picture, truth = crop(picture, truth, recipe.crop, recipe.cat_max_ratio, rng)
+    picture, truth = flip(picture, truth, recipe.flip, rng)
     if recipe.photometric:
         picture = distort(picture, rng)
-    return normalise(picture, recipe.crop_size, mean, std), pad(label_map, recipe.crop_size).astype(np.int32)
+    return normalise(picture, recipe.crop, mean, std), truth
+
+
+def scaling(recipe: Recipe) -> tuple[tuple[int, int], tuple[float, ...], bool]:
+    """The frame (long, short) that pictures are fitted into, the ratios, and whether one of these is chosen."""
+    chosen = recipe.scales
+    return (recipe.long_side, recipe.short_side), chosen or (recipe.scale_min, recipe.scale_max), bool(chosen)
 
 
 def resize(
     picture: np.ndarray,
     label_map: np.ndarray,
     sides: tuple[int, int],
-    ratios: tuple[float, float],
+    ratios: tuple[float, ...],
+    one_of_them: bool,
     rng: np.random.RandomState,
 ) -> Pair:
-    """Fit both into `sides` (long, short) times a ratio drawn between the two, keeping the aspect ratio."""
-    ratio = rng.random_sample() * (ratios[1] - ratios[0]) + ratios[0]
+    """Fit both into `sides` (long, short) times a ratio, keeping the aspect ratio. The ratio is drawn between the two,
+    or is one_of_them."""
+    if one_of_them:
+        ratio = ratios[rng.randint(len(ratios))]
+    else:
+        ratio = rng.random_sample() * (ratios[1] - ratios[0]) + ratios[0]
     longest, shortest = (int(side * ratio) for side in sides)
     height, width = picture.shape[:2]
     scale = min(longest / max(height, width), shortest / min(height, width))
@@ -64,25 +83,26 @@ def resize(
     return resized, cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
 
 
-def crop(picture: np.ndarray, label_map: np.ndarray, side: int, max_ratio: float, rng: np.random.RandomState) -> Pair:
-    """A window of at most side x side pixels, drawn again while one class covers `max_ratio` of the labels.
+def crop(picture: np.ndarray, label_map: np.ndarray, size: Size, max_ratio: float, rng: np.random.RandomState) -> Pair:
+    """A window of at most `size`, drawn again while one class covers `max_ratio` of the labels.
 
     At most ten times: the last window is taken as it is, as mmsegmentation does.
     """
-    window = draw_window(label_map.shape, side, rng)
+    window = draw_window(label_map.shape, size, rng)
     if max_ratio < 1:
         for _ in range(_CROP_TRIES):
             counts = value_counts(label_map[window])[:IGNORED]
             if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < max_ratio:
                 break
-            window = draw_window(label_map.shape, side, rng)
+            window = draw_window(label_map.shape, size, rng)
     return picture[window], label_map[window]
 
 
-def draw_window(size: tuple[int, ...], side: int, rng: np.random.RandomState) -> tuple[slice, slice]:
-    """Rows and columns of a window of at most side x side pixels."""
-    top, left = (rng.randint(0, max(length - side, 0) + 1) for length in size)
-    return slice(top, top + side), slice(left, left + side)
+def draw_window(shape: tuple[int, ...], size: Size, rng: np.random.RandomState) -> tuple[slice, slice]:
+    """Rows and columns of a window of at most `size`."""
+    starts = [rng.randint(0, max(length - side, 0) + 1) for length, side in zip(shape, size, strict=True)]
+    rows, columns = (slice(start, start + side) for start, side in zip(starts, size, strict=True))
+    return rows, columns
 
 
 def flip(picture: np.ndarray, label_map: np.ndarray, probability: float, rng: np.random.RandomState) -> Pair:
@@ -111,22 +131,22 @@ def distort(picture: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     return picture if contrast_first else _contrast(picture, rng)
 
 
-def normalise(picture: np.ndarray, side: int, mean: Triple, std: Triple) -> np.ndarray:
-    """(value - mean) / std for each channel, with zeros up to `side`: (3, side, side) float32."""
+def normalise(picture: np.ndarray, size: Size, mean: Triple, std: Triple) -> np.ndarray:
+    """(value - mean) / std for each channel, with zeros up to `size`: (3, h, w) float32."""
     height, width = picture.shape[:2]
     # mmcv's arithmetic, once for every byte: float32 constants in float64, 1 / std multiplied.
     tables = np.repeat(_BYTES[:, None, None], 3, axis=2).astype(np.float32)  # (256, 1, 3)
     cv2.subtract(tables, np.array([mean], np.float32).astype(np.float64), tables)
     cv2.multiply(tables, 1 / np.array([std], np.float32).astype(np.float64), tables)
-    image = np.zeros((3, side, side), np.float32)
+    image = np.zeros((3, *size), np.float32)
     for channel in range(3):
         image[channel, :height, :width] = tables[:, 0, channel][picture[..., channel]]
     return image
 
 
-def pad(label_map: np.ndarray, side: int) -> np.ndarray:
-    """(h, w) -> (side, side) uint8, with IGNORED at the right and bottom."""
-    padded = np.full((side, side), IGNORED, np.uint8)
+def pad(label_map: np.ndarray, size: Size) -> np.ndarray:
+    """(h, w) -> `size`, uint8, with IGNORED at the right and bottom."""
+    padded = np.full(size, IGNORED, np.uint8)
     padded[: label_map.shape[0], : label_map.shape[1]] = label_map
     return padded
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ms_seg.presets import Preset
 from ms_seg.training.tasks.class_masks import SEMANTIC_QUERIES
+from ms_seg.training.tasks.instance import INSTANCE_QUERIES
 from ms_seg.training.tasks.panoptic import PANOPTIC_QUERIES
 from ms_seg.training.tasks.row import TrainingTask
 from ms_seg.training.tasks.semantic import SEMANTIC_LOGITS
@@ -17,9 +18,14 @@ TRAINING_TASKS = {  # by what a network gives, and the task of the datasets that
     ("logits", "semantic"): SEMANTIC_LOGITS,
     ("words", "semantic"): SEMANTIC_WORDS,
     ("queries", "panoptic"): PANOPTIC_QUERIES,
+    ("queries", "instance"): INSTANCE_QUERIES,
     ("queries", "semantic"): SEMANTIC_QUERIES,
 }
-_TRUTH = {"semantic": "label_map", "panoptic": "panoptic"}  # the method of a dataset by which it gives it
+_TRUTH = {
+    "semantic": "label_map",
+    "panoptic": "panoptic",
+    "instance": "things",
+}  # the method of a dataset by which it gives it
 
 
 def training_task(preset: Preset, task: str, dataset: str = "the dataset") -> TrainingTask:

@@ -23,10 +23,10 @@ from ms_seg.training.trainer import Batches
 
 def _check(preset: Preset, datasets: Sequence[SemanticDataset], recipe: Recipe) -> None:
     one_dataset(preset, datasets, recipe)
-    if preset.window and preset.window.exact and recipe.crop_size != preset.window.crop:
+    if preset.window and preset.window.exact and recipe.crop != (preset.window.crop,) * 2:
         raise ValueError(
             f"crop_size of {preset.name} must be {preset.window.crop}, the one size that it can be shown: "
-            f"{recipe.crop_size} is not"
+            f"{recipe.crop_width or recipe.crop_size} is not"
         )
 
 

@@ -25,6 +25,7 @@ class TrainingTask:
     """How one kind of model learns.
 
     learns: the task of the datasets that it learns from.
+    learnable: dataset -> the pictures of it that there is something to learn from.
     find_vocabulary: (preset, checkpoint or None, what a person gave or None) -> the model's vocabulary, None if it has
         none. Raises ValueError where one is missing or was given in vain.
     check: (preset, training datasets, recipe) raises ValueError for what the model cannot learn from.
@@ -45,6 +46,7 @@ class TrainingTask:
     loss: Callable[[Model, Recipe], nn.Cell]
     batches: Callable[[Model, Sequence[Any], Recipe, World, int, Path | None], Batches]
     validation: Callable[[Model, Any, World, Path | None], Validate]
+    learnable: Callable[[Any], Any] = lambda dataset: dataset
 
 
 def no_vocabulary(preset: Preset, checkpoint: StrPath | None, vocab: StrPath | None) -> None:

@@ -25,7 +25,7 @@ def random(seed: int = 0) -> np.random.RandomState:
 @pytest.mark.parametrize(("seed", "size"), [(0, (67, 100)), (1, (60, 90))])
 def test_resize_keeps_the_shape_and_draws_its_ratio(seed, size):
     ratio = 0.5 + 1.5 * random(seed).random_sample()
-    picture, labels = augmentation.resize(*sample(), (400, 100), (0.5, 2.0), random(seed))
+    picture, labels = augmentation.resize(*sample(), (400, 100), (0.5, 2.0), False, random(seed))
     assert picture.shape[:2] == labels.shape
     assert min(labels.shape) == int(100 * ratio)
     assert abs(labels.shape[1] / labels.shape[0] - 1.5) < 0.02
@@ -33,25 +33,25 @@ def test_resize_keeps_the_shape_and_draws_its_ratio(seed, size):
 
 
 def test_a_long_picture_is_fitted_by_its_long_side():
-    picture, _ = augmentation.resize(*sample(10, 200), (400, 100), (1.0, 1.0), random())
+    picture, _ = augmentation.resize(*sample(10, 200), (400, 100), (1.0, 1.0), False, random())
     assert picture.shape[:2] == (20, 400)
 
 
 def test_no_side_of_a_thread_of_a_picture_vanishes():
-    picture, labels = augmentation.resize(*sample(1, 200), (100, 50), (0.5, 0.5), random())
+    picture, labels = augmentation.resize(*sample(1, 200), (100, 50), (0.5, 0.5), False, random())
     assert picture.shape[:2] == labels.shape == (1, 50)
 
 
 def test_crop_takes_the_same_window_of_both():
-    picture, labels = augmentation.crop(*sample(), 32, 1.0, random(3))
+    picture, labels = augmentation.crop(*sample(), (32, 32), 1.0, random(3))
     assert picture.shape == (32, 32, 3)
     assert np.array_equal(labels, picture[..., 1] >= 45)
 
 
 def test_a_crop_is_drawn_again_until_no_class_covers_too_much():
     whole = sample()
-    once = [augmentation.crop(*whole, 32, 1.0, random(seed))[1].mean() for seed in range(40)]
-    again = [augmentation.crop(*whole, 32, 0.75, random(seed))[1].mean() for seed in range(40)]
+    once = [augmentation.crop(*whole, (32, 32), 1.0, random(seed))[1].mean() for seed in range(40)]
+    again = [augmentation.crop(*whole, (32, 32), 0.75, random(seed))[1].mean() for seed in range(40)]
     assert sum(0.25 < share < 0.75 for share in once) < 20
     assert sum(0.25 < share < 0.75 for share in again) > 34  # ten tries fail now and then
 
@@ -60,14 +60,14 @@ def test_ignored_pixels_count_for_no_class_in_a_crop():
     picture, labels = sample()
     labels[:, 10:] = 255
     labels[:, :10] = np.arange(10) % 2  # half and half of what is labelled, wherever it is in sight
-    window = [augmentation.crop(picture, labels, 60, 0.75, random(seed))[1] for seed in range(20)]
+    window = [augmentation.crop(picture, labels, (60, 60), 0.75, random(seed))[1] for seed in range(20)]
     assert all((part != 255).any() for part in window)
 
 
 def test_the_last_of_ten_tries_is_taken_as_it_is():
     picture, labels = sample()
     rng, drawn = random(5), random(5)
-    _, cropped = augmentation.crop(picture, np.zeros_like(labels), 32, 0.75, rng)
+    _, cropped = augmentation.crop(picture, np.zeros_like(labels), (32, 32), 0.75, rng)
     for _ in range(11):
         drawn.randint(0, 29), drawn.randint(0, 59)
     assert cropped.shape == (32, 32)
@@ -102,7 +102,7 @@ def test_distortion_leaves_the_given_picture_as_it_is():
 
 def test_normalised_pictures_are_padded_with_zeros_and_labels_with_ignored():
     picture, labels = sample(20, 30)
-    image, padded = augmentation.normalise(picture, 40, MEAN, STD), augmentation.pad(labels, 40)
+    image, padded = augmentation.normalise(picture, (40, 40), MEAN, STD), augmentation.pad(labels, (40, 40))
     assert (image.shape, image.dtype, padded.shape) == ((3, 40, 40), np.float32, (40, 40))
     assert np.allclose(image[:, :20, :30].transpose(1, 2, 0), (picture - np.array(MEAN)) / STD, atol=1e-6)
     assert not image[:, 20:].any() and not image[:, :, 30:].any()
@@ -138,5 +138,5 @@ def test_a_recipe_without_photometric_distortion_keeps_the_colours():
     )
     picture, labels = sample(60, 60)
     image, kept = augmentation.augment(picture, labels, recipe, random())
-    assert np.array_equal(image, augmentation.normalise(picture, 60, MEAN, STD))
+    assert np.array_equal(image, augmentation.normalise(picture, (60, 60), MEAN, STD))
     assert np.array_equal(kept, labels)
