@@ -113,9 +113,7 @@ def test_masks_of_classes_are_those_of_the_label_map(augmentation):
 
 def test_an_augmentation_for_other_labels_is_refused():
     recipe = replace(RECIPE, augmentation="lang_seg", photometric=False, cat_max_ratio=1)
-    with pytest.raises(
-        ValueError, match="augmentation is 'lang_seg': pictures .* take lsj or mmseg"
-    ):
+    with pytest.raises(ValueError, match="augmentation is 'lang_seg': pictures .* take lsj or mmseg"):
         PanopticSamples(WORLD, recipe)
 
 
