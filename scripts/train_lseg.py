@@ -68,7 +68,7 @@ def translate(options: argparse.Namespace) -> list[str]:
     numbers = {
         "batch-size": of_a_step, "accumulate": options.accumulate_grad_batches,
         "steps": 1 if options.dry_run else epoch * options.max_epochs, "decay-every": epoch, "validate-every": epoch,
-        "optimizer": "adam" if options.midasproto else "sgd", "momentum": options.momentum,
+        **({"optimizer": "adam"} if options.midasproto else {"optimizer": "sgd", "momentum": options.momentum}),
         "learning-rate": options.base_lr / RATE_OF * options.batch_size, "weight-decay": options.weight_decay,
     }  # fmt: skip
     words = ["train", "--model", model, "--dataset", options.dataset, "--output", str(run)]

@@ -111,8 +111,8 @@ def load_model(
     name, checkpoint = on_this_machine(name, checkpoint)
     with open_checkpoint(checkpoint, chosen.weights) as tensors:
         found = match(tensors, name, overrides, fine_tune, chosen)
-        if name == "auto" and found.part:
-            raise ValueError(f"{checkpoint} holds a {found.part} alone: name the model that it is meant for")
+        if name == "auto":
+            _check_whole(found, checkpoint)
         _take_over(found.model, found.plan, tensors, checkpoint, found.fresh)
     found.model.init_parameters_data()  # whatever was not taken from the checkpoint
     found.model.checkpoint = os.fspath(checkpoint)
@@ -127,6 +127,20 @@ def load_model(
             checkpoint, found.other_classes, ", ".join(sorted(found.fresh)),
         )  # fmt: skip
     return found.model
+
+
+def preset_of(checkpoint: str | os.PathLike[str], chosen: Choice) -> Preset:
+    """The preset of the model that a file holds. Raises as `load_model` does for "auto"."""
+    with open_checkpoint(checkpoint, chosen.weights) as tensors:
+        found = match(tensors, chosen=chosen)
+    _check_whole(found, checkpoint)
+    return found.preset
+
+
+def _check_whole(found: Match, checkpoint: str | os.PathLike[str]) -> None:
+    """Raise ValueError for a file that holds a part alone: it can be any model's."""
+    if found.part:
+        raise ValueError(f"{checkpoint} holds a {found.part} alone: name the model that it is meant for (--model)")
 
 
 def _choices(source: Source, tensors: Checkpoint) -> list[str]:

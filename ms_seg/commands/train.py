@@ -6,32 +6,36 @@ import argparse
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import ms_seg
+from ms_seg.commands.beginning import find_beginning
 from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
+from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
 from ms_seg.data.preflight import ALLOWED, check_splits
 from ms_seg.data.readings import LabelOptions
 from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
-from ms_seg.hub import address_of_model, on_this_machine
-from ms_seg.presets import Preset, find_preset
+from ms_seg.presets import Preset
 from ms_seg.presets.former_names import FORMER_RECIPE
-from ms_seg.presets.recipe import Recipe
+from ms_seg.presets.recipe import Recipe, shortened, without_effect
 
 Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
 _MAX_WORKERS = 8
+_NUMBERS = tuple(field.name for field in fields(Recipe))
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("--model", metavar="NAME", required=True, help="see `models`, or a published name on a hub")
+    parser.add_argument(
+        "--model", metavar="NAME", help="see `models`, or a hub's name; with --checkpoint the file says it by default"
+    )
     add_override(parser)
     add_choice(parser)
     parser.add_argument(
@@ -40,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     parser.add_argument(
-        "--dataset", choices=DATASETS, action="append", required=True,
+        "--dataset", choices=DATASETS, action="append", default=[],
         help="whose layout --data has; a model that takes words learns from several",
     )  # fmt: skip
     parser.add_argument(
@@ -54,7 +58,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
     parser.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder, by its own options")
     parser.add_argument("--tensorboard", action="store_true", help="write for TensorBoard too, into RUN/tensorboard")
     parser.add_argument(
         "--workers",
@@ -84,43 +88,51 @@ def default_workers(cores: int) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train to the recipe's last step."""
+    set_up_device(options.device)
+    world = start(options.device)
     import mindspore as ms
 
     from ms_seg.checkpoints.loading import load_part
     from ms_seg.training.journal import check_tensorboard
+    from ms_seg.training.record import files_of, refuse_other_files
     from ms_seg.training.run import train
     from ms_seg.training.tasks import training_task
 
     if options.tensorboard:
         check_tensorboard()
-    set_up_device(options.device)
-    world = start(options.device)
-    model_name, checkpoints = _named(options.model, options.checkpoint)
-    preset = find_preset(model_name).override(**dict(options.override))
+    begun = find_run(options)
+    beginning = find_beginning(options, begun)
+    preset = beginning.preset.override(**dict(options.override))
+    recipe, lines = _recipe(options, preset, begun)
+    said = label_options(options)
+    if begun and not said and (finished := find_finished(options.output, recipe)):
+        if world.rank == 0:
+            print(finished)
+        return 0
     task, *_ = [training_task(preset, task_of(name), name) for name in options.dataset]
     sources = _sources(options)
-    said = label_options(options)
+    said = known_labels(begun, said)
     with drawing_readings(options.output):
         training = [_open(options, source, "training", said) for source in sources]
     known = replace(said, numbering=getattr(training[0], "numbering", None))
     validation = _open(options, sources[0], "validation", known)
-    recipe = _recipe(options, preset)
+    if begun:
+        refuse_other_files(options.output, begun.get("files", {}), files_of(training, validation))
     task.check(preset, training, recipe)
-    files = [on_this_machine(model_name, checkpoint)[1] for checkpoint in checkpoints]
-    first, others = files[0] if files else None, files[1:]
-    task.find_vocabulary(preset, first, options.vocab)  # for what it raises, before large files are read
+    vocabulary = task.find_vocabulary(preset, beginning.vocabulary_beside, options.vocab)  # before large files are read
     overrides = _with(options.override, task.overrides(preset, training[0].label_set, recipe))
     ms.set_seed(recipe.seed)
-    logging.disable(logging.WARNING if world.rank or options.resume else logging.NOTSET)  # what is fresh is said once
+    logging.disable(logging.WARNING if world.rank or beginning.of_run else logging.NOTSET)  # what is fresh is said once
     model = ms_seg.create_model(
-        model_name, first, fine_tune=True, weights=options.weights, drop=options.drop, **overrides
+        beginning.model, beginning.first, fine_tune=True, weights=beginning.set, drop=beginning.drop, **overrides
     )
-    for part in others:
+    for part in beginning.others:
         load_part(model, part)
     logging.disable(logging.NOTSET)
     allowed = [*options.allow, *(["missing-classes"] if options.pictures is not None else [])]
     preflight = [task.preflight(dataset, model.preset, True, allowed) for dataset in training]
-    lines = _preflight_lines(sources, preflight, task.preflight(validation, model.preset, False, allowed))
+    lines += beginning.lines
+    lines += _preflight_lines(sources, preflight, task.preflight(validation, model.preset, False, allowed))
     check_splits(training[0], validation, allowed)
     if world.rank == 0:
         print("\n".join(lines))
@@ -134,20 +146,10 @@ def run(options: argparse.Namespace) -> int:
         workers=options.workers,
         resume=options.resume,
         tensorboard=options.tensorboard,
-        vocab=options.vocab,
-        options=_recorded(options),
+        vocab=vocabulary,
+        options=recorded(options),
     )
     return 0
-
-
-def _named(name: str, checkpoints: list[str]) -> tuple[str, list[str]]:
-    """The model's name and its weights; a hub's name is both. Raises ValueError for one that is no known model's."""
-    address = address_of_model(name)
-    if address is None:
-        return name, checkpoints
-    if address.model == "auto":
-        raise ValueError(f"which model {name} holds must be said: pass a name of `models`, and {name} as --checkpoint")
-    return address.model, [name, *checkpoints]
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:
@@ -164,9 +166,28 @@ def _open(options: argparse.Namespace, source: Source, split: str, said: LabelOp
     return dataset if options.pictures is None else first_pictures(dataset, options.pictures)
 
 
-def _recipe(options: argparse.Namespace, preset: Preset) -> Recipe:
-    given = {field.name: getattr(options, field.name) for field in fields(Recipe)}
-    return replace(preset.recipe, **{key: value for key, value in given.items() if value is not None})
+def _recipe(options: argparse.Namespace, preset: Preset, begun: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:
+    """The numbers of the run, and lines about those that follow from others.
+
+    Raises ValueError for a number that would change nothing, and for another one than the run was begun with.
+    """
+    from ms_seg.training.record import refuse_others
+
+    given = {name: value for name in _NUMBERS if (value := getattr(options, name)) is not None}
+    if begun:
+        numbers = {name: as_tuple(value) for name, value in begun["recipe"].items()}
+        recipe = Recipe(**{**numbers, **given})
+        refuse_others(options.output, begun, {"recipe": asdict(recipe)})
+        return recipe, []
+    recipe, follows = shortened(preset.recipe, given)
+    idle = without_effect(recipe, preset.output)
+    for name in given:
+        if name in idle:
+            raise ValueError(f"{_option(name)} would change nothing for {preset.name}: {idle[name]}")
+    if not follows:
+        return recipe, []
+    told = " and ".join(f"{_option(name)} {value}" for name, value in follows.items())
+    return recipe, [f"{recipe.steps} steps instead of the recipe's {preset.recipe.steps}, and so {told}"]
 
 
 def _with(overrides: Sequence[tuple[str, Any]], following: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,12 +208,6 @@ def _preflight_lines(sources: Sequence[Source], training: Sequence[list[str]], v
     return [*lines, "; ".join([f"validation: {first}", *(line for line in more if line not in training[0])])]
 
 
-def _recorded(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that a run which is resumed must have been begun with, beside the recipe."""
-    recorded = {"overrides": dict(options.override), "pictures": options.pictures}
-    return recorded | {key: _one_or_all(getattr(options, key)) for key in ("checkpoint", "dataset", "data")}
-
-
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -206,11 +221,6 @@ def _values(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"type": _boolean, "metavar": "{true,false}"}
     return {"type": kind, "metavar": kind.__name__.upper()}
-
-
-def _one_or_all(values: list[str]) -> str | list[str] | None:
-    """What an option that may stand several times is recorded as."""
-    return values if len(values) > 1 else values[0] if values else None
 
 
 def _count(text: str) -> int:

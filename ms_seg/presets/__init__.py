@@ -32,7 +32,7 @@ from ms_seg.presets.starting import STARTING_WEIGHTS, StartingWeights
 __all__ = [
     "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "MAX_SIDE", "PRESETS", "RESAMPLES", "RESIZES", "STARTING_WEIGHTS",
     "TASKS", "Preprocessing", "Preset", "Published", "Recipe", "StartingWeights", "Window", "find_preset",
-    "list_models", "nearest_preset", "preset_for",
+    "list_models", "nearest_preset", "preset_for", "starting_weights",
 ]  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -50,6 +50,22 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"there is no model {name!r}{nearest(name, list(PRESETS))}")
     return PRESETS[name]
+
+
+def starting_weights(preset: Preset) -> list[StartingWeights]:
+    """Published weights of a part of a model, such as its backbone, that a training of it can begin with."""
+    return [row for row in STARTING_WEIGHTS if _part_of(find_preset(row.model), row.part) == _part_of(preset, row.part)]
+
+
+_STRUCTURE = {  # sizes that must be equal for weights of a part to fit
+    "backbone": ("embed_dims", "channels", "depths", "depth", "heads", "patch"),
+    "text": ("text_width", "text_layers", "vocabulary"),
+}
+
+
+def _part_of(preset: Preset, part: str) -> tuple[Any, ...]:
+    kind = preset.backbone[0] if part == "backbone" else preset.output
+    return kind, *(preset.sizes.get(key) for key in _STRUCTURE[part])
 
 
 # Arguments of systems that a checkpoint's shapes tell, and that nothing else depends on.

@@ -123,20 +123,20 @@ _RANGES = (  # names of fields, the smallest and the largest value; NaN is in no
 
 
 def shortened(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, dict[str, int]]:
-    """A recipe with the numbers that a person gave, and what follows from them.
+    """A recipe with the numbers that a person gave, and those of it that follow from them.
 
-    Where there are fewer steps than the recipe has, the warm-up and the steps between two validations are in proportion
-    to them, unless they are given too: a warm-up of 1500 steps would be the whole of a run of 1000.
+    In fewer steps than the recipe's the warm-up is shorter in proportion, and there are ten validations or as many as
+    the recipe has, unless they are given too: a warm-up of 1500 steps would be the whole of a run of 1000.
     """
     steps, follows = given.get("steps", recipe.steps), {}
     if steps < recipe.steps:
-        share = steps / recipe.steps
-        follows = {
-            name: max(round(getattr(recipe, name) * share), least)
-            for name, least in (("warmup_steps", 0), ("validate_every", 1))
-            if name not in given
-        }
+        follows["warmup_steps"] = round(recipe.warmup_steps * steps / recipe.steps)
+        follows["validate_every"] = min(recipe.validate_every, max(steps // 10, _FEW_STEPS))
+    follows = {name: value for name, value in follows.items() if name not in given and value != getattr(recipe, name)}
     return replace(recipe, **follows, **given), follows
+
+
+_FEW_STEPS = 20  # a validation after fewer costs more than they do
 
 
 def without_effect(recipe: Recipe, output: str) -> dict[str, str]:

@@ -11,12 +11,13 @@ from ms_seg.presets.preset import Published
 @dataclass(frozen=True)
 class StartingWeights:
     """A part of models. name: of the network. part: which part it is, as a model's parameters are named. licence: ""
-    where its publisher's page has to be asked."""
+    where its publisher's page has to be asked. model: one of the published models that have this part."""
 
     name: str
     part: str
     licence: str
     published: tuple[Published, ...]
+    model: str
 
     @property
     def passed_as(self) -> str:
@@ -36,16 +37,16 @@ _SWIN = {
     "swin_b_in21k": "swin_base_patch4_window12_384_22k",
     "swin_l": "swin_large_patch4_window12_384_22k",
 }
-_TIMM = {  # and the licence of each
-    "swin_l": ("swin_large_patch4_window12_384.ms_in22k", ""),
-    "vitl16": ("vit_large_patch16_384.augreg_in21k_ft_in1k", "Apache-2.0"),
-    "vitb32": ("vit_base_patch32_384.augreg_in21k_ft_in1k", "Apache-2.0"),
-    "beit_l": ("beit_large_patch16_224.in22k_ft_in22k", ""),
-    "beitv2_l": ("beitv2_large_patch16_224.in1k_ft_in22k", ""),
+_TIMM = {  # the licence of each, and a model that has it
+    "swin_l": ("swin_large_patch4_window12_384.ms_in22k", "", "mask2former_swin_l_coco_panoptic"),
+    "vitl16": ("vit_large_patch16_384.augreg_in21k_ft_in1k", "Apache-2.0", "lseg_vitl16_ade20k"),
+    "vitb32": ("vit_base_patch32_384.augreg_in21k_ft_in1k", "Apache-2.0", "lseg_vitb32_ade20k"),
+    "beit_l": ("beit_large_patch16_224.in22k_ft_in22k", "", "vit_adapter_beit_l_cocostuff164k_czczup"),
+    "beitv2_l": ("beitv2_large_patch16_224.in1k_ft_in22k", "", "vit_adapter_beit_l_cocostuff10k_czczup"),
 }
-_CLIP = {  # file -> its SHA-256, which is also its folder
-    "ViT-B-32.pt": "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
-    "RN50x16.pt": "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa",
+_CLIP = {  # file -> its SHA-256, which is also its folder, and a model that has its text transformer
+    "ViT-B-32.pt": ("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", "lseg_vitl16_ade20k"),
+    "RN50x16.pt": ("52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa", "lseg_rn50x16_vitl16_ade20k"),
 }
 
 
@@ -56,15 +57,16 @@ def _rows() -> Iterator[StartingWeights]:
             Published("huggingface", f"nvidia/mit-{size}"),
             Published("openmmlab", "mmsegmentation/v0.5/pretrain/segformer", file, f"sha256:{digits}"),
         )
-        yield StartingWeights(f"mit_{size}", "backbone", "NVIDIA Source Code License (non-commercial)", places)
+        licence = "NVIDIA Source Code License (non-commercial)"
+        yield StartingWeights(f"mit_{size}", "backbone", licence, places, f"segformer_{size}_ade20k")
     for name, file in _SWIN.items():
         place = Published("github", "SwinTransformer/storage/v1.0.0", f"{file}.pth")
-        yield StartingWeights(name, "backbone", "MIT", (place,))
-    for name, (model, licence) in _TIMM.items():
-        yield StartingWeights(name, "backbone", licence, (Published("huggingface", f"timm/{model}"),))
-    for file, sha256 in _CLIP.items():
+        yield StartingWeights(name, "backbone", "MIT", (place,), f"mask2former_{name}_coco_panoptic")
+    for name, (file, licence, model) in _TIMM.items():
+        yield StartingWeights(name, "backbone", licence, (Published("huggingface", f"timm/{file}"),), model)
+    for file, (sha256, model) in _CLIP.items():
         place = Published("openai", f"clip/models/{sha256}", file, f"sha256:{sha256}")
-        yield StartingWeights(f"clip_{file.removesuffix('.pt')}", "text", "MIT", (place,))
+        yield StartingWeights(f"clip_{file.removesuffix('.pt')}", "text", "MIT", (place,), model)
 
 
 STARTING_WEIGHTS = tuple(_rows())

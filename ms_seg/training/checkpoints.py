@@ -82,6 +82,10 @@ class Checkpoints:
                     if entry is None or tuple(entry.shape) != tuple(parameter.shape):
                         raise CheckpointError(f"{folder / name} has no {key} of shape {tuple(parameter.shape)}")
                     parameter.set_data(Tensor(entry.numpy()))
+        return self.progress(folder)
+
+    def progress(self, folder: Path) -> Progress:
+        """Where the run was when it wrote a checkpoint."""
         progress = json.loads((folder / PROGRESS).read_text())
         scale = progress.pop("loss_scale", None)
         return Progress(**progress, loss_scale=LossScale(**scale) if scale else None)

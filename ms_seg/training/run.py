@@ -1,13 +1,11 @@
 """A training run: a folder with what it was begun with, which one process at a time trains in.
 
-RUN/options.json holds the options of the run and its recipe; they are compared when it is resumed. See `checkpoints`
-and `journal` for what else is in the folder.
+See `record`, `checkpoints` and `journal` for what is in the folder.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,20 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from convert.atomic import whole_file
 from ms_seg.data.semantic import own_label_values
 from ms_seg.distributed import World
-from ms_seg.presets.former_names import FORMER_FIELDS, FORMER_RECIPE
 from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
 from ms_seg.training.journal import check_tensorboard
 from ms_seg.training.optimizer import layers_of
+from ms_seg.training.record import LABEL_VALUES, OPTIONS, files_of, record_of
 from ms_seg.training.tasks import task_for, training_task
 from ms_seg.training.trainer import Trainer
-
-OPTIONS = "options.json"
-LABEL_VALUES = "label_values"
 
 
 def train(
@@ -57,14 +51,16 @@ def train(
         run: the run's folder, made if missing; see docs/fine_tuning.md for what it holds.
         world: the processes of the run, see `ms_seg.distributed.start`; None for this one alone.
         workers: processes that load pictures; with 0 a thread of this one does.
-        resume: go on with the run in the folder, from its newest checkpoint, to the same numbers.
+        resume: go on with the run in the folder, from its newest checkpoint, to the same numbers. Its pictures may lie
+            elsewhere now.
         tensorboard: write for TensorBoard too.
         vocab: of a model that takes words, see `text.vocabulary.find_vocabulary`.
-        options: what else a run that is resumed must have in common with this one, ready for JSON.
+        options: what else is recorded, ready for JSON; but for `record.NOT_COMPARED`, a run that is resumed must have
+            it in common with this one.
 
     Raises: ValueError, in one sentence, for what the model cannot learn from, for a folder that holds a run and is not
-        to be resumed, holds a run with another recipe or options, or belongs to another process now, and for a picture
-        or label file that cannot be read; RuntimeError when the loss is not finite.
+        to be resumed, holds a run with another recipe, options or pictures, or belongs to another process now, and for
+        a picture or label file that cannot be read; RuntimeError when the loss is not finite.
     """
     run, world = Path(run), world or World(0, 1, [])
     if not datasets:
@@ -76,9 +72,12 @@ def train(
     vocabulary = task.find_vocabulary(model.preset, model.checkpoint, vocab)
     task.check(model.preset, datasets, recipe)
     layers_of(model, recipe)  # for what it raises, before there is a folder
+    if recipe.warmup_steps > recipe.steps and not resume:
+        raise ValueError(f"warmup_steps must be at most steps, {recipe.steps}: {recipe.warmup_steps} are more")
     label_values = own_label_values(datasets[0]) if len(datasets) == 1 else None
     model.preset = model.preset.override(label_values=label_values)  # its checkpoints record it
     record = {"model": model.preset.name, **(options or {}), LABEL_VALUES: label_values}
+    record["files"] = files_of(datasets, validation)
     with opened(run, record, recipe, world, resume):
         trainer = Trainer(model, task.loss(model, recipe), recipe, run, world, tensorboard)
         if resume:
@@ -94,7 +93,7 @@ def opened(run: Path, options: Mapping[str, Any], recipe: Recipe, world: World, 
     Where the block fails before the first checkpoint, over a broken picture, say, the run may be begun again.
     Raises ValueError as `train` does.
     """
-    _record(run, {**options, "recipe": asdict(recipe)}, world, resume)
+    record_of(run, {**options, "recipe": asdict(recipe)}, world, resume)
     with _locked(run) if world.rank == 0 else nullcontext():
         try:
             yield
@@ -103,55 +102,17 @@ def opened(run: Path, options: Mapping[str, Any], recipe: Recipe, world: World, 
             if not newest:
                 (run / OPTIONS).unlink(missing_ok=True)
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(_stopped(run, newest, recipe)) from error
+                raise KeyboardInterrupt(_stopped(run, newest, recipe, "dataset" in options)) from error
             raise
 
 
-def _stopped(run: Path, newest: Path | None, recipe: Recipe) -> str:
+def _stopped(run: Path, newest: Path | None, recipe: Recipe, by_command: bool) -> str:
     """What Ctrl-C left, and how to go on."""
     if newest is None:
         return "stopped before the first checkpoint: nothing is kept"
-    go_on = shlex.join(["python", "-m", "ms_seg", "train", "--output", str(run), "--resume"])
+    command = shlex.join(["python", "-m", "ms_seg", "train", "--output", str(run), "--resume"])
+    go_on = command if by_command else "train(..., resume=True)"
     return f"stopped: step {int(newest.name)} of {recipe.steps} is kept. To go on: {go_on}"
-
-
-def _record(run: Path, record: Mapping[str, Any], world: World, resume: bool) -> None:
-    text = json.dumps(record, indent=1)
-    path = run / OPTIONS
-    begun = path.is_file()
-    world.barrier()  # nobody writes before all have looked
-    if begun:
-        if not resume:
-            raise ValueError(f"{run} holds a run: go on with --resume, or choose another folder")
-        before, now = _flat(json.loads(path.read_text())), _flat(json.loads(text))
-        before.setdefault(LABEL_VALUES, now[LABEL_VALUES])  # it was not recorded once
-        other = [
-            f"{key} {_shown(before.get(key))}, not {_shown(now[key])}" for key in now if before.get(key) != now[key]
-        ]
-        if other:
-            raise ValueError(f"{run} was begun with {'; '.join(other)}")
-    elif world.rank == 0:
-        run.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft:
-            draft.write_text(text + "\n")
-    world.barrier()
-
-
-def _shown(value: Any) -> Any:
-    """A recorded value in a sentence; of a numbering the rule in words."""
-    return value.get("meaning", value) if isinstance(value, dict) else value
-
-
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """Options and recipe by today's names. What did not exist when the run was begun has its default."""
-    defaults = json.loads(json.dumps(asdict(Recipe())))  # as they are recorded
-    recipe = _renamed(record.pop("recipe"), FORMER_RECIPE)
-    overrides = _renamed(record.pop("overrides", {}), FORMER_FIELDS)
-    return {"overrides": overrides, **defaults, **recipe, **record}
-
-
-def _renamed(values: Mapping[str, Any], former: Mapping[str, str]) -> dict[str, Any]:
-    return {former.get(key, key): value for key, value in values.items()}
 
 
 @contextmanager

@@ -83,6 +83,8 @@ class Trainer:
             journal = stack.enter_context(Journal(self.run, self.progress.step, self.tensorboard)) if first else None
             bar = stack.enter_context(progress_bar(self.recipe.steps, "training", stream, self.progress.step))
             stop = stack.enter_context(hold(lambda: self._stopping(bar)))
+            if self.progress.step:
+                bar.note(f"going on from step {self.progress.step} of {self.recipe.steps}")
             if self.progress.validation_due:
                 self._validate_and_save(journal, bar, validate, stop)
             if self.progress.step < self.recipe.steps:

@@ -27,7 +27,10 @@ def test_what_else_the_validation_pictures_hold_is_said_in_one_line(untrained, t
     assert run(data, tmp_path / "run") == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.startswith("validation: ") for line in lines] == [False] * (len(lines) - 1) + [True]
-    assert lines[0] == "3 pictures, 3 classes; labels of 3 read"
+    assert lines[:2] == [
+        "no --checkpoint: all weights of segformer_tiny_shapes are randomly initialised",
+        "3 pictures, 3 classes; labels of 3 read",
+    ]
     assert lines[-1].startswith(
         "validation: 3 pictures, 3 classes; labels of 3 read; values 1..1 and 255 with 3 classes"
     )
@@ -133,10 +136,10 @@ def test_a_run_begun_before_an_option_was_invented_goes_on_at_its_default(untrai
 
 def test_former_names_of_options_mean_todays(untrained, tmp_path):
     data = small.write_dataset("folder", tmp_path / "data")
-    assert run(data, tmp_path / "run", "--undecayed", "norm|bias", "--most-targets", "7") == 0
+    assert run(data, tmp_path / "run", "--undecayed", "norm|bias") == 0
     (_, _, _, recipe, _), _ = untrained[0]
-    assert (recipe.no_weight_decay, recipe.max_targets) == ("norm|bias", 7)
-    assert run(data, tmp_path / "run", "--resume", "--no-weight-decay", "norm|bias", "--max-targets", "7") == 0
+    assert recipe.no_weight_decay == "norm|bias"
+    assert run(data, tmp_path / "run", "--resume", "--no-weight-decay", "norm|bias") == 0
 
 
 def test_a_run_whose_numbers_were_recorded_under_former_names_goes_on(untrained, tmp_path, capsys):

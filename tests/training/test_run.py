@@ -19,7 +19,7 @@ from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.presets import ASSETS
 from ms_seg.training import train
-from ms_seg.training.run import OPTIONS
+from ms_seg.training.record import OPTIONS
 from ms_seg.training.step import TrainStep
 from tests.commands import broken_datasets as small
 
@@ -66,26 +66,29 @@ def test_the_documented_call_is_the_command(tmp_path: Path, monkeypatch: pytest.
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Trains, in steps that compute nothing, on the drawn world."""
     monkeypatch.setattr(TrainStep, "__call__", lambda self, step, batch: 1.5)
-    dataset = DrawnWorld("training", (32, 32)).first(2)
     model = ms_seg.create_model("segformer_tiny_shapes")
-    recipe = replace(model.preset.recipe, steps=1, batch_size=1, crop_size=32, short_side=32, long_side=32)
+    recipe = replace(
+        model.preset.recipe, steps=1, warmup_steps=1, batch_size=1, crop_size=32, short_side=32, long_side=32
+    )
 
-    def begin(datasets: int = 1, seed: int = 0, **options: object) -> None:
-        train(model, [dataset] * datasets, dataset, replace(recipe, seed=seed), tmp_path / "run", **options)
+    def begin(datasets: int = 1, seed: int = 0, warmup_steps: int = 1, pictures: int = 2, **options: object) -> None:
+        dataset = DrawnWorld("training", (32, 32)).first(pictures)
+        numbers = replace(recipe, seed=seed, warmup_steps=warmup_steps)
+        train(model, [dataset] * datasets, dataset, numbers, tmp_path / "run", **options)
 
     return begin
 
 
 def test_a_folder_is_begun_once_and_resumed_with_the_recipe_and_the_options_it_was_begun_with(begin, tmp_path: Path):
-    begin(options={"data": "mine"})
+    begin(options={"dataset": "mine", "data": "here"})
     record = json.loads((tmp_path / "run" / OPTIONS).read_text())
-    assert (record["model"], record["data"], record["recipe"]["steps"]) == ("segformer_tiny_shapes", "mine", 1)
+    assert (record["model"], record["dataset"], record["recipe"]["steps"]) == ("segformer_tiny_shapes", "mine", 1)
     with pytest.raises(ValueError, match="holds a run"):
-        begin(options={"data": "mine"})
-    begin(options={"data": "mine"}, resume=True)
+        begin(options={"dataset": "mine"})
+    begin(options={"dataset": "mine", "data": "elsewhere"}, resume=True)
     begin(resume=True)  # options that are not given are not compared
-    with pytest.raises(ValueError, match="was begun with data mine, not yours"):
-        begin(options={"data": "yours"}, resume=True)
+    with pytest.raises(ValueError, match="was begun with dataset mine, not yours"):
+        begin(options={"dataset": "yours"}, resume=True)
     with pytest.raises(ValueError, match="was begun with seed 0, not 1"):
         begin(seed=1, resume=True)
     assert len(lines(tmp_path / "run")) == 2
@@ -107,10 +110,22 @@ def test_what_a_model_with_classes_of_its_own_cannot_learn_from_is_refused_befor
 def test_a_dataset_of_other_classes_than_the_models_is_refused(tmp_path: Path):
     data = open_for_task("folder", small.write_dataset("folder", tmp_path / "data"), "training")
     model = ms_seg.create_model("segformer_tiny_shapes")
-    recipe = replace(model.preset.recipe, steps=1, batch_size=1, crop_size=32)
+    recipe = replace(model.preset.recipe, steps=1, warmup_steps=1, batch_size=1, crop_size=32)
     with pytest.raises(ValueError, match="tells shapes's 9 classes apart .* and the dataset has 3 others"):
         train(model, [data], data, recipe, tmp_path / "run")
     assert not (tmp_path / "run" / OPTIONS).exists()
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_refused(begin, tmp_path: Path):
+    with pytest.raises(ValueError, match="warmup_steps must be at most steps, 1: 2 are more"):
+        begin(warmup_steps=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_pictures_of_a_run_may_move_but_not_change(begin, tmp_path: Path):
+    begin()
+    with pytest.raises(ValueError, match=r"training pictures .* 2 pictures of 0 bytes then, 3 pictures of 0 bytes now"):
+        begin(pictures=3, resume=True)
 
 
 def test_a_validation_that_was_stopped_is_repeated_by_who_resumes(begin, tmp_path: Path, monkeypatch):
@@ -125,7 +140,7 @@ def test_a_validation_that_was_stopped_is_repeated_by_who_resumes(begin, tmp_pat
         return evaluate(*arguments)
 
     monkeypatch.setattr(validation, "evaluate", press)
-    with pytest.raises(KeyboardInterrupt, match="step 1 of 1 is kept. To go on: .* --resume"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped: step 1 of 1 is kept. To go on: train\(..., resume=True\)"):
         begin()
     assert [line["step"] for line in lines(tmp_path / "run")] == [1]
     begin(resume=True)
