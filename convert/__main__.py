@@ -20,6 +20,7 @@ from convert.recognition import recognise
 from convert.writing import write_checkpoint
 from ms_seg.cells.interrupts import load_mindspore
 from ms_seg.commands.override import add_choice, add_override
+from ms_seg.commands.parser import Parser
 from ms_seg.hub import on_this_machine
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _summary(report: dict[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ms_seg-convert" if Path(sys.argv[0]).stem == "ms_seg-convert" else "python -m convert",
         description="Convert a PyTorch checkpoint to MindSpore, or a MindSpore one back, without PyTorch.",
     )

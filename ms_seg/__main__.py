@@ -9,6 +9,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import ms_seg
 from convert.exit_code import exit_code
 
 _COMMANDS = {  # each a module of ms_seg.commands
@@ -31,8 +32,11 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ms_seg.commands.parser import Parser
+
     program = "ms_seg" if Path(sys.argv[0]).stem == "ms_seg" else "python -m ms_seg"
-    parser = argparse.ArgumentParser(prog=program, description=__doc__.split(": ")[1])
+    parser = Parser(prog=program, description=__doc__.split(": ")[1])
+    parser.add_argument("--version", action="version", version=f"ms_seg {ms_seg.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in _COMMANDS.items():
         command = import_module(f"ms_seg.commands.{name}")

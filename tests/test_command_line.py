@@ -124,9 +124,16 @@ class TestSegment:
         )
         assert toy == [("auto", "x.pth"), ("segformer_b0_ade20k", "x.pth")]
 
-    def test_the_embedded_model_is_the_default(self, toy, pictures, tmp_path):
-        run("segment", pictures, "--output", tmp_path / "out")
+    def test_an_embedded_model_needs_no_file(self, toy, pictures, tmp_path):
+        run("segment", pictures, "--model", "segformer_tiny_shapes", "--output", tmp_path / "out")
         assert toy == [("segformer_tiny_shapes", ASSETS / "segformer_tiny_shapes.pth")]
+
+    @pytest.mark.parametrize("options", [(), ("--model", "auto")])
+    def test_without_a_model_nothing_is_answered(self, toy, pictures, tmp_path, capsys, options):
+        assert run("segment", pictures, "--output", tmp_path / "out", *options) == 2
+        sentence = "ms_seg segment: no model is named: pass --checkpoint FILE, which says which model it is, or --model"
+        assert capsys.readouterr().err.startswith(sentence)
+        assert not (tmp_path / "out").exists() and not toy
 
     def test_a_published_model_without_its_weights_is_refused(self, pictures, capsys):
         assert run("segment", pictures, "--model", "segformer_b0_ade20k") == 2
@@ -303,6 +310,8 @@ def test_a_person_sees_no_traceback_and_none_of_mindspores_warnings(pictures, tm
         "ms_seg",
         "segment",
         str(pictures / "b_red.png"),
+        "--model",
+        "segformer_tiny_shapes",
         "--output",
         str(tmp_path / "out"),
     ]

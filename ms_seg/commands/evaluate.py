@@ -40,9 +40,13 @@ _OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
+    parser.usage = "%(prog)s --dataset NAME [--data DIR] [--model NAME] [--checkpoint FILE] [--output DIR] [option ...]"
     parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
     parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
-    parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose layout --data has")
+    parser.add_argument(
+        "--dataset", choices=DATASETS, required=True, metavar="NAME",
+        help=f"whose layout --data has: {', '.join(DATASETS)}",
+    )  # fmt: skip
     parser.add_argument("--data", metavar="DIR", help="where the dataset lies; what is drawn needs none")
     add_label_options(parser)
     parser.add_argument("--split", choices=SPLITS, default="validation", help="(default: %(default)s)")

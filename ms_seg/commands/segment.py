@@ -18,8 +18,6 @@ from ms_seg.presets import TASKS, find_preset
 if TYPE_CHECKING:
     from ms_seg.answers import BaseAnswer
 
-DEFAULT_MODEL = "segformer_tiny_shapes"
-
 _PICTURE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _OWN_ENDINGS = (".overlay.png", ".labels.png")  # what this command wrote into a folder is no picture to segment
 
@@ -82,13 +80,18 @@ def _words(options: argparse.Namespace) -> list[str] | None:
 def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | Path]:
     """The model's name and its weights: as given, found in the file ("auto"), those of a hub, or the embedded ones.
 
-    Raises ValueError for an unknown name, and for a published model without its weights.
+    Raises ValueError where neither is named, for an unknown name, and for a published model without its weights.
     """
     if checkpoint is not None:
         return name or "auto", checkpoint
-    if name and address_of_model(name):
+    if name is None or name == "auto":
+        raise ValueError(
+            "no model is named: pass --checkpoint FILE, which says which model it is, or --model NAME, of which "
+            "`python -m ms_seg models` lists the published ones"
+        )
+    if address_of_model(name):
         return "auto", name
-    preset = find_preset(name or DEFAULT_MODEL)
+    preset = find_preset(name)
     if preset.embedded is None:
         source = " or ".join(map(str, preset.published)) or "them"
         names = [name for entry in preset.published for name in (entry.id, entry.file) if name and find_address(name)]

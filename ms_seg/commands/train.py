@@ -33,6 +33,7 @@ _NUMBERS = tuple(field.name for field in fields(Recipe))
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
+    parser.usage = "%(prog)s --dataset NAME --output RUN [--model NAME] [--checkpoint FILE] [--data DIR] [option ...]"
     parser.add_argument(
         "--model", metavar="NAME", help="see `models`, or a hub's name; with --checkpoint the file says it by default"
     )
@@ -44,8 +45,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     parser.add_argument(
-        "--dataset", choices=DATASETS, action="append", default=[],
-        help="whose layout --data has; a model that takes words learns from several",
+        "--dataset", choices=DATASETS, action="append", default=[], metavar="NAME",
+        help=f"whose layout --data has: {', '.join(DATASETS)}; a model that takes words learns from several",
     )  # fmt: skip
     parser.add_argument(
         "--data", metavar="DIR", action="append", default=[],

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-Picture = str | os.PathLike[str] | np.ndarray | Image.Image
+Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
 
 MAX_PIXELS = 150_000_000  # label map and overlay of a larger picture alone would take gigabytes
+_ADDRESS = re.compile(r"(https?|ftp):/+(.*)", re.IGNORECASE)  # a path has one slash left of two
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
 _LIMIT = f"{MAX_PIXELS // 1_000_000} million pixels"
 
@@ -22,9 +26,10 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     """A picture as RGB (H, W, 3) uint8, rotated as its EXIF tag says.
 
     Args:
-        picture: a path, an RGB array (H, W, 3) uint8, or a Pillow image. As with the references' readers, palettes,
-            greys and CMYK become RGB, 16-bit greys keep their upper byte, transparency is dropped, and an animation is
-            its first frame. A JPEG file decodes to the same pixels as with OpenCV, which mmsegmentation uses.
+        picture: a path, the bytes of a file or an open one, an RGB array (H, W, 3) uint8, or a Pillow image. As with
+            the references' readers, palettes, greys and CMYK become RGB, 16-bit greys keep their upper byte,
+            transparency is dropped, and an animation is its first frame. A JPEG file decodes to the same pixels as with
+            OpenCV, which mmsegmentation uses.
         upright: False leaves the picture as stored, for masks that were drawn on pictures that were not rotated.
 
     Raises: ValueError, naming the file, if it is missing, damaged or no picture, has float or more than 16-bit pixels,
@@ -37,10 +42,32 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
         return np.ascontiguousarray(picture)
     if isinstance(picture, Image.Image):
         return _decode(picture, "the image", upright)
-    if not isinstance(picture, (str, os.PathLike)):
-        raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, an array or a Pillow image")
-    with _open(picture) as image:
-        return _decode(image, os.fspath(picture), upright)
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return _read_file(io.BytesIO(picture), "what the bytes hold", upright)
+    if isinstance(picture, (str, os.PathLike)):
+        return _read_file(picture, os.fspath(picture), upright)
+    if hasattr(picture, "read"):
+        return _read_file(io.BytesIO(_content(picture)), name_of(picture) or "the file", upright)
+    raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, bytes, an array or a Pillow image")
+
+
+def name_of(picture: Picture) -> str | None:
+    """The path that a picture comes from, None for what has none."""
+    name = picture if isinstance(picture, (str, os.PathLike)) else getattr(picture, "name", None)
+    return os.fspath(name) if isinstance(name, (str, os.PathLike)) else None
+
+
+def _content(file: BinaryIO) -> bytes:
+    """What is left of an open file. Raises ValueError for one of text."""
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise ValueError("the file is open as text: open it with mode 'rb'")
+    return content
+
+
+def _read_file(file: str | os.PathLike[str] | io.BytesIO, name: str, upright: bool) -> np.ndarray:
+    with _open(file, name=name) as image:
+        return _decode(image, name, upright)
 
 
 def read_stored(picture: str | os.PathLike[str], in_colour: bool = False) -> np.ndarray:
@@ -88,13 +115,16 @@ def picture_size(picture: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 @contextmanager
-def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image.Image]:
+def _open(
+    picture: str | os.PathLike[str] | io.BytesIO, whole: bool = True, name: str | None = None
+) -> Iterator[Image.Image]:
     """A picture file, opened. whole: verify the checksums of a PNG too; Pillow decodes damaged data without."""
-    name = os.fspath(picture)
-    if os.path.isdir(name):
-        raise ValueError(f"{name} is a folder, not a picture")
+    file = picture if isinstance(picture, io.BytesIO) else os.fspath(picture)
+    name = name or str(file)
+    if isinstance(file, str):
+        _check_path(file)
     with _in_a_sentence(name):
-        image = Image.open(name)
+        image = Image.open(file)
     with image:
         _check_size(name, *image.size)
         if not whole or image.format != "PNG":
@@ -103,9 +133,17 @@ def _open(picture: str | os.PathLike[str], whole: bool = True) -> Iterator[Image
         with _in_a_sentence(name):
             image.verify()
     with _in_a_sentence(name):
-        image = Image.open(name)  # a verified image cannot be decoded
+        image = Image.open(file)  # a verified image cannot be decoded
     with image:
         yield image
+
+
+def _check_path(path: str) -> None:
+    """Raise ValueError for what is the path of no file, and could be taken for one."""
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder, not a picture")
+    if address := _ADDRESS.match(path):
+        raise ValueError(f"{address[1]}://{address[2]} is an address: download the picture, and pass its file")
 
 
 def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:

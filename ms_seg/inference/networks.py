@@ -100,6 +100,10 @@ class OwnClasses:
     """What networks have in common that have classes of their own."""
 
     def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
+        if vocab is not None:
+            raise ValueError(
+                f"{model.preset.name} has classes of its own: a vocabulary is for a model that takes words"
+            )
         self.preset, self._run = model.preset, Runner(model, mode)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
@@ -157,7 +161,9 @@ class WordsNetwork:
 
     def check_labels(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         if labels is None:
-            raise ValueError(f"{self.preset.name} takes words: pass the labels that it is to tell apart")
+            raise ValueError(
+                f"{self.preset.name} takes words: pass the labels that it is to tell apart (--labels A,B,C)"
+            )
         words = check_words(labels)
         if self.preset.preprocessing.resize_mask and (len(words) != 2 or words[0] != OTHERS):
             raise ValueError(

@@ -1,8 +1,10 @@
 """Reading pictures: whatever the file is, RGB comes out, or one sentence."""
 
+import io
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +23,32 @@ def test_path_array_and_image_give_the_same_pixels(tmp_path):
     Image.fromarray(gradient()).save(tmp_path / "a.png")
     for picture in (tmp_path / "a.png", str(tmp_path / "a.png"), gradient(), Image.fromarray(gradient())):
         assert np.array_equal(read_picture(picture), gradient())
+
+
+def test_the_bytes_of_a_file_and_an_open_one_give_them_too(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(gradient()).save(path)
+    content = path.read_bytes()
+    for picture in (content, bytearray(content), memoryview(content), io.BytesIO(content)):
+        assert np.array_equal(read_picture(picture), gradient())
+    with path.open("rb") as file:
+        assert np.array_equal(read_picture(file), gradient())
+
+
+def test_bytes_and_open_files_that_are_no_picture_are_named(tmp_path):
+    (tmp_path / "a.txt").write_text("no picture")
+    with pytest.raises(ValueError, match="what the bytes hold is not a picture of a known format"):
+        read_picture(b"no picture")
+    with (tmp_path / "a.txt").open("rb") as file, pytest.raises(ValueError, match="a.txt is not a picture"):
+        read_picture(file)
+    with (tmp_path / "a.txt").open() as file, pytest.raises(ValueError, match="open it with mode 'rb'"):
+        read_picture(file)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/dog.jpg", Path("https://example.org/dog.jpg")])
+def test_an_address_is_told_from_a_file(address):
+    with pytest.raises(ValueError, match=r"^https://example\.org/dog\.jpg is an address: download the picture"):
+        read_picture(address)
 
 
 def test_a_jpeg_decodes_to_opencvs_pixels(tmp_path):
@@ -162,5 +190,5 @@ def test_another_array_is_refused(array):
 
 
 def test_what_is_no_picture_at_all_is_refused():
-    with pytest.raises(ValueError, match="list is not a picture: pass a path, an array or a Pillow image"):
+    with pytest.raises(ValueError, match="list is not a picture: pass a path, bytes, an array or a Pillow image"):
         read_picture([1, 2, 3])
