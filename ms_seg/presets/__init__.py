@@ -106,6 +106,9 @@ def preset_for(
     if not rows:
         kind, sizes = backbone or ("an unknown backbone", {})
         has = ", ".join([kind, *(f"{key}={value}" for key, value in {**sizes, **arguments}.items())])
+        if part:
+            raise ValueError(f"the file holds a part of a model, {has}, as no published model has it: name the model "
+                             f"that it is meant for, and its backbone={(kind, dict(sizes))!r}")  # fmt: skip
         raise ValueError(f"no published {system or 'model'} has {has}")
     rows = [row for row in rows if row.name == name] or [row for row in rows if _is_found(row, found_at)] or rows
     classes = arguments.get("num_classes", 0)

@@ -166,7 +166,7 @@ def test_modelscopes_configuration_says_which_model_it_is(tmp_path: Path):
     ("name", "sentence"),
     [
         ("segformer_b0_cocostuff164k", "has level_norm=False"),
-        ("mask2former_r50_coco_panoptic", "is written here with a swin"),
+        ("mask2former_tiny_shapes", "is written here with a swin or resnet"),
         ("lseg_vitb32_ade20k", "transformers has no lseg"),
     ],
 )

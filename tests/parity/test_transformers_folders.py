@@ -17,6 +17,7 @@ from transformers import (
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
     Mask2FormerImageProcessor,
+    ResNetConfig,
     SegformerConfig,
     SegformerForSemanticSegmentation,
     SegformerImageProcessor,
@@ -32,6 +33,7 @@ SMALL = {
     "hidden_sizes": [8, 16, 24, 32], "depths": [1, 2, 1, 1], "num_attention_heads": [1, 2, 3, 4],
     "decoder_hidden_size": 20,
 }  # fmt: skip
+UNUSUAL = {"sr_ratios": [4, 2, 2, 1], "mlp_ratios": [2, 4, 3, 1], "patch_sizes": [7, 5, 3, 3], "strides": [2, 2, 2, 2]}
 PROCESSORS: dict[str, dict[str, Any]] = {
     "squashed": {"size": {"height": 64, "width": 96}, "do_reduce_labels": True},
     "of one number": {"size": 96},
@@ -47,9 +49,11 @@ def picture() -> Image.Image:
 
 
 def segformer_folder(folder: Path, processor: dict[str, Any], **saving: Any) -> SegformerForSemanticSegmentation:
-    """A SegFormer with drawn weights, saved as transformers saves it."""
+    """A SegFormer with drawn weights, saved as transformers saves it, of ratios and strides that nobody published."""
     labels = dict(enumerate(NAMES))
-    config = SegformerConfig(**SMALL, id2label=labels, label2id={name: index for index, name in labels.items()})
+    config = SegformerConfig(
+        **SMALL, **UNUSUAL, id2label=labels, label2id={name: index for index, name in labels.items()}
+    )
     model = references.draw_weights(SegformerForSemanticSegmentation(config), 1).eval()
     model.save_pretrained(folder, **saving)
     SegformerImageProcessor(**processor).save_pretrained(folder)
@@ -73,22 +77,26 @@ def test_a_segformer_answers_as_in_transformers(kind: str, picture: Image.Image,
     assert len(np.unique(answer.label_map)) > 2
 
 
+SQUASHED = "squashed"
 MASK2FORMER_PROCESSORS: dict[str, dict[str, Any]] = {
-    "squashed": {"size": {"height": 100, "width": 100}},
+    SQUASHED: {"size": {"height": 100, "width": 100}},
     "of one number, no longer than": {"size": 90, "max_size": 110},
     "of another divisor": {"size": {"shortest_edge": 96, "longest_edge": 400}, "size_divisor": 40},
 }
 
 
-def mask2former_folder(folder: Path, processor: dict[str, Any]) -> Mask2FormerForUniversalSegmentation:
+def mask2former_folder(
+    folder: Path, processor: dict[str, Any], backbone: str = "swin"
+) -> Mask2FormerForUniversalSegmentation:
     """A Mask2Former with drawn weights, saved as transformers saves it."""
-    swin = SwinConfig(
-        embed_dim=12, depths=[1, 2, 1, 1], num_heads=[1, 2, 3, 4], window_size=3,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )  # fmt: skip
+    maps = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
+    backbones = {
+        "swin": SwinConfig(embed_dim=12, depths=[1, 2, 1, 1], num_heads=[1, 2, 3, 4], window_size=3, **maps),
+        "resnet": ResNetConfig(embedding_size=8, hidden_sizes=[32, 64, 128, 256], depths=[1, 1, 2, 1], **maps),
+    }
     config = Mask2FormerConfig(
-        backbone_config=swin, num_queries=9, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_layers=2,
-        decoder_layers=3, num_attention_heads=4, dim_feedforward=40, encoder_feedforward_dim=48,
+        backbone_config=backbones[backbone], num_queries=9, feature_size=32, mask_feature_size=32, hidden_dim=32,
+        encoder_layers=2, decoder_layers=3, num_attention_heads=4, dim_feedforward=40, encoder_feedforward_dim=48,
         id2label=dict(enumerate(NAMES)), label2id={name: index for index, name in enumerate(NAMES)},
     )  # fmt: skip
     reference = references.draw_weights(Mask2FormerForUniversalSegmentation(config), 2).eval()
@@ -97,9 +105,11 @@ def mask2former_folder(folder: Path, processor: dict[str, Any]) -> Mask2FormerFo
     return reference
 
 
-@pytest.mark.parametrize("kind", MASK2FORMER_PROCESSORS)
-def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Image, tmp_path: Path):
-    reference = mask2former_folder(tmp_path, MASK2FORMER_PROCESSORS[kind])
+@pytest.mark.parametrize(
+    ("kind", "backbone"), [*((kind, "swin") for kind in MASK2FORMER_PROCESSORS), (SQUASHED, "resnet")]
+)
+def test_a_mask2former_answers_as_in_transformers(kind: str, backbone: str, picture: Image.Image, tmp_path: Path):
+    reference = mask2former_folder(tmp_path, MASK2FORMER_PROCESSORS[kind], backbone)
     processor = Mask2FormerImageProcessor.from_pretrained(tmp_path)
     with torch.no_grad():
         outputs = reference(**processor(picture, return_tensors="pt"))
@@ -118,11 +128,14 @@ def test_a_mask2former_answers_as_in_transformers(kind: str, picture: Image.Imag
     assert [s["category_id"] for s in panoptic.segments] == [s["label_id"] for s in theirs["segments_info"]]
 
 
-@pytest.mark.parametrize("name", ["segformer", "mask2former"])
+@pytest.mark.parametrize("name", ["segformer", "mask2former", "mask2former on resnet"])
 def test_what_is_written_is_what_transformers_opens(name: str, picture: Image.Image, tmp_path: Path):
     """Back from ours, from memory and by the command: the same logits, classes and pictures."""
-    write = {"segformer": segformer_folder, "mask2former": mask2former_folder}[name]
-    reference = write(tmp_path / "theirs", {"size": {"height": 64, "width": 96}})
+    rule, theirs = {"size": {"height": 64, "width": 96}}, tmp_path / "theirs"
+    if name == "segformer":
+        reference: Any = segformer_folder(theirs, {**rule, "do_reduce_labels": True})
+    else:
+        reference = mask2former_folder(theirs, rule, "resnet" if name.endswith("resnet") else "swin")
     model = ms_seg.create_model("auto", tmp_path / "theirs")
     ms_seg.to_pretrained(model, tmp_path / "ours")
     assert convert([str(tmp_path / "theirs"), str(tmp_path / "model.ckpt")]) == 0
@@ -133,6 +146,7 @@ def test_what_is_written_is_what_transformers_opens(name: str, picture: Image.Im
         again, loading = type(reference).from_pretrained(folder, output_loading_info=True)
         assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
         assert again.config.id2label == dict(enumerate(NAMES))
+        assert AutoImageProcessor.from_pretrained(folder).do_reduce_labels == processor.do_reduce_labels
         seen = AutoImageProcessor.from_pretrained(folder)(picture, return_tensors="pt")
         np.testing.assert_array_equal(seen["pixel_values"], inputs["pixel_values"])
         with torch.no_grad():

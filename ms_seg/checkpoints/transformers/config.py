@@ -49,6 +49,7 @@ _SEGFORMER = {
 _MASK2FORMER = {
     "activation_function": ("relu", "relu"),
     "pre_norm": (False, False),
+    "enforce_input_projection": (False, False),
     "common_stride": (4, 4),
     "feature_strides": ([4, 8, 16, 32], [4, 8, 16, 32]),
     "feature_size": (256, None),
@@ -151,7 +152,7 @@ def _mask2former(config: Fields, folder: Path) -> Notes:
         )  # fmt: skip
     backbone, labels = _backbone(config), _labels(config)
     row = _row(config, folder, labels)
-    heads = {"heads": backbone[1]["heads"]} if backbone else {}
+    heads = {"heads": backbone[1]["heads"]} if backbone and "heads" in backbone[1] else {}
     return Notes(
         config.title,
         "mask2former",
@@ -257,7 +258,7 @@ def write_config(preset: Preset) -> dict[str, Any]:
 
 def _write_segformer(preset: Preset) -> dict[str, Any]:
     sizes = preset.sizes
-    _check(preset, backbone="mit", level_norm=False, concat_order="coarse_to_fine", norm_eps=1e-5, conv_norm_eps=1e-5)
+    _check(preset, "mit", level_norm=False, concat_order="coarse_to_fine", norm_eps=1e-5, conv_norm_eps=1e-5)
     return {
         "architectures": ["SegformerForSemanticSegmentation"],
         "model_type": "segformer",
@@ -275,20 +276,12 @@ def _write_segformer(preset: Preset) -> dict[str, Any]:
 
 def _write_mask2former(preset: Preset) -> dict[str, Any]:
     sizes = preset.sizes
-    _check(preset, backbone="swin", points=4)
+    _check(preset, "swin", "resnet", points=4)
+    write = _write_swin if preset.backbone[0] == "swin" else _write_resnet
     return {
         "architectures": ["Mask2FormerForUniversalSegmentation"],
         "model_type": "mask2former",
-        "backbone_config": {
-            "model_type": "swin",
-            **{key: value for key, (value, ours) in _SWIN.items() if ours is not None},
-            "embed_dim": sizes["channels"],
-            "depths": list(sizes["depths"]),
-            "num_heads": list(sizes["heads"]),
-            "window_size": sizes["window"],
-            "drop_path_rate": sizes.get("drop_path_rate", 0.0),
-            "out_features": ["stage1", "stage2", "stage3", "stage4"],
-        },
+        "backbone_config": {**write(sizes), "depths": list(sizes["depths"]), "out_features": _STAGES},
         **{key: value for key, (value, ours) in _MASK2FORMER.items() if ours is not None},
         **dict.fromkeys(("feature_size", "mask_feature_size", "hidden_dim"), sizes["width"]),
         "num_queries": sizes["queries"],
@@ -303,10 +296,32 @@ def _write_mask2former(preset: Preset) -> dict[str, Any]:
     }
 
 
-def _check(preset: Preset, backbone: str, **wanted: Any) -> None:
+def _write_swin(sizes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model_type": "swin",
+        **{key: value for key, (value, ours) in _SWIN.items() if ours is not None},
+        "embed_dim": sizes["channels"],
+        "num_heads": list(sizes["heads"]),
+        "window_size": sizes["window"],
+        "drop_path_rate": sizes.get("drop_path_rate", 0.0),
+    }
+
+
+def _write_resnet(sizes: Mapping[str, Any]) -> dict[str, Any]:
+    stem = sizes.get("stem_channels", 64)
+    return {
+        "model_type": "resnet",
+        **{key: value for key, (value, ours) in _RESNET.items() if ours is not None},
+        "embedding_size": stem,
+        "hidden_sizes": [4 * stem * 2**level for level in range(4)],
+    }
+
+
+def _check(preset: Preset, *backbones: str, **wanted: Any) -> None:
     """Raise ValueError for a network of another backbone, or with other values of these fields."""
-    if preset.backbone[0] != backbone:
-        raise ValueError(f"transformers' {preset.system} is written here with a {backbone}: {preset.name} has another")
+    if preset.backbone[0] not in backbones:
+        known = " or ".join(backbones)
+        raise ValueError(f"transformers' {preset.system} is written here with a {known}: {preset.name} has another")
     for key, value in wanted.items():
         if preset.sizes.get(key, value) != value:
             raise ValueError(
