@@ -143,6 +143,8 @@ class Published:
     checksum: str = ""
 
     def __str__(self) -> str:
+        if self.hub == "google-drive":
+            return f"{self.file} (https://drive.google.com/file/d/{self.id})"
         return f"{self.id} ({self.hub})"
 
 

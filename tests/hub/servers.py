@@ -31,7 +31,8 @@ class Hub:
     Hugging Face's name for why. token: what a request must come with, if not empty. ranges: whether they are honoured.
     points_to: another address, for everything; moved: for single files. pause: seconds before a file is sent.
     requests, headers: what was asked for, "METHOD path", and with what. sent: bytes of files.
-    commit: of Hugging Face's branch. listing: if it is not to be that of the files.
+    commit: of Hugging Face's branch. listing: if it is not to be that of the files. longest: how many files
+    ModelScope's has of all folders, if not 0.
     """
 
     models: dict[str, dict[str, bytes]]
@@ -49,6 +50,7 @@ class Hub:
     sent: int = 0
     commit: str = "0123456789abcdef0123456789abcdef01234567"
     listing: object = None
+    longest: int = 0
     url: str = ""
 
     @property
@@ -108,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return self.file(self.hub.models.get(found[1], {}), found[3])
         if found := re.fullmatch(r"/api/v1/models/([^/]+/[^/]+)/repo/files", path):
-            return self.modelscope_listing(found[1])
+            return self.modelscope_listing(found[1], query["Recursive"] == ["True"])
         if found := re.fullmatch(r"/api/v1/models/([^/]+/[^/]+)/repo", path):
             return self.file(self.hub.models.get(found[1], {}), query["FilePath"][0])
         if found := re.fullmatch(r"/files/(.+)", path):
@@ -128,7 +130,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             siblings.append(entry)
         return self.json({"id": id_, "modelId": id_, "sha": self.hub.commit, "siblings": siblings})
 
-    def modelscope_listing(self, id_: str):
+    def modelscope_listing(self, id_: str, recursive: bool):
         if self.hub.listing is not None:
             return self.json(self.hub.listing)
         if id_ not in self.hub.models:
@@ -136,7 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         files = [
             {"Path": name, "Type": "blob", "Size": len(content), "Sha256": sha256(content)}
             for name, content in self.hub.models[id_].items()
-        ]
+            if recursive or "/" not in name
+        ][: recursive and self.hub.longest or None]
         folder = {"Path": "description", "Type": "tree", "Size": 0, "Sha256": ""}
         return self.json({"Code": 200, "Data": {"Files": [folder, *files]}, "Message": "", "Success": True})
 

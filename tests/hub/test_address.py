@@ -134,6 +134,25 @@ def test_a_link_needs_a_checksum():
             find_address(url + fragment)
 
 
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("https://huggingface.co/someone/shapes", "hf:someone/shapes"),
+        ("https://huggingface.co/someone/shapes/tree/main", "hf:someone/shapes@main"),
+        ("https://huggingface.co/someone/shapes/resolve/v1/last.ckpt", "hf:someone/shapes@v1/last.ckpt"),
+        ("https://modelscope.cn/models/someone/shapes/summary", "ms:someone/shapes"),
+        ("https://www.modelscope.ai/models/someone/shapes/files", "ms:someone/shapes"),
+    ],
+)
+def test_a_models_page_is_the_model(page, name):
+    assert find_address(page) == find_address(name) and find_address(page).hub != "https"
+
+
+def test_a_file_of_google_drive_is_for_a_browser():
+    with pytest.raises(ValueError, match="is on Google Drive, .* download it in a browser, and pass the file"):
+        find_address("https://drive.google.com/file/d/1FTuHY1xPUkM-5gaDtMfgCl3D0gR89WV7/view")
+
+
 def test_a_link_without_encryption_needs_a_whole_one():
     url = "http://example.org/zoo/model.pth"
     assert find_address(f"{url}#sha256={DIGITS}").id == url

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import ms_seg
+from convert import open_checkpoint
 from convert.__main__ import main as convert
+from convert.writing import write_checkpoint
 from ms_seg.__main__ import main
 from ms_seg.hub import address
 from ms_seg.presets import ASSETS, Published, find_preset
@@ -103,7 +105,18 @@ def test_training_begins_with_a_hubs_model(modelscope, monkeypatch, tmp_path):
     assert begun[1][1]["options"]["checkpoint"] == "damo/shapes"
 
 
-def test_training_asks_which_model_an_unknown_name_holds(capsys, tmp_path):
-    options = ["--dataset", "shapes", "--output", str(tmp_path / "run")]
-    assert main(["train", "--model", "hf:someone/shapes", *options]) == 2
-    assert "which model hf:someone/shapes holds must be said" in capsys.readouterr().err
+def test_training_finds_out_what_an_unknown_name_holds(huggingface, capsys, monkeypatch, tmp_path):
+    """A whole model is trained on as what it is; a part could be many models', and is asked about."""
+    huggingface.models["someone/shapes"] = {"pytorch_model.bin": WEIGHTS}
+    begun = []
+    monkeypatch.setattr("ms_seg.training.run.train", lambda model, *others, **named: begun.append(model))
+    options = ["--dataset", "shapes", "--output", str(tmp_path / "run"), "--workers", "0"]
+    assert main(["train", "--model", "hf:someone/shapes", *options]) == 0
+    assert begun[0].preset.name == MODEL and begun[0].checkpoint.endswith("pytorch_model.bin")
+    with open_checkpoint(ASSETS / f"{MODEL}.pth") as tensors:
+        backbone = {name: entry for name, entry in tensors.items() if name.startswith("segformer.")}
+        write_checkpoint(tmp_path / "backbone.pth", backbone)
+    assert main(["train", "--model", "auto", "--checkpoint", str(tmp_path / "backbone.pth"), *options]) == 2
+    assert "holds a backbone alone: pass it as --checkpoint, and as --model the name" in capsys.readouterr().err
+    assert main(["train", "--model", "auto", *options]) == 2
+    assert "--model auto needs a --checkpoint" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from convert import CheckpointError
 from ms_seg.checkpoints.loading import load_model
 from ms_seg.hub import HubError, fetch, find_address
 from ms_seg.hub.needed import MAX_BESIDE, weights_in
+from tests.hub.servers import Hub, serving
 
 PREFIXES = {"huggingface": "hf", "modelscope": "ms"}
 CONFIG = {"config.json": b"{}", "preprocessor_config.json": b"{ }"}  # of one content, a cache may have one file
@@ -239,6 +240,28 @@ def test_modelscopes_other_owner_is_tried(modelscope):
     assert fetch(find_address("ms:damo/shapes")).read_bytes() == b"weights"
     with pytest.raises(HubError, match="there is no damo/other on ModelScope"):
         fetch(find_address("ms:damo/other"))
+
+
+def test_modelscopes_second_server_is_asked_for_what_the_first_does_not_have(modelscope, monkeypatch):
+    modelscope.models["someone/abroad"] = {"pytorch_model.pt": b"weights"}
+    monkeypatch.delenv("MODELSCOPE_ENDPOINT")
+    with serving(Hub({})) as first:
+        monkeypatch.setattr("ms_seg.hub.modelscope.ENDPOINTS", (first.url, modelscope.url))
+        assert fetch(find_address("ms:someone/abroad")).read_bytes() == b"weights"
+        first.status = 503
+        modelscope.models["someone/abroad"]["pytorch_model.pt"] = b"others"
+        assert fetch(find_address("ms:someone/abroad")).read_bytes() == b"others"
+        modelscope.models.clear()
+        first.status = 0
+        with pytest.raises(HubError, match=f"there is no someone/abroad on ModelScope: look at {first.url}/models"):
+            fetch(find_address("ms:someone/abroad"))
+
+
+def test_of_a_listing_that_is_cut_off_the_files_outside_of_folders_are_listed(modelscope, monkeypatch):
+    files = {f"pictures/{number}.png": b"" for number in range(4)} | {"pytorch_model.pt": b"weights"}
+    modelscope.models[NAME], modelscope.longest = files, 3
+    monkeypatch.setattr("ms_seg.hub.modelscope._MAX_LISTED", 3)
+    assert fetch(find_address(f"ms:{NAME}")).read_bytes() == b"weights"
 
 
 def test_a_published_model_whose_file_is_called_otherwise_is_found(modelscope):
