@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -55,9 +56,19 @@ class Recipe:
     head_multiplier: Annotated[float, "times the learning rate: that of the decoder and what follows it"] = 10.0
     layer_decay: Annotated[float, "times the learning rate, at each layer from a backbone's output to its input"] = 1.0
     text_multiplier: Annotated[float, "times the learning rate: that of a text transformer, 0 freezes it"] = 0.0
+    frozen: Annotated[str, 'a regular expression: parameters whose names match it stay, such as "backbone"'] = ""
     no_weight_decay: Annotated[str, "a regular expression: parameters whose names match it are not decayed"] = ""
     clip_norm: Annotated[float, "the gradients' global norm is clipped to this; 0 leaves it"] = 0.0
     ema: Annotated[float, "decay rate of the moving average of the weights; 0 keeps no average"] = 0.0
+
+    # For models that give logits of classes; other losses do not use these.
+    ce_class_weight: Annotated[
+        tuple[float, ...], "of logits: CrossEntropyLoss's class_weight, one number for each class; none for 1 each"
+    ] = ()
+    avg_non_ignore: Annotated[bool, "of logits: whether the mean leaves out the pixels that are ignored"] = False
+    dice_loss_weight: Annotated[float, "of logits: times DiceLoss, added to the cross-entropy; 0 for none"] = 0.0
+    ohem_min_kept: Annotated[int, "of logits: OHEMPixelSampler's min_kept, pixels a picture; 0 for all pixels"] = 0
+    ohem_thresh: Annotated[float, "of logits: OHEMPixelSampler's thresh; 0 for the largest losses"] = 0.0
 
     # For models that give masks of queries; other losses do not use these.
     points: Annotated[int, "of queries' masks: points in a picture at which masks are compared"] = 12_544
@@ -72,6 +83,9 @@ class Recipe:
     ] = 100
 
     validate_every: Annotated[int, "steps between two validations"] = 16_000
+    save_best: Annotated[
+        str, "the figure by which the best checkpoint is chosen, such as IoU.road; the first by default"
+    ] = ""
     keep_every: Annotated[int, "steps between two checkpoints"] = 1000
     keep: Annotated[int, "how many of the newest checkpoints stay, beside the best"] = 3
     seed: Annotated[int, "of the order of pictures, the augmentation, dropout and fresh weights"] = 0
@@ -95,6 +109,15 @@ class Recipe:
             )
         if self.augmentation == "lang_seg" and (self.crop_width or self.scales):
             raise ValueError("crop_width and scales are not for augmentation lang_seg: it does neither")
+        for name in ("frozen", "no_weight_decay"):
+            try:
+                re.compile(getattr(self, name))
+            except re.error as error:
+                raise ValueError(f"{name} is no regular expression: {getattr(self, name)!r}, {error}") from None
+        if not all(0 <= weight < math.inf for weight in self.ce_class_weight):
+            raise ValueError(f"ce_class_weight must be numbers from 0: {self.ce_class_weight} are not")
+        if self.ohem_thresh and not self.ohem_min_kept:
+            raise ValueError("ohem_thresh is of pixels that are hard: say ohem_min_kept, how many of them at least")
         if not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales must be above 0: {self.scales} are not")
         if not all(0 < a < b <= 1 for a, b in pairwise((*self.milestones, 1.0))):
@@ -115,10 +138,18 @@ _RANGES = (  # names of fields, the smallest and the largest value; NaN is in no
     (("decay_every", "validate_every", "keep_every", "keep", "points", "oversample"), 1, math.inf),
     (("learning_rate", "backbone_multiplier", "head_multiplier", "text_multiplier", "weight_decay"), 0, math.inf),
     (("warmup_steps", "crop_width", "power", "gamma", "clip_norm", "seed"), 0, math.inf),
-    (("class_weight", "mask_weight", "dice_weight", "no_object_weight"), 0, math.inf),
+    (
+        ("dice_loss_weight", "ohem_min_kept", "class_weight", "mask_weight", "dice_weight", "no_object_weight"),
+        0,
+        math.inf,
+    ),
     (("importance",), 0, 1),
     (("max_targets",), 1, 255),
-    (("cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema", "layer_decay"), 0, 1),
+    (
+        ("ohem_thresh", "cat_max_ratio", "flip", "momentum", "beta1", "beta2", "warmup_ratio", "ema", "layer_decay"),
+        0,
+        1,
+    ),
 )
 
 

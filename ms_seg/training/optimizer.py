@@ -52,6 +52,37 @@ def layers_of(model: nn.Cell, recipe: Recipe) -> Layers:
     return tuple(tuple(_BACKBONE + prefix for prefix in layer) for layer in prefixes)
 
 
+def freeze(model: nn.Cell, recipe: Recipe) -> list[nn.Cell]:
+    """Let the parameters that the recipe's `frozen` matches stay as they are.
+
+    Returns: the outermost cells of which all parameters are frozen. They are to stay in evaluation mode, as
+    mmsegmentation's frozen stages do: their batch norms keep their statistics, and they drop nothing.
+
+    Raises ValueError where the pattern matches no parameter, or leaves none to be trained.
+    """
+    if not recipe.frozen:
+        return []
+    trained = model.trainable_params()
+    stay = [parameter for parameter in trained if re.search(recipe.frozen, parameter.name)]
+    if not stay or len(stay) == len(trained):
+        what = "leaves none to be trained" if stay else "matches none of the model's parameters"
+        raise ValueError(f"frozen {recipe.frozen!r} {what}, such as {trained[0].name} and {trained[-1].name}")
+    for parameter in stay:
+        parameter.requires_grad = False
+    found: list[nn.Cell] = []
+    _collect_frozen(model, re.compile(recipe.frozen), found)
+    return found
+
+
+def _collect_frozen(cell: nn.Cell, pattern: re.Pattern[str], found: list[nn.Cell]) -> None:
+    names = [parameter.name for parameter in cell.get_parameters()]
+    if names and all(pattern.search(name) for name in names):
+        found.append(cell)
+        return
+    for part in cell.cells():
+        _collect_frozen(part, pattern, found)
+
+
 def groups(parameters: Sequence[Parameter], recipe: Recipe, layers: Layers = ()) -> list[Group]:
     """The recipe's learning rate multiplier and weight decay of each parameter, by its name; see `layers_of`."""
     no_decay = re.compile(recipe.no_weight_decay) if recipe.no_weight_decay else None

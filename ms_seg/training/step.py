@@ -17,7 +17,7 @@ from ms_seg.cells.norm import running_statistics, synchronise
 from ms_seg.cells.precision import compute_dtype
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.optimizer import SGD, Adam, layers_of, make_optimizer
+from ms_seg.training.optimizer import SGD, Adam, freeze, layers_of, make_optimizer
 from ms_seg.training.schedule import LossScale, learning_rate
 
 _NOISE = 2  # what randomness is for: beside the order of the pictures and their augmentation
@@ -58,6 +58,7 @@ class TrainStep:
             raise ValueError(f"batch_size must be a multiple of {parts}: {recipe.batch_size} is not")
         if recipe.recompute:
             recompute_blocks(loss)
+        self.frozen = freeze(loss, recipe)
         self.trained = ParameterTuple(loss.trainable_params())
         self.optimizer = make_optimizer(self.trained, recipe, layers_of(loss, recipe))
         self.averages = self.trained.clone("ema", "same") if recipe.ema else ()
@@ -87,6 +88,8 @@ class TrainStep:
         if self._prepare_batch is not None:
             batch = self._prepare_batch(batch, range(position, position + self.local_batch_size), self.world)
         self.loss.set_train(True)  # a graph stays for good in the mode in which it is first called
+        for cell in self.frozen:
+            cell.set_train(False)
         scale = () if self.scale is None else (Tensor(self.scale.value, ms.float32),)
         for statistic, kept in self._statistics:
             ops.assign(kept, statistic)

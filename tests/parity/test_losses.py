@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import mindspore as ms
 import numpy as np
 import pytest
+import references
 import torch
 from mindspore import Tensor, nn, ops
 
-from ms_seg.training.losses.cross_entropy import IGNORED, WordLoss
+from ms_seg.presets.recipe import Recipe
+from ms_seg.training.losses.cross_entropy import IGNORED, SemanticLoss, WordLoss
 
 
 class Product(nn.Cell):
@@ -75,3 +79,80 @@ def test_a_batch_in_which_nothing_counts_teaches_nothing_and_spoils_nothing():
     loss, gradient = ours(*batch)
     assert loss == 0.0
     assert not gradient.any()
+
+
+# -------------------------------------------------------------------------- SemanticLoss with mmsegmentation's options
+
+
+class ImagesAreLogits(nn.Cell):
+    def construct(self, images: Tensor) -> Tensor:
+        return images
+
+
+def semantic_sample(classes: int, ignored: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (2, C, 7, 9), and labels of four times the sides."""
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(0, classes, (2, 28, 36)).astype(np.int32)
+    labels[rng.random(labels.shape) < ignored] = IGNORED
+    return (2 * rng.standard_normal((2, classes, 7, 9))).astype(np.float32), labels
+
+
+def mmsegmentations(logits: np.ndarray, labels: np.ndarray, recipe: Recipe) -> tuple[float, np.ndarray]:
+    """What BaseDecodeHead.losses adds up, and its gradient for the logits."""
+    references.import_mmseg()
+    from mmseg.core.seg.sampler import OHEMPixelSampler
+    from mmseg.models.losses import CrossEntropyLoss, DiceLoss
+
+    weights = list(recipe.ce_class_weight) or None
+    losses = [CrossEntropyLoss(class_weight=weights, avg_non_ignore=recipe.avg_non_ignore)]
+    if recipe.dice_loss_weight:
+        losses.append(DiceLoss(loss_weight=recipe.dice_loss_weight))
+    x = torch.from_numpy(logits).requires_grad_()
+    up = torch.nn.functional.interpolate(x, labels.shape[1:], mode="bilinear", align_corners=False)
+    truth, weight = torch.from_numpy(labels).long(), None
+    if recipe.ohem_min_kept:
+        context = SimpleNamespace(ignore_index=IGNORED, loss_decode=torch.nn.ModuleList(losses))
+        sampler = OHEMPixelSampler(context, recipe.ohem_thresh or None, recipe.ohem_min_kept)
+        weight = sampler.sample(up, truth[:, None])
+    total = sum(loss(up, truth, weight=weight, ignore_index=IGNORED) for loss in losses)
+    total.backward()
+    return total.item(), x.grad.numpy()
+
+
+OPTIONS = [
+    {},
+    {"avg_non_ignore": True},
+    {"ce_class_weight": True},
+    {"ce_class_weight": True, "avg_non_ignore": True, "dice_loss_weight": 3.0},
+    {"dice_loss_weight": 0.5},
+    {"ohem_min_kept": 100},
+    {"ohem_min_kept": 100, "ohem_thresh": 0.7},
+    {"ohem_min_kept": 500, "ohem_thresh": 0.05},
+    {"ohem_min_kept": 100_000, "ohem_thresh": 0.01},
+    {"ohem_min_kept": 100_000},
+    {"ohem_min_kept": 60, "ce_class_weight": True, "dice_loss_weight": 1.0, "avg_non_ignore": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "none")
+@pytest.mark.parametrize(("classes", "ignored"), [(2, 0.0), (7, 0.3), (150, 0.3)])
+def test_weights_dice_and_ohem_are_mmsegmentations(options: dict, classes: int, ignored: float):
+    logits, labels = semantic_sample(classes, ignored)
+    if options.get("ce_class_weight"):
+        weights = np.random.default_rng(1).uniform(0, 3, classes)
+        options = {**options, "ce_class_weight": tuple(np.round(weights, 3).tolist())}
+    recipe = Recipe(**options)
+    compute = ms.jit(ms.value_and_grad(SemanticLoss(ImagesAreLogits(), recipe), 0))
+    loss, gradient = compute(Tensor(logits), Tensor(labels))
+    their_loss, their_gradient = mmsegmentations(logits, labels, recipe)
+    assert float(loss) == pytest.approx(their_loss, rel=1e-5)
+    assert np.abs(gradient.asnumpy() - their_gradient).max() <= 1e-4 * np.abs(their_gradient).max()
+
+
+@pytest.mark.parametrize("options", [{"ohem_min_kept": 10, "ohem_thresh": 0.7}, {"ohem_min_kept": 10}])
+def test_hard_pixels_of_a_batch_without_any_are_none(options: dict):
+    logits, labels = semantic_sample(3, 1.0)
+    loss, gradient = ms.jit(ms.value_and_grad(SemanticLoss(ImagesAreLogits(), Recipe(**options)), 0))(
+        Tensor(logits), Tensor(labels)
+    )
+    assert float(loss) == 0 and not gradient.asnumpy().any()
