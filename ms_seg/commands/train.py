@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -16,6 +17,7 @@ from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded
+from ms_seg.data.class_balance import median_frequency
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
 from ms_seg.data.preflight import ALLOWED, check_splits
 from ms_seg.data.readings import LabelOptions
@@ -23,11 +25,12 @@ from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
 from ms_seg.presets import Preset
 from ms_seg.presets.former_names import FORMER_RECIPE
-from ms_seg.presets.recipe import Recipe, shortened, without_effect
+from ms_seg.presets.recipe import Recipe, shortened, steps_of, without_effect
 
 Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
 _MAX_WORKERS = 8
+_BALANCED = "median-frequency"
 _NUMBERS = tuple(field.name for field in fields(Recipe))
 
 
@@ -71,9 +74,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_device(parser)
     numbers = parser.add_argument_group("recipe", "the defaults are the model's published recipe")
+    numbers.add_argument("--epochs", type=_positive, metavar="N", help="how often each picture is shown, for --steps")
     for name, hint in get_type_hints(Recipe, include_extras=True).items():
         kind, text = get_args(hint)
-        numbers.add_argument(_option(name), help=text, **_values(kind))
+        values = _values(kind)
+        if name == "ce_class_weight":
+            text, values["type"] = f"{text}; or {_BALANCED}: from how often each class is met", _weights
+        numbers.add_argument(_option(name), help=text, **values)
         for former in (former for former, now in FORMER_RECIPE.items() if now == name):
             numbers.add_argument(_option(former), dest=name, help=argparse.SUPPRESS, **_values(kind))
 
@@ -117,6 +124,7 @@ def run(options: argparse.Namespace) -> int:
         training = [_open(options, source, "training", said) for source in sources]
     known = replace(said, numbering=getattr(training[0], "numbering", None))
     validation = _open(options, sources[0], "validation", known)
+    recipe, lines = _with_data(options, preset, begun, recipe, lines, [task.learnable(data) for data in training])
     if begun:
         refuse_other_files(options.output, begun.get("files", {}), files_of(training, validation))
     task.check(preset, training, recipe)
@@ -174,7 +182,7 @@ def _recipe(options: argparse.Namespace, preset: Preset, begun: Mapping[str, Any
     """
     from ms_seg.training.record import refuse_others
 
-    given = {name: value for name in _NUMBERS if (value := getattr(options, name)) is not None}
+    given = {name: value for name in _NUMBERS if (value := getattr(options, name)) not in (None, _BALANCED)}
     if begun:
         numbers = {name: as_tuple(value) for name, value in begun["recipe"].items()}
         recipe = Recipe(**{**numbers, **given})
@@ -189,6 +197,34 @@ def _recipe(options: argparse.Namespace, preset: Preset, begun: Mapping[str, Any
         return recipe, []
     told = " and ".join(f"{_option(name)} {value}" for name, value in follows.items())
     return recipe, [f"{recipe.steps} steps instead of the recipe's {preset.recipe.steps}, and so {told}"]
+
+
+def _with_data(
+    options: argparse.Namespace,
+    preset: Preset,
+    begun: Mapping[str, Any] | None,
+    recipe: Recipe,
+    lines: list[str],
+    training: Sequence[Any],
+) -> tuple[Recipe, list[str]]:
+    """The same once the pictures to train on are known: with the steps of --epochs, and weights of classes by their
+    frequencies."""
+    if options.epochs is None and options.ce_class_weight != _BALANCED:
+        return recipe, lines
+    if options.epochs is not None:
+        if options.steps is not None:
+            raise ValueError("--epochs and --steps say the same in two ways: pass one of them")
+        options.steps = steps_of(options.epochs, [len(dataset) for dataset in training], recipe.batch_size)
+    if options.ce_class_weight == _BALANCED:
+        if preset.output != "logits":
+            raise ValueError(f"--ce-class-weight would change nothing for {preset.name}: it is for logits of classes")
+        from ms_seg.training.tasks.row import classes_of
+
+        outputs = classes_of(preset, training[0].label_set)["num_classes"]
+        options.ce_class_weight = median_frequency(training[0], outputs)
+    recipe, lines = _recipe(options, preset, begun)
+    epochs = [] if options.epochs is None else [f"{options.epochs:g} epochs are {recipe.steps} steps"]
+    return recipe, epochs + lines
 
 
 def _with(overrides: Sequence[tuple[str, Any]], following: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,6 +271,20 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be numbers with commas between them: {text!r} is not") from None
+
+
+def _weights(text: str) -> tuple[float, ...] | str:
+    return text if text == _BALANCED else _numbers(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0: {text!r} is not")
+    return value
 
 
 def _boolean(text: str) -> bool:

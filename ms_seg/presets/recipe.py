@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
@@ -170,6 +170,14 @@ def shortened(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, dict[st
 _FEW_STEPS = 20  # a validation after fewer costs more than they do
 
 
+def steps_of(epochs: float, pictures: Sequence[int], batch_size: int) -> int:
+    """The steps in which each picture is shown so many times, at least 1. Of several datasets, each step's batch is of
+    one, and the last of an epoch is filled up with pictures of the next."""
+    if len(pictures) == 1:
+        return max(1, math.ceil(epochs * pictures[0] / batch_size))
+    return max(1, math.ceil(epochs * sum(-(-count // batch_size) for count in pictures)))
+
+
 def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
     """The numbers that change nothing in a run by this recipe, with the reason.
 
@@ -181,6 +189,8 @@ def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
         reason = "it is for models that give masks of queries, such as Mask2Former"
         idle |= dict.fromkeys(_OF_QUERIES, reason)
         idle["class_weight"] = f"{reason}, as the weight of one of their losses"
+    if output != "logits":
+        idle |= dict.fromkeys(_OF_LOGITS, "it is for models that give logits of classes, such as SegFormer")
     if output != "words":
         idle["text_multiplier"] = "it is for models that take words, such as LSeg"
     if not recipe.warmup_steps:
@@ -188,6 +198,7 @@ def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
     return idle
 
 
+_OF_LOGITS = ("ce_class_weight", "avg_non_ignore", "dice_loss_weight", "ohem_min_kept", "ohem_thresh")
 _OF_QUERIES = (
     "points", "oversample", "importance", "class_weight", "mask_weight", "dice_weight", "no_object_weight",
     "max_targets",

@@ -18,6 +18,7 @@ from ms_seg.presets.recipe import Recipe
 _BACKBONE = "backbone."
 _HEAD = ("decoder.", "word_pixel.", "pixel_decoder.", "query_decoder.")  # what no pretrained backbone fills
 _TEXT = "text."
+_NOISE = "noise."  # no weights, see `cells.drop`
 # ViT-Adapter's original learns these as slowly as a backbone's first layer: they were in its list of names for it.
 _FIRST_LAYER = tuple(
     f"query_decoder.{name}" for name in ("mask_embed", "class_embed", "level_embed", "query_embed", "query_feat")
@@ -62,20 +63,20 @@ def freeze(model: nn.Cell, recipe: Recipe) -> list[nn.Cell]:
     """
     if not recipe.frozen:
         return []
-    trained = model.trainable_params()
-    stay = [parameter for parameter in trained if re.search(recipe.frozen, parameter.name)]
-    if not stay or len(stay) == len(trained):
-        what = "leaves none to be trained" if stay else "matches none of the model's parameters"
-        raise ValueError(f"frozen {recipe.frozen!r} {what}, such as {trained[0].name} and {trained[-1].name}")
+    parameters = list(model.get_parameters())
+    stay = [parameter for parameter in parameters if re.search(recipe.frozen, parameter.name)]
     for parameter in stay:
         parameter.requires_grad = False
+    if not stay or not model.trainable_params():
+        what = "leaves none to be trained" if stay else "matches none of the model's parameters"
+        raise ValueError(f"frozen {recipe.frozen!r} {what}, such as {parameters[0].name} and {parameters[-1].name}")
     found: list[nn.Cell] = []
     _collect_frozen(model, re.compile(recipe.frozen), found)
     return found
 
 
 def _collect_frozen(cell: nn.Cell, pattern: re.Pattern[str], found: list[nn.Cell]) -> None:
-    names = [parameter.name for parameter in cell.get_parameters()]
+    names = [parameter.name for parameter in cell.get_parameters() if not parameter.name.startswith(_NOISE)]
     if names and all(pattern.search(name) for name in names):
         found.append(cell)
         return

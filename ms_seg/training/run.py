@@ -20,9 +20,10 @@ from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
 from ms_seg.training.journal import check_tensorboard
-from ms_seg.training.optimizer import layers_of
+from ms_seg.training.optimizer import freeze, layers_of
 from ms_seg.training.record import LABEL_VALUES, OPTIONS, files_of, record_of
 from ms_seg.training.tasks import task_for, training_task
+from ms_seg.training.tasks.row import check_figure
 from ms_seg.training.trainer import Trainer
 
 
@@ -71,7 +72,9 @@ def train(
         check_tensorboard()
     vocabulary = task.find_vocabulary(model.preset, model.checkpoint, vocab)
     task.check(model.preset, datasets, recipe)
+    check_figure(task, validation, recipe)
     layers_of(model, recipe)  # for what it raises, before there is a folder
+    freeze(model, recipe)
     if recipe.warmup_steps > recipe.steps and not resume:
         raise ValueError(f"warmup_steps must be at most steps, {recipe.steps}: {recipe.warmup_steps} are more")
     label_values = own_label_values(datasets[0]) if len(datasets) == 1 else None

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +32,15 @@ Batches = Callable[[int, int], Iterable[Batch]]  # from a step up to another: th
 class Scores:
     """What a validation measured.
 
-    metrics: by name; monitor: the name of the one by which the best weights are chosen, the higher the better.
+    metrics: by name; monitor: the name of the one by which the best weights are chosen, the higher the better, unless
+    the recipe's `save_best` names another, or one of `classes`: figures of one class each, such as "IoU.road".
     picture: predictions beside the truth; on rank 0 alone.
     """
 
     metrics: Mapping[str, float]
     monitor: str
     picture: Image.Image | None = None
+    classes: Mapping[str, float] = field(default_factory=dict)
 
 
 Validate = Callable[[], Scores]  # of the model as it is now
@@ -146,8 +148,9 @@ class Trainer:
             return
         finally:
             self.validating = False
-        score, best = scores.metrics[scores.monitor], self.progress.best_score
-        if best is None or score > best:
+        score = {**scores.classes, **scores.metrics}[self.recipe.save_best or scores.monitor]
+        best = self.progress.best_score
+        if not np.isnan(score) and (best is None or score > best):
             self.progress = replace(self.progress, best_score=score, best_step=step)
         self.progress = replace(self.progress, validation_due=False)
         if journal:

@@ -25,6 +25,7 @@ def make_validation(
     metrics: Callable[[Any], Mapping[str, float]],
     monitor: str,
     draw: Callable[[Any, Any, int], Image.Image],
+    classes: Callable[[Any], Mapping[str, float]] = lambda tally: {},
 ) -> Validate:
     """What scores a model on a dataset whenever it is called, each process on its share of the pictures.
 
@@ -33,6 +34,7 @@ def make_validation(
         task: of the dataset, a row of `evaluation.tasks`.
         metrics: the tally of all pictures -> metrics by name. monitor: see `Scores`.
         draw: (dataset, predictions, index) -> a picture with its truth and its prediction beside it.
+        classes: the tally of all pictures -> figures of single classes.
     """
     row = TASKS[task]
     predictions = row.from_model(segment, dataset, None)
@@ -40,6 +42,6 @@ def make_validation(
     def validate() -> Scores:
         tally = evaluate(dataset, CachedPredictions(predictions), row.tally(dataset), world)
         shown = [] if world.rank else [draw(dataset, predictions, index) for index in range(min(SHOWN, len(dataset)))]
-        return Scores(metrics(tally), monitor, joined(shown, axis=0) if shown else None)
+        return Scores(metrics(tally), monitor, joined(shown, axis=0) if shown else None, classes(tally))
 
     return validate

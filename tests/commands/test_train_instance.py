@@ -58,7 +58,7 @@ def test_a_model_learns_things_that_overlap_and_is_scored_by_ap(coco, tmp_path, 
         "1.0 things a picture",
         "1 crowds, which are no target",
     ]
-    assert "step 2: box_AP 0." in captured.err and "mask_AP 0." in captured.err
+    assert "step 2: mask_AP 0." in captured.err and "box_AP 0." in captured.err
     images, labels, masks = batches[0]
     assert images.shape == (2, 3, 64, 64) and labels[:, :3].tolist() == [[0, 0, -1]] * 2  # of the picture with things
     assert masks.shape == (2, 16, 64, 64) and (masks[0, 0] & masks[0, 1]).any()

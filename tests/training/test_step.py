@@ -11,6 +11,7 @@ import ms_seg
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
 from ms_seg.training.losses.cross_entropy import SemanticLoss
+from ms_seg.training.optimizer import freeze
 from ms_seg.training.step import TrainStep
 
 NAME = "segformer_b0_ade20k_mmseg"
@@ -61,3 +62,36 @@ def test_what_is_dropped_follows_from_seed_and_step(rates: dict[str, float]):
 def test_a_batch_that_cannot_be_shared_out_is_refused():
     with pytest.raises(ValueError, match="batch_size must be a multiple of 3 processes with 1 parts each: 2 is not"):
         TrainStep(SemanticLoss(model()), RECIPE, World(0, 3, []))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "still"), [("backbone", "backbone."), (r"decoder\.fuse", "decoder.fuse."), (r"norm\.", ".norm.")]
+)
+def test_what_is_frozen_stays_as_it_is_statistics_too(pattern: str, still: str):
+    network = model(dropout_rate=0.0, drop_path_rate=0.5)
+    before = {parameter.name: parameter.asnumpy().copy() for parameter in network.get_parameters()}
+    TrainStep(SemanticLoss(network), replace(RECIPE, frozen=pattern), World(0, 1, []))(0, batch())
+    after = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    changed = {name for name, values in before.items() if not np.array_equal(after[name], values)}
+    assert changed and not any(still in name for name in changed)
+    assert ("decoder.fuse.norm.moving_mean" in changed) == (pattern == "backbone")
+
+
+def test_a_frozen_backbone_drops_nothing():
+    def loss(seed: int) -> float:
+        recipe = replace(RECIPE, frozen="backbone", seed=seed)
+        return TrainStep(SemanticLoss(model(dropout_rate=0.0, drop_path_rate=0.5)), recipe, World(0, 1, []))(0, batch())
+
+    assert loss(1) == loss(2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"), [("back_bone", "matches none of the model's"), ("", None), (".", "leaves none")]
+)
+def test_a_pattern_that_freezes_nothing_or_everything_is_refused(pattern: str, why: str | None):
+    recipe = replace(RECIPE, frozen=pattern)
+    if why is None:
+        assert freeze(model(), recipe) == []
+        return
+    with pytest.raises(ValueError, match=f"frozen '{pattern}' {why}"):
+        freeze(model(), recipe)

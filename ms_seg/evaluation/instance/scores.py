@@ -28,6 +28,7 @@ SCORES: dict[str, Callable[[Any, Detections], dict[str, Precision]]] = {  # by `
     "coco": coco_scores,
     "cityscapes": cityscapes_scores,
 }
+SCORED = {"coco": ("mask", "box"), "cityscapes": ("mask",)}  # of detections with masks
 
 
 def _all_masks(detections: Detections) -> bool:

@@ -19,8 +19,8 @@ from ms_seg.data.preflight import preflight_instance
 from ms_seg.data.samples import InstanceSamples
 from ms_seg.data.targets import unpacked
 from ms_seg.distributed import World
-from ms_seg.evaluation.instance.average_precision import Detection
-from ms_seg.evaluation.instance.scores import SCORES
+from ms_seg.evaluation.instance.average_precision import Detection, Precision
+from ms_seg.evaluation.instance.scores import SCORED, SCORES
 from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.predictions import Predictions
 from ms_seg.inference.segmenter import Segmenter
@@ -35,6 +35,7 @@ from ms_seg.training.tasks.row import classes_of
 from ms_seg.training.trainer import Batches, Validate
 from ms_seg.training.validation import make_validation
 
+_MEASURED = ("AP", "AP50")
 _SHOWN = 0.5  # the score from which on a thing is drawn
 
 
@@ -71,13 +72,30 @@ def _batches(
 def _validation(model: Model, dataset: InstanceDataset, world: World, vocabulary: Path | None) -> Validate:
     dataset, segment = Segmenter(model, task="instance").for_dataset(dataset)
 
-    def metrics(tally: InstanceTally) -> dict[str, float]:
-        """The dataset's own AP; 0 where it is of nothing, as a score must be a number."""
-        scored = SCORES[dataset.scored_by](dataset, tally.detections())
-        figures = ((f"{kind}_{name}", found.figures[name]) for kind, found in scored.items() for name in ("AP", "AP50"))
-        return {name: 0.0 if np.isnan(value) else value for name, value in figures}
+    scored: dict[str, Precision] = {}
 
-    return make_validation(segment, dataset, world, "instance", metrics, "mask_AP", _draw)
+    def metrics(tally: InstanceTally) -> dict[str, float]:
+        """The dataset's own AP."""
+        scored.update(SCORES[dataset.scored_by](dataset, tally.detections()))
+        return {
+            f"{kind}_{name}": scored[kind].figures[name] for kind in SCORED[dataset.scored_by] for name in _MEASURED
+        }
+
+    def classes(tally: InstanceTally) -> dict[str, float]:
+        """Of the same tally, after `metrics`."""
+        pairs = ((kind, zip(names, found.per_class.tolist(), strict=True)) for kind, found in scored.items())
+        return {f"{kind}_AP.{name}": value for kind, of_classes in pairs for name, value in of_classes}
+
+    names = dataset.label_set.names
+    return make_validation(segment, dataset, world, "instance", metrics, "mask_AP", _draw, classes)
+
+
+def _figures(dataset: InstanceDataset) -> list[str]:
+    kinds = SCORED[dataset.scored_by]
+    return [
+        *(f"{kind}_{name}" for kind in kinds for name in _MEASURED),
+        *(f"{kind}_AP.{name}" for kind in kinds for name in dataset.label_set.names),
+    ]
 
 
 def _draw(dataset: InstanceDataset, predictions: Predictions[Sequence[Detection]], index: int) -> Image.Image:
@@ -106,4 +124,5 @@ INSTANCE_QUERIES = replace(
     preflight=_preflight,
     batches=_batches,
     validation=_validation,
+    figures=_figures,
 )

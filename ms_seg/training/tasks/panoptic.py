@@ -74,13 +74,27 @@ def with_masks(loader: Loader) -> Batches:
 
 def _validation(model: Model, dataset: PanopticDataset, world: World, vocabulary: Path | None) -> Validate:
     dataset, segment = Segmenter(model, task="panoptic").for_dataset(dataset)
-    return make_validation(segment, dataset, world, "panoptic", _metrics, "PQ", _draw)
+    return make_validation(segment, dataset, world, "panoptic", _metrics, "PQ", _draw, _class_figures)
 
 
 def _metrics(tally: PanopticTally) -> dict[str, float]:
     everything, quality = tally.quality.average(), tally.quality
     metrics = {"PQ": everything.pq, "SQ": everything.sq, "RQ": everything.rq}
     return {**metrics, "PQ_things": quality.average(things=True).pq, "PQ_stuff": quality.average(things=False).pq}
+
+
+def _class_figures(tally: PanopticTally) -> dict[str, float]:
+    quality = tally.quality
+    return {
+        f"{kind}.{name}": value
+        for place, kind in enumerate(("PQ", "SQ", "RQ"))
+        for name, value in zip(quality.label_set.names, quality.per_class[:, place].tolist(), strict=True)
+    }
+
+
+def _figures(dataset: PanopticDataset) -> list[str]:
+    nothing = PanopticTally.of(dataset)
+    return [*_metrics(nothing), *_class_figures(nothing)]
 
 
 def _draw(dataset: PanopticDataset, predictions: Predictions[PanopticMap], index: int) -> Image.Image:
@@ -97,4 +111,5 @@ PANOPTIC_QUERIES = TrainingTask(
     loss=mask_loss,
     batches=_batches,
     validation=_validation,
+    figures=_figures,
 )

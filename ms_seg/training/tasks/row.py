@@ -13,6 +13,7 @@ from mindspore import nn
 from ms_seg.distributed import World
 from ms_seg.label_sets import LabelSet, labels_of
 from ms_seg.presets import Preset
+from ms_seg.presets.preset import nearest
 from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.trainer import Batches, Validate
@@ -36,6 +37,7 @@ class TrainingTask:
     batches: (model, training datasets, recipe, world, workers, vocabulary) -> the batches; once the model's weights are
         those that the run starts from.
     validation: (model, dataset, world, vocabulary) -> what scores the model on that dataset.
+    figures: dataset -> the names of what a validation on it measures, over all classes and of each.
     """
 
     learns: str
@@ -46,6 +48,7 @@ class TrainingTask:
     loss: Callable[[Model, Recipe], nn.Cell]
     batches: Callable[[Model, Sequence[Any], Recipe, World, int, Path | None], Batches]
     validation: Callable[[Model, Any, World, Path | None], Validate]
+    figures: Callable[[Any], Sequence[str]]
     learnable: Callable[[Any], Any] = lambda dataset: dataset
 
 
@@ -59,6 +62,14 @@ def one_dataset(preset: Preset, datasets: Sequence[Any], recipe: Recipe) -> None
     """Raise ValueError unless there is one dataset."""
     if len(datasets) != 1:
         raise ValueError(f"{preset.name} has classes of its own: {len(datasets)} datasets are {_FOR_WORDS}")
+
+
+def check_figure(task: TrainingTask, validation: Any, recipe: Recipe) -> None:
+    """Raise ValueError unless the recipe's `save_best` is something that a validation measures."""
+    known = task.figures(validation)
+    if recipe.save_best and recipe.save_best not in known:
+        near = nearest(recipe.save_best, known)
+        raise ValueError(f"save_best must be a figure of the validation: {recipe.save_best!r} is not{near}")
 
 
 def classes_of(preset: Preset, label_set: LabelSet) -> dict[str, Any]:

@@ -38,8 +38,17 @@ def _preflight(dataset: SemanticDataset, preset: Preset, learned: bool, allowed:
     return preflight(dataset, preset.num_classes or 0, learned=learned, allowed=allowed, table=learned)
 
 
+def _check(preset: Preset, datasets: Sequence[SemanticDataset], recipe: Recipe) -> None:
+    one_dataset(preset, datasets, recipe)
+    outputs, weights = classes_of(preset, datasets[0].label_set)["num_classes"], len(recipe.ce_class_weight)
+    if weights not in (0, outputs):
+        raise ValueError(
+            f"ce_class_weight must be {outputs} numbers, one for each output of the model: {weights} are not"
+        )
+
+
 def _loss(model: Model, recipe: Recipe) -> nn.Cell:
-    return SemanticLoss(model)
+    return SemanticLoss(model, recipe)
 
 
 def _batches(
@@ -58,11 +67,29 @@ def _batches(
 
 def _validation(model: Model, dataset: SemanticDataset, world: World, vocabulary: Path | None) -> Validate:
     dataset, segment = Segmenter(model, task="semantic").for_dataset(dataset)
-    return make_validation(segment, dataset, world, "semantic", metrics, "mIoU", draw)
+    names = dataset.label_set.names
+    return make_validation(
+        segment, dataset, world, "semantic", metrics, "mIoU", draw, lambda tally: class_figures(tally, names)
+    )
 
 
 def metrics(tally: SemanticTally) -> dict[str, float]:
-    return {"mIoU": tally.matrix.miou}
+    return {"mIoU": tally.matrix.miou, "mAcc": tally.matrix.macc, "aAcc": tally.matrix.aacc}
+
+
+def class_figures(tally: SemanticTally, names: Sequence[str]) -> dict[str, float]:
+    """IoU and accuracy of each class, as mmsegmentation calls them."""
+    matrix = tally.matrix
+    return {
+        f"{kind}.{name}": value
+        for kind, values in (("IoU", matrix.per_class_iou), ("Acc", matrix.per_class_accuracy))
+        for name, value in zip(names, values.tolist(), strict=True)
+    }
+
+
+def figures(dataset: SemanticDataset) -> list[str]:
+    nothing = SemanticTally.of(dataset)
+    return [*metrics(nothing), *class_figures(nothing, dataset.label_set.names)]
 
 
 def draw(dataset: SemanticDataset, predictions: Predictions[np.ndarray], index: int) -> Image.Image:
@@ -73,10 +100,11 @@ def draw(dataset: SemanticDataset, predictions: Predictions[np.ndarray], index: 
 SEMANTIC_LOGITS = TrainingTask(
     learns="semantic",
     find_vocabulary=no_vocabulary,
-    check=one_dataset,
+    check=_check,
     overrides=_overrides,
     preflight=_preflight,
     loss=_loss,
     batches=_batches,
     validation=_validation,
+    figures=figures,
 )

@@ -33,7 +33,7 @@ from ms_seg.training.loader import Loader
 from ms_seg.training.losses.cross_entropy import WordLoss
 from ms_seg.training.step import Batch, Replicated
 from ms_seg.training.tasks.row import StrPath, TrainingTask
-from ms_seg.training.tasks.semantic import draw, metrics
+from ms_seg.training.tasks.semantic import class_figures, draw, figures, metrics
 from ms_seg.training.trainer import Batches, Scores, Validate
 from ms_seg.training.validation import make_validation
 
@@ -101,7 +101,10 @@ def with_words(loader: Loader, samples: MixedSamples, words: Sequence[np.ndarray
 def _validation(model: Model, dataset: SemanticDataset, world: World, vocabulary: Path | None) -> Validate:
     segmenter = Segmenter(model, vocab=vocabulary, task="semantic")
     dataset, segment = segmenter.for_dataset(dataset)
-    score, network = make_validation(segment, dataset, world, "semantic", metrics, "mIoU", draw), segmenter.network
+    names, network = dataset.label_set.names, segmenter.network
+    score = make_validation(
+        segment, dataset, world, "semantic", metrics, "mIoU", draw, lambda tally: class_figures(tally, names)
+    )
     assert isinstance(network, WordsNetwork)
 
     def validate() -> Scores:
@@ -120,4 +123,5 @@ SEMANTIC_WORDS = TrainingTask(
     loss=_loss,
     batches=_batches,
     validation=_validation,
+    figures=lambda dataset: figures(dataset.in_words()),
 )
