@@ -193,10 +193,11 @@ def _recipe(options: argparse.Namespace, preset: Preset, begun: Mapping[str, Any
     for name in given:
         if name in idle:
             raise ValueError(f"{_option(name)} would change nothing for {preset.name}: {idle[name]}")
-    if not follows:
-        return recipe, []
-    told = " and ".join(f"{_option(name)} {value}" for name, value in follows.items())
-    return recipe, [f"{recipe.steps} steps instead of the recipe's {preset.recipe.steps}, and so {told}"]
+    lines = ["crops are squares, for --crop-width is not given"] if "crop_width" in follows else []
+    told = " and ".join(f"{_option(name)} {value}" for name, value in follows.items() if name != "crop_width")
+    if told:
+        lines.append(f"{recipe.steps} steps instead of the recipe's {preset.recipe.steps}, and so {told}")
+    return recipe, lines
 
 
 def _with_data(

@@ -20,14 +20,12 @@ _RECIPE = Recipe(
     no_weight_decay=r"norm|relative_position_bias_table|query_embed|query_feat|query_decoder\.level_embed",
     clip_norm=0.01, validate_every=5000,
 )  # fmt: skip
-# The original's on the other datasets. Its crops of Cityscapes are 512 high and 1024 wide, where these are squares; a
-# picture's scale is drawn evenly, not from its list of sixteen.
-_SEMANTIC_RECIPE = replace(
-    _RECIPE, steps=160_000, augmentation="mmseg", scale_min=0.5, photometric=True, schedule="poly", power=0.9,
-    milestones=(),
+# The original's on the other datasets, for all tasks, and mmsegmentation's: a picture's short side is one of sixteen,
+# and colours are jittered.
+_CROPS_RECIPE = replace(
+    _RECIPE, steps=160_000, augmentation="mmseg", scale_min=0.5, scales=tuple(tenths / 10 for tenths in range(5, 21)),
+    photometric=True, schedule="poly", power=0.9, milestones=(),
 )  # fmt: skip
-# It crops for panoptic and instance segmentation in the same way, where these are jittered as on COCO.
-_JITTER_RECIPE = replace(_RECIPE, schedule="poly", power=0.9, milestones=())
 # From the backbone of a SegFormer of the same world: four of five things have their class after 250 steps. What was
 # tried before, a Swin from nothing, had found their masks after 1250 steps, and of their classes one in four.
 _SHAPES_RECIPE = replace(
@@ -65,7 +63,8 @@ _LEARNING_NORMS = {("cityscapes", "r50"), ("cityscapes", "r101"), ("ade20k", "r1
 class _Benchmark:
     """What the original's models of a dataset and a task share.
 
-    sides: the short side of a picture in tests, and the longest that the long one becomes. crop: of the recipe.
+    sides: the short side of a picture in tests, and the longest that the long one becomes. crop: of the recipe, its
+    height and width.
     """
 
     classes: int
@@ -75,41 +74,41 @@ class _Benchmark:
     query_rule: str
     recipe: Recipe
     title: str
-    crop: int = 1024
+    crop: tuple[int, int] = (1024, 1024)
     steps: int = _STEPS
 
 
+_WIDE = (512, 1024)  # crops of Cityscapes
 _BENCHMARKS = {
     ("coco", "panoptic"): _Benchmark(
         133, "coco_panoptic", TASKS, (800, 1333), "detectron2", _RECIPE, "COCO panoptic"
     ),
     ("coco", "instance"): _Benchmark(80, "coco_things", ("instance",), (800, 1333), "detectron2", _RECIPE, "COCO"),
     ("cityscapes", "panoptic"): _Benchmark(
-        19, "cityscapes", TASKS, (1024, 2048), "detectron2", _JITTER_RECIPE, "Cityscapes", steps=90_000
+        19, "cityscapes", TASKS, (1024, 2048), "detectron2", _CROPS_RECIPE, "Cityscapes", _WIDE, 90_000
     ),
     ("cityscapes", "instance"): _Benchmark(
-        8, "cityscapes_things", ("instance",), (1024, 2048), "detectron2", _JITTER_RECIPE, "Cityscapes", steps=90_000
+        8, "cityscapes_things", ("instance",), (1024, 2048), "detectron2", _CROPS_RECIPE, "Cityscapes", _WIDE, 90_000
     ),
     ("cityscapes", "semantic"): _Benchmark(
-        19, "cityscapes", ("semantic",), (1024, 2048), "mmseg", _SEMANTIC_RECIPE, "Cityscapes", crop=512, steps=90_000
+        19, "cityscapes", ("semantic",), (1024, 2048), "mmseg", _CROPS_RECIPE, "Cityscapes", _WIDE, 90_000
     ),
     ("ade20k", "panoptic"): _Benchmark(
-        150, "ade20k", TASKS, (640, 2560), "detectron2", _JITTER_RECIPE, "ADE20K", crop=640, steps=160_000
+        150, "ade20k", TASKS, (640, 2560), "detectron2", _CROPS_RECIPE, "ADE20K", (640, 640), 160_000
     ),
     ("ade20k", "instance"): _Benchmark(
-        100, "ade20k_things", ("instance",), (640, 2560), "detectron2", _JITTER_RECIPE, "ADE20K", crop=640,
-        steps=160_000,
+        100, "ade20k_things", ("instance",), (640, 2560), "detectron2", _CROPS_RECIPE, "ADE20K", (640, 640), 160_000
     ),
     ("ade20k", "semantic"): _Benchmark(
-        150, "ade20k", ("semantic",), (512, 2048), "mmseg", _SEMANTIC_RECIPE, "ADE20K", crop=512, steps=160_000
+        150, "ade20k", ("semantic",), (512, 2048), "mmseg", _CROPS_RECIPE, "ADE20K", (512, 512), 160_000
     ),
     # Of Mapillary's panoptic models, instances are not asked for.
     ("mapillary", "panoptic"): _Benchmark(
-        65, "mapillary", ("panoptic", "semantic"), (2048, 2048), "detectron2_all", _JITTER_RECIPE, "Mapillary Vistas",
+        65, "mapillary", ("panoptic", "semantic"), (2048, 2048), "detectron2_all", _CROPS_RECIPE, "Mapillary Vistas",
         steps=300_000,
     ),
     ("mapillary", "semantic"): _Benchmark(
-        65, "mapillary", ("semantic",), (2048, 2048), "mmseg", _SEMANTIC_RECIPE, "Mapillary Vistas", steps=300_000
+        65, "mapillary", ("semantic",), (2048, 2048), "mmseg", _CROPS_RECIPE, "Mapillary Vistas", steps=300_000
     ),
 }  # fmt: skip
 _LARGE_CROPS = ("swin_b", "swin_b_in21k", "swin_l")  # of ADE20K's semantic models: 640 pixels instead of 512
@@ -119,7 +118,7 @@ def _benchmark(dataset: str, task: str, size: str) -> _Benchmark:
     """With what is different of a size: the sides of ADE20K's pictures, and Swin-L's 100 epochs of COCO, not 50."""
     benchmark = _BENCHMARKS[dataset, task]
     if (dataset, task) == ("ade20k", "semantic") and size in _LARGE_CROPS:
-        return replace(benchmark, sides=(640, 2560), crop=640)
+        return replace(benchmark, sides=(640, 2560), crop=(640, 640))
     if dataset == "coco" and size == "swin_l":
         return replace(benchmark, steps=2 * benchmark.steps)
     return benchmark
@@ -136,8 +135,10 @@ def _mask2former(
 ) -> Preset:
     benchmark = _benchmark(dataset, task, size)
     backbone, sizes = _BACKBONES[size]
-    short_side = benchmark.crop if benchmark.recipe.augmentation == "lsj" else benchmark.sides[0]
-    long_side = benchmark.crop if benchmark.recipe.augmentation == "lsj" else 4 * benchmark.sides[0]
+    height, width = benchmark.crop
+    short_side, long_side = benchmark.crop
+    if benchmark.recipe.augmentation != "lsj":
+        short_side, long_side = benchmark.sides[0], 4 * benchmark.sides[0]
     return Preset(
         name=f"mask2former_{size}_{dataset}_{task}{suffix}",
         system="mask2former",
@@ -153,7 +154,8 @@ def _mask2former(
         recipe=replace(
             benchmark.recipe,
             steps=benchmark.steps,
-            crop_size=benchmark.crop,
+            crop_size=height,
+            crop_width=0 if width == height else width,
             short_side=short_side,
             long_side=long_side,
         ),

@@ -157,12 +157,15 @@ def shortened(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, dict[st
     """A recipe with the numbers that a person gave, and those of it that follow from them.
 
     In fewer steps than the recipe's the warm-up is shorter in proportion, and there are ten validations or as many as
-    the recipe has, unless they are given too: a warm-up of 1500 steps would be the whole of a run of 1000.
+    the recipe has, unless they are given too: a warm-up of 1500 steps would be the whole of a run of 1000. Crops of
+    another size are squares, unless their width is given too.
     """
     steps, follows = given.get("steps", recipe.steps), {}
     if steps < recipe.steps:
         follows["warmup_steps"] = round(recipe.warmup_steps * steps / recipe.steps)
         follows["validate_every"] = min(recipe.validate_every, max(steps // 10, _FEW_STEPS))
+    if given.get("crop_size", recipe.crop_size) != recipe.crop_size:
+        follows["crop_width"] = 0
     follows = {name: value for name, value in follows.items() if name not in given and value != getattr(recipe, name)}
     return replace(recipe, **follows, **given), follows
 
@@ -189,6 +192,9 @@ def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
         reason = "it is for models that give masks of queries, such as Mask2Former"
         idle |= dict.fromkeys(_OF_QUERIES, reason)
         idle["class_weight"] = f"{reason}, as the weight of one of their losses"
+    if recipe.scales:
+        reason = "one of --scales is chosen: pass --scales '' to draw between the two"
+        idle |= dict.fromkeys(("scale_min", "scale_max"), reason)
     if output != "logits":
         idle |= dict.fromkeys(_OF_LOGITS, "it is for models that give logits of classes, such as SegFormer")
     if output != "words":

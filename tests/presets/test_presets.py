@@ -211,3 +211,32 @@ def test_a_window_that_is_a_number_is_swins_and_one_that_is_a_window_is_how_an_i
     assert (seen.backbone[1]["window"], seen.window) == (7, Window(64, 32))
     with pytest.raises(ValueError, match="window must be a ms_seg.presets.Window or None: 5 is not"):
         find_preset("mask2former_r50_coco_panoptic").override(window=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "crop", "side", "steps", "most"),
+    [
+        ("mask2former_r50_cityscapes_panoptic", (512, 1024), 1024, 90_000, 1.0),
+        ("mask2former_swin_l_cityscapes_instance", (512, 1024), 1024, 90_000, 1.0),
+        ("mask2former_swin_t_cityscapes_semantic", (512, 1024), 1024, 90_000, 1.0),
+        ("mask2former_swin_t_cityscapes_semantic_mmseg", (512, 1024), 1024, 90_000, 0.75),
+        ("mask2former_r50_ade20k_panoptic", (640, 640), 640, 160_000, 1.0),
+        ("mask2former_r50_ade20k_semantic", (512, 512), 512, 160_000, 1.0),
+        ("mask2former_r50_mapillary_panoptic", (1024, 1024), 2048, 300_000, 1.0),
+    ],
+)
+def test_mask2former_is_trained_on_the_published_crops_and_sides(name, crop, side, steps, most):
+    """The sixteen sides are those that the original's configurations and mmsegmentation's list."""
+    recipe = find_preset(name).recipe
+    assert (recipe.crop, recipe.short_side, recipe.steps, recipe.cat_max_ratio) == (crop, side, steps, most)
+    assert [int(side * scale) for scale in recipe.scales] == [int(tenths * 0.1 * side) for tenths in range(5, 21)]
+    assert (recipe.batch_size, recipe.learning_rate, recipe.power, recipe.clip_norm) == (16, 1e-4, 0.9, 0.01)
+    assert (recipe.backbone_multiplier, recipe.weight_decay, recipe.photometric) == (0.1, 0.05, True)
+
+
+@pytest.mark.parametrize("name", ["segformer_b0_cityscapes", "segformer_b5_cityscapes_mmseg"])
+def test_segformer_is_trained_on_the_published_crops_of_cityscapes(name):
+    recipe = find_preset(name).recipe
+    assert (recipe.crop, recipe.short_side, recipe.long_side) == ((1024, 1024), 1024, 2048)
+    assert (recipe.batch_size, recipe.steps, recipe.learning_rate, recipe.scales) == (8, 160_000, 6e-5, ())
+    assert (recipe.scale_min, recipe.scale_max, recipe.cat_max_ratio) == (0.5, 2.0, 0.75)

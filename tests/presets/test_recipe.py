@@ -59,3 +59,17 @@ def test_what_changes_nothing_is_known_with_the_reason(changes, output, idle, re
 )
 def test_what_a_training_can_begin_with_is_known_by_its_parts(model, begins):
     assert [weights.passed_as for weights in starting_weights(find_preset(model))] == begins
+
+
+def test_crops_of_another_size_are_squares_unless_their_width_is_given_too():
+    wide = Recipe(crop_size=512, crop_width=1024)
+    assert [shortened(wide, given)[0].crop for given in ({}, {"crop_size": 512}, {"crop_size": 256})] == [
+        (512, 1024), (512, 1024), (256, 256)
+    ]  # fmt: skip
+    assert shortened(wide, {"crop_size": 256, "crop_width": 320})[0].crop == (256, 320)
+
+
+def test_the_bounds_of_scales_mean_nothing_beside_a_list_of_them():
+    assert "scale_min" in without_effect(Recipe(scales=(0.5, 1.0)), "logits")
+    assert "scale_min" not in without_effect(Recipe(), "logits")
+    assert {"ohem_min_kept", "dice_loss_weight"} <= without_effect(Recipe(), "queries").keys()
