@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import references
 from ms_seg.data.augmentation import mmseg as augmentation
 from ms_seg.data.datasets import open_dataset
 from ms_seg.data.numbering import coco_stuff
-from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD
+from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, find_preset
 from ms_seg.presets.recipe import Recipe
 from tests.data.small_datasets import write_ade20k
 
@@ -64,6 +65,23 @@ def test_resize_equals_mmsegmentation(sample, seed):
     assert_equal(
         ours, mmsegmentation(*sample, seed, {"type": "Resize", "img_scale": (2048, 512), "ratio_range": (0.5, 2.0)})
     )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_choice_of_scales_and_a_wide_crop_equal_mmsegmentations(sample, seed):
+    recipe = find_preset("mask2former_swin_t_cityscapes_semantic_mmseg").recipe
+    recipe = replace(recipe, crop_size=64, crop_width=128, short_side=128, long_side=512, flip=0.0, photometric=False)
+    image, labels = augmentation.augment(*sample, recipe, np.random.RandomState(seed))
+    scales = [(int(512 * scale), int(128 * scale)) for scale in recipe.scales]
+    theirs = mmsegmentation(
+        *sample,
+        seed,
+        {"type": "Resize", "img_scale": scales, "multiscale_mode": "value", "keep_ratio": True},
+        {"type": "RandomCrop", "crop_size": (64, 128), "cat_max_ratio": 0.75},
+        {"type": "Normalize", "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "to_rgb": True},
+        {"type": "Pad", "size": (64, 128), "pad_val": 0, "seg_pad_val": 255},
+    )
+    assert_equal((image.transpose(1, 2, 0), labels.astype(np.uint8)), theirs)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
