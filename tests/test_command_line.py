@@ -157,6 +157,63 @@ class TestSegment:
         assert "ms_seg segment: device Ascend cannot be used here" in error
         assert error.count("\n") == 1
 
+    @pytest.mark.parametrize("batch_size", [2, 5])
+    def test_the_answers_of_a_batch_are_those_of_single_pictures(self, toy, tmp_path, batch_size):
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        for number, size in enumerate([(64, 48), (64, 48), (40, 48), (40, 48), (40, 48), (40, 48), (64, 48)]):
+            pixels = np.random.default_rng(number).integers(0, 256, (*size[::-1], 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+        (folder / "3.png").write_bytes(b"no picture")
+        for name, options in (("one", ()), ("many", ("--batch-size", batch_size))):
+            assert run("segment", folder, "--checkpoint", "x.pth", "--output", tmp_path / name, *options) == 1
+        assert len(written(tmp_path / "one")) == 6 * 3
+        assert written(tmp_path / "one") == written(tmp_path / "many")
+        for name in written(tmp_path / "one"):
+            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
+
+    def test_an_interrupt_leaves_whole_files_alone_and_says_how_far_it_came(self, toy, tmp_path, capsys, monkeypatch):
+        folder, out = tmp_path / "pictures", tmp_path / "out"
+        folder.mkdir()
+        for number in range(20):
+            Image.new("RGB", (64, 48), (200, number, 0)).save(folder / f"{number:02}.png")
+        seen = []
+
+        def construct(self, images):
+            seen.append(1)
+            if len(seen) == 4:
+                raise KeyboardInterrupt
+            return self.pool(images)
+
+        monkeypatch.setattr(StrongestChannel, "construct", construct)
+        arguments = ("--checkpoint", "x.pth", "--output", out, "--mode", "pynative")
+        assert run("segment", folder, *arguments) == 130
+        assert "stopped: " in capsys.readouterr().err
+        assert all(not name.startswith(".") for name in written(out))
+        assert len(written(out)) % 3 == 0 and len(written(out)) <= 4 * 3
+
+    def test_a_disk_that_is_full_ends_it(self, toy, pictures, tmp_path, capsys, monkeypatch):
+        def save(self, *arguments):
+            raise OSError("No space left on device: 'a_green.overlay.png'")
+
+        monkeypatch.setattr(ms_seg.answers.Answer, "save", save)
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", tmp_path / "out") == 2
+        assert "No space left on device" in capsys.readouterr().err
+
+    def test_the_overlay_is_as_the_options_say(self, toy, pictures, tmp_path):
+        options = ("--opacity", "0", "--no-legend")
+        picture = pictures / "b_red.png"
+        assert run("segment", picture, "--checkpoint", "x.pth", "--output", tmp_path, *options) == 0
+        with Image.open(tmp_path / "b_red.overlay.png") as overlay:
+            assert overlay.size == (64 * 7, 48 * 7)
+            assert overlay.getpixel((30, 30)) == (200, 0, 0)
+
+    @pytest.mark.parametrize("value", ["-0.1", "1.5", "nan", "half"])
+    def test_an_opacity_that_is_none_is_refused(self, pictures, value, capsys):
+        with pytest.raises(SystemExit):
+            run("segment", pictures, "--opacity", value)
+        assert "must be a number from 0 to 1" in capsys.readouterr().err
+
     def test_an_interrupt_ends_quietly(self, pictures, monkeypatch, tmp_path, capsys):
         def stopped(name, checkpoint=None, **_choice):
             raise KeyboardInterrupt
@@ -193,6 +250,19 @@ class TestTasks:
         assert segment["category"] == "red"
         assert ("isthing" in segment) == scored
         assert "b_red.panoptic.json" not in written(tmp_path / "out")
+
+    @pytest.mark.parametrize(("threshold", "shown"), [("0.1", True), ("1", False)])
+    def test_instances_below_the_score_threshold_are_listed_and_not_drawn(self, pictures, tmp_path, threshold, shown):
+        options = ("--task", "instance", "--score-threshold", threshold)
+        assert self.segments(pictures, tmp_path / "out", *options)
+        assert np.array(Image.open(tmp_path / "out" / "b_red.labels.png")).any() == shown
+
+    def test_a_score_threshold_is_for_instances(self, pictures, tmp_path, capsys):
+        arguments = ("--checkpoint", "x.pth", "--output", tmp_path / "out", "--score-threshold", "0.3")
+        assert run("segment", pictures, *arguments) == 2
+        assert (
+            "a score threshold is for instances: toy_queries is asked for panoptic answers" in capsys.readouterr().err
+        )
 
     @pytest.mark.parametrize(("rule", "whole"), [("mmdet", False), ("transformers", True)])
     def test_the_rule_is_a_field_to_override(self, pictures, tmp_path, rule, whole):

@@ -24,6 +24,18 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_batch_size(parser: argparse.ArgumentParser) -> None:
+    """Give a command `--batch-size`."""
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="pictures that the network sees together, where their inputs are of one size; the answers are the same, "
+        "and a GPU or Ascend is faster (default: %(default)s)",
+    )
+
+
 def set_up_device(name: str) -> None:
     """Run on this device from now on; to be called before anything else imports MindSpore.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ms_seg
-from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.segment import choose_model
@@ -61,6 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="score such files, without a model: a folder; of panoptic maps and instances, COCO's JSON file",
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
+    add_batch_size(parser)
     add_override(parser)
     add_choice(parser)
     add_device(parser)
@@ -88,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
     cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
     check_task(cell.preset.tasks, task, cell.preset.name)
     dataset = _open(options, cell.preset)
-    segmenter = ms_seg.Segmenter(cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task)
+    segmenter = ms_seg.Segmenter(
+        cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task, options.batch_size
+    )
     dataset, segment = segmenter.for_dataset(dataset)
     about = _about(options, segmenter)
     folder = Path(options.save_predictions) if options.save_predictions else None

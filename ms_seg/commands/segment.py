@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
-from functools import partial
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
-from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.answers.drawing.colours import OPACITY
+from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.hub import address_of_model, find_address
 from ms_seg.presets import TASKS, find_preset
 
 if TYPE_CHECKING:
     from ms_seg.answers import BaseAnswer
+    from ms_seg.inference import Segmenter
 
 _PICTURE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _OWN_ENDINGS = (".overlay.png", ".labels.png")  # what this command wrote into a folder is no picture to segment
@@ -38,6 +41,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", choices=TASKS, help="what to answer, of a model that can do several (default: panoptic)"
     )
+    parser.add_argument(
+        "--score-threshold", type=share_of_one, metavar="S",
+        help="of instances, the least score of those in the overlay and the label file (default: 0.5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--opacity",
+        type=share_of_one,
+        default=OPACITY,
+        metavar="A",
+        help="of the colours, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument("--no-legend", action="store_true", help="leave the legend away")
+    add_batch_size(parser)
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_override(parser)
@@ -54,14 +70,20 @@ def run(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device)
     cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
-    segmenter = ms_seg.Segmenter(cell, options.mode, vocab=options.vocab, task=options.task)
+    segmenter = ms_seg.Segmenter(
+        cell,
+        options.mode,
+        vocab=options.vocab,
+        task=options.task,
+        batch_size=options.batch_size,
+        score_threshold=options.score_threshold,
+    )
     if options.save_embeddings:
         segmenter.network.check_embeddings()
     labels = segmenter.check_labels(_words(options))
-    segment = partial(segmenter, labels=labels)
     with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
         try:
-            failed = _segment_all(segment, output_stems(pictures), folder, bar, options.save_embeddings)
+            failed = _segment_all(segmenter, labels, pictures, options, bar)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"stopped: {bar.done:.0f} of {len(pictures)} pictures are done, in {folder}"
@@ -102,6 +124,17 @@ def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | P
     return preset.name, preset.embedded
 
 
+def share_of_one(text: str) -> float:
+    """A number from 0 to 1, of an option. Raises ArgumentTypeError for anything else."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"it must be a number from 0 to 1: {text!r} is not")
+    return share
+
+
 def find_pictures(arguments: Iterable[str]) -> list[Path]:
     """The pictures named, each once, and those directly in the folders named, in the order of their names.
 
@@ -137,28 +170,31 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _segment_all(
-    segment: Callable[..., BaseAnswer],
-    stems: dict[Path, str],
-    folder: Path,
+    segmenter: Segmenter,
+    labels: Sequence[str] | None,
+    pictures: Sequence[Path],
+    options: argparse.Namespace,
     bar: ProgressBar,
-    embeddings: bool,
 ) -> int:
-    """Segment and save one picture after the other; returns how many failed, each with a sentence on stderr."""
+    """Segment and save the pictures; returns how many failed, each with a sentence on stderr."""
+    folder, stems = Path(options.output), output_stems(pictures)
 
     def show(done: int, windows: int) -> None:
         bar.part(done / windows, f"window {done} of {windows}")
 
+    def save(picture: Path, answer: BaseAnswer) -> str:
+        answer.save(folder, stems[picture], options.opacity, not options.no_legend)
+        if options.save_embeddings:
+            answer.save_embeddings(folder, stems[picture])
+        return answer.summary
+
     failed = 0
-    for picture, stem in stems.items():
-        try:
-            answer = segment(picture, progress=show)
-        except (ValueError, RuntimeError) as error:
-            failed += 1
-            bar.note(str(error))
-        else:
-            answer.save(folder, stem)
-            if embeddings:
-                answer.save_embeddings(folder, stem)
-            bar.note(f"{picture} -> {folder / stem}.*: {answer.summary}")
-        bar()
+    with closing(segmenter.stream(pictures, lambda picture: picture, save, labels, show)) as results:
+        for picture, result in results:
+            if isinstance(result, (ValueError, RuntimeError)):
+                failed += 1
+                bar.note(str(result))
+            else:
+                bar.note(f"{picture} -> {folder / stems[picture]}.*: {result}")
+            bar()
     return failed

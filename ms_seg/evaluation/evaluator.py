@@ -36,16 +36,20 @@ def evaluate(
     if kept:
         tally, done = kept.resume(tally, world)
     share = np.flatnonzero(~done)[world.rank :: world.size]
+
+    def count(index: int) -> str:
+        tally.count(index, dataset, predictions)
+        predictions.keep_only(tally.worst(WORST))
+        if kept:
+            kept.save_now_and_then(tally, world.rank)
+        return tally.text
+
     with open(os.devnull, "w") as nothing:
         stream = None if world.rank == 0 else nothing
         before = int(tally.done.sum())
         with progress_bar(before + len(share), _label(world), stream, before, log="ms_seg") as bar:
-            for index in share.tolist():
-                tally.count(index, dataset, predictions)
-                predictions.keep_only(tally.worst(WORST))
-                if kept:
-                    kept.save_now_and_then(tally, world.rank)
-                bar(text=tally.text)
+            for text in predictions.stream(share.tolist(), count):
+                bar(text=text)
     if kept:
         kept.save(tally, world.rank)
     return tally.all_reduce(world)

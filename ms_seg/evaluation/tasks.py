@@ -13,7 +13,7 @@ from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps, SavedPanopticMaps
 from ms_seg.evaluation.panoptic.results import panoptic_results
 from ms_seg.evaluation.panoptic.tally import PanopticTally
-from ms_seg.evaluation.predictions import ModelPredictions, Predictions
+from ms_seg.evaluation.predictions import ModelPredictions, Predictions, Segment
 from ms_seg.evaluation.results import Results
 from ms_seg.evaluation.semantic.predictions import ModelLabelMaps, SavedLabelMaps
 from ms_seg.evaluation.semantic.results import semantic_results
@@ -33,7 +33,7 @@ class Task:
 
     tally: Callable[[Any], Tally]
     from_files: Callable[[Path, Any, int], Predictions]
-    from_model: Callable[[Callable, Any, Path | None], ModelPredictions]
+    from_model: Callable[[Segment, Any, Path | None], ModelPredictions]
     results: Callable[[Any, Any, Predictions], Results]
 
 

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import groupby
-from typing import Any, overload
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from ms_seg.answers import Answer
+from ms_seg.answers import Answer, InstanceAnswer
 from ms_seg.data.picture import Picture, read_picture
 from ms_seg.inference.execution import Mode
 from ms_seg.inference.networks import Words, fitting_window, open_network
 from ms_seg.inference.outputs import AnyAnswer, Input, Output
+from ms_seg.inference.pipeline import Failure, Stages
 from ms_seg.inference.views import View, label_views
 from ms_seg.inference.windows import Progress
 from ms_seg.postprocessing.logits import ClassMaps
 from ms_seg.presets import Window
 from ms_seg.systems import Model
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def _source(picture: Any) -> str | None:
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
 
 
 class Segmenter:
@@ -35,10 +44,13 @@ class Segmenter:
         augment: average over several scales and mirror images of the picture, see `views`.
         vocab: of a model that takes words, its vocabulary, see `text.vocabulary.find_vocabulary`.
         task: "panoptic", "instance" or "semantic", one of the preset's `tasks`; None for the first of them.
-        batch_size: how many pictures of a list go through the network together, where their inputs are of one size.
+        batch_size: how many of many pictures go through the network together, where their inputs are of one size.
+        score_threshold: instances that score less are in an answer's lists, but not in its maps and drawings; None for
+            `answers.segments.DISPLAY_THRESHOLD`.
 
     Raises ValueError where a model that takes words has no vocabulary, for a window that it cannot be shown, for a task
-    that is not the model's or that windows and several views cannot answer, and for a batch_size below 1.
+    that is not the model's or that windows and several views cannot answer, for a batch_size below 1, and for a
+    score_threshold where no instances are asked for.
     """
 
     def __init__(
@@ -50,6 +62,7 @@ class Segmenter:
         vocab: str | os.PathLike[str] | None = None,
         task: str | None = None,
         batch_size: int = 1,
+        score_threshold: float | None = None,
     ):
         self.preset = model.preset
         self.window, self.augment, self.batch_size = fitting_window(model, window), augment, batch_size
@@ -65,6 +78,9 @@ class Segmenter:
             raise ValueError(f"batch_size must be 1 or more: {batch_size} is not")
         if augment and self.task != "semantic":
             raise ValueError(f"several views answer semantic segmentation alone: {self.task} is asked for")
+        if score_threshold is not None and self.task != "instance":
+            raise ValueError(f"a score threshold is for instances: {self.preset.name} is asked for {self.task} answers")
+        self.score_threshold = score_threshold
         self.network = open_network(model, mode, vocab)
         if self.window:
             self.network.check_window(self.window, self.task)
@@ -96,21 +112,61 @@ class Segmenter:
         from.
         """
         words = self.check_labels(labels)
-        pictures = picture if isinstance(picture, (list, tuple)) else [picture]
-        answers = list(self._answers(pictures, words, progress))
-        return answers if isinstance(picture, (list, tuple)) else answers[0]
+        if not isinstance(picture, (list, tuple)):
+            (answer,) = self._look([self._input(read_picture(picture), _source(picture))], words, progress)
+            return answer()
+        answers = []
+        with closing(self.stream(picture, read_picture, lambda _, answer: answer, labels, progress)) as results:
+            for _, result in results:
+                if isinstance(result, (ValueError, RuntimeError)):
+                    raise result
+                answers.append(result)
+        return answers
+
+    def stream(
+        self,
+        items: Iterable[Item],
+        read: Callable[[Item], Picture],
+        finish: Callable[[Item, AnyAnswer], Result],
+        labels: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        name: Callable[[Item], str | None] = _source,
+    ) -> Generator[tuple[Item, Result | Failure]]:
+        """Segment many pictures: while the network looks at some, the next are read and the last ones finished.
+
+        Args:
+            items: what stands for the pictures: their files, or indices.
+            read: the picture of an item, as a call takes it.
+            finish: takes an item and its answer, for example to save it. It runs in a thread of its own, one item after
+                the other, and so does `read` in another.
+            labels, progress: as of a call.
+            name: an item's file, or what else sentences about it begin with.
+
+        Returns: each item, in order, with what `finish` returned, or the ValueError or RuntimeError that reading,
+            looking or finishing raised: the others go on. Other errors are raised. Few pictures are in memory at once.
+        """
+        words = self.check_labels(labels)
+        stages: Stages[Item, Input, Callable[[], AnyAnswer], Result] = Stages(
+            read=lambda item: self._input(read_picture(read(item)), name(item)),
+            run=lambda inputs: self._look(inputs, words, progress),
+            finish=lambda item, answer: finish(item, answer()),
+            kind=lambda seen: seen.image.shape,
+            pixels=lambda seen: seen.picture.shape[0] * seen.picture.shape[1],
+            batch_size=self.batch_size,
+        )
+        return stages(items)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
         """The words that a call with these labels tells apart; raises as it does where they will not do."""
         return self.network.check_labels(labels)
 
-    def for_dataset(self, dataset: Any) -> tuple[Any, Callable[[np.ndarray], AnyAnswer]]:
+    def for_dataset(self, dataset: Any) -> tuple[Any, DatasetSegmenter]:
         """A dataset as the model is to be scored on it, and what answers its pictures in its classes.
 
         Raises ValueError where the model's classes are not the dataset's, or its names not what the model can take.
         """
         dataset, words, translate = self.network.for_dataset(dataset, self.task)
-        return dataset, lambda picture: translate(self(picture, words))
+        return dataset, DatasetSegmenter(self, words, translate)
 
     def predict(self, picture: np.ndarray, labels: Sequence[str] | None = None) -> Output:
         """What the network says of a picture, RGB (H, W, 3) uint8, before it is brought to the picture's size.
@@ -120,25 +176,21 @@ class Segmenter:
         (output,) = self.network([self._input(picture)], self.check_labels(labels), self.window)
         return output
 
-    def _answers(self, pictures: Sequence[Picture], words: Words, progress: Progress | None) -> Iterator[AnyAnswer]:
-        for start in range(0, len(pictures), self.batch_size):
-            inputs = [
-                self._input(read_picture(item), _source(item)) for item in pictures[start : start + self.batch_size]
-            ]
-            for _, alike in groupby(inputs, key=lambda item: item.image.shape):
-                yield from self._answer_together(list(alike), words, progress)
-
-    def _answer_together(self, inputs: Sequence[Input], words: Words, progress: Progress | None) -> list[AnyAnswer]:
-        """The answers to inputs of one size."""
+    def _look(self, inputs: Sequence[Input], words: Words, progress: Progress | None) -> list[Callable[[], AnyAnswer]]:
+        """What the network says of inputs of one size: what gives the answer to each, in any thread."""
         if self.augment:
-            return [self._answer_by_views(item, words, progress) for item in inputs]
+            answers = [self._answer_by_views(item, words, progress) for item in inputs]
+            return [partial(_same, answer) for answer in answers]
         with _naming(inputs[0]):
             outputs = self.network(inputs, words, self.window, progress)
-        answers = []
-        for item, output in zip(inputs, outputs, strict=True):
-            with _naming(item):
-                answers.append(output.answer(self.task))
-        return answers
+        return [partial(self._answer, *pair) for pair in zip(inputs, outputs, strict=True)]
+
+    def _answer(self, seen: Input, output: Output) -> AnyAnswer:
+        with _naming(seen):
+            answer = output.answer(self.task)
+        if self.score_threshold is not None and isinstance(answer, InstanceAnswer):
+            return replace(answer, score_threshold=self.score_threshold)
+        return answer
 
     def _answer_by_views(self, seen: Input, words: Words, progress: Progress | None) -> Answer:
         outputs: list[Output] = []
@@ -156,8 +208,31 @@ class Segmenter:
         return Input.of(picture, self.preset.preprocessing, source)
 
 
-def _source(picture: Picture) -> str | None:
-    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
+class DatasetSegmenter:
+    """Segments the pictures of a dataset, in its classes."""
+
+    def __init__(self, segmenter: Segmenter, words: Words, translate: Callable[[AnyAnswer], AnyAnswer]):
+        self._segmenter, self._words, self._translate = segmenter, words, translate
+
+    def __call__(self, picture: np.ndarray) -> AnyAnswer:
+        """The answer to a picture, RGB (H, W, 3) uint8. Raises as `Segmenter` does."""
+        return self._translate(self._segmenter(picture, self._words))
+
+    def stream(
+        self,
+        items: Iterable[Item],
+        read: Callable[[Item], np.ndarray],
+        finish: Callable[[Item, AnyAnswer], Result],
+        name: Callable[[Item], str],
+    ) -> Generator[tuple[Item, Result | Failure]]:
+        """As `Segmenter.stream`."""
+        return self._segmenter.stream(
+            items, read, lambda item, answer: finish(item, self._translate(answer)), self._words, name=name
+        )
+
+
+def _same(answer: AnyAnswer) -> AnyAnswer:
+    return answer
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 from ms_seg.answers.drawing.panels import joined
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
-from ms_seg.evaluation.predictions import CachedPredictions
+from ms_seg.evaluation.predictions import CachedPredictions, Segment
 from ms_seg.evaluation.tasks import TASKS
 from ms_seg.training.trainer import Scores, Validate
 
@@ -18,7 +18,7 @@ SHOWN = 4  # pictures of the validation split that a run draws
 
 
 def make_validation(
-    segment: Callable[[Any], Any],
+    segment: Segment,
     dataset: Any,
     world: World,
     task: str,
@@ -30,7 +30,7 @@ def make_validation(
     """What scores a model on a dataset whenever it is called, each process on its share of the pictures.
 
     Args:
-        segment: RGB (H, W, 3) uint8 -> the answer of the model that is trained, as `Segmenter` gives it.
+        segment: what answers the pictures, by the model that is trained.
         task: of the dataset, a row of `evaluation.tasks`.
         metrics: the tally of all pictures -> metrics by name. monitor: see `Scores`.
         draw: (dataset, predictions, index) -> a picture with its truth and its prediction beside it.

@@ -45,3 +45,17 @@ class Guesses:
 
     def source(self, index: int) -> str:
         return f"guess {index}"
+
+
+class OneByOne:
+    """A model that answers pictures by a function, one after the other."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __call__(self, picture):
+        return self.answer(picture)
+
+    def stream(self, items, read, finish, name):
+        for item in items:
+            yield item, finish(item, self.answer(read(item)))

@@ -16,6 +16,7 @@ from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.label_sets import LabelSet
 from ms_seg.postprocessing.instance import Instances
+from tests.evaluation.stand_in import OneByOne
 
 LABELS = LabelSet(("dog", "cat", "owl"), np.zeros((3, 3), np.uint8), (True, True, True))
 
@@ -57,7 +58,7 @@ def test_a_models_instances_are_scored_and_written(instances, tmp_path):
         )
         return InstanceAnswer(picture, LABELS, "knowing", instances=answer)
 
-    made = ModelDetections(segment, instances, tmp_path / "saved")
+    made = ModelDetections(OneByOne(segment), instances, tmp_path / "saved")
     tally = evaluate(instances, CachedPredictions(made), InstanceTally.of(instances), World(0, 1, []))
     (first, second), nothing = tally.detections()
     assert nothing == [] and first.label == second.label == 0

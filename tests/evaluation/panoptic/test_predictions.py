@@ -13,6 +13,7 @@ from ms_seg.evaluation.panoptic.predictions import ModelPanopticMaps, SavedPanop
 from ms_seg.evaluation.panoptic.tally import PanopticTally
 from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.postprocessing.panoptic import Panoptic, PanopticSegment
+from tests.evaluation.stand_in import OneByOne
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def scored(dataset, predictions):
 
 
 def test_a_models_segments_are_scored(world):
-    quality = scored(world, ModelPanopticMaps(Knowing(world), world)).quality
+    quality = scored(world, ModelPanopticMaps(OneByOne(Knowing(world)), world)).quality
     truths = [world.panoptic(index) for index in range(len(world))]
     assert quality.matched.sum() == sum(len(truth.segments) - 1 for truth in truths)
     assert quality.missed.sum() == len(world)
@@ -48,7 +49,7 @@ def test_a_models_segments_are_scored(world):
 
 
 def test_written_predictions_score_the_same(world, tmp_path):
-    made = ModelPanopticMaps(Knowing(world), world, tmp_path / "saved")
+    made = ModelPanopticMaps(OneByOne(Knowing(world)), world, tmp_path / "saved")
     first = scored(world, made)
     made.finish(first)
     again = scored(world, SavedPanopticMaps(tmp_path / "saved", world))
