@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
+from pathlib import Path
 from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ms_seg.data.jpeg import with_end
+
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
 
 MAX_PIXELS = 150_000_000  # label map and overlay of a larger picture alone would take gigabytes
 _ADDRESS = re.compile(r"(https?|ftp):/+(.*)", re.IGNORECASE)  # a path has one slash left of two
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
+_MAX_SAID = 3  # files of a kind that are named
+_SAID: Counter[str] = Counter()
 _LIMIT = f"{MAX_PIXELS // 1_000_000} million pixels"
 
 
@@ -29,11 +37,13 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
         picture: a path, the bytes of a file or an open one, an RGB array (H, W, 3) uint8, or a Pillow image. As with
             the references' readers, palettes, greys and CMYK become RGB, 16-bit greys keep their upper byte,
             transparency is dropped, and an animation is its first frame. A JPEG file decodes to the same pixels as with
-            OpenCV, which mmsegmentation uses.
+            OpenCV, which mmsegmentation uses. Greys of 12 bits keep the upper 8 of these, those of 32 bits and
+            fractions are scaled from their least to their greatest to 0..255, and a JPEG file without its end marker is
+            read where all of its pixels are there; all of this is said in the log.
         upright: False leaves the picture as stored, for masks that were drawn on pictures that were not rotated.
 
-    Raises: ValueError, naming the file, if it is missing, damaged or no picture, has float or more than 16-bit pixels,
-        or more than MAX_PIXELS; also for an array of another type or shape.
+    Raises: ValueError, naming the file, if it is missing, damaged or no picture, has pixels that are no numbers, or
+        more than MAX_PIXELS; also for an array of another type or shape.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -127,6 +137,14 @@ def _open(
         image = Image.open(file)
     with image:
         _check_size(name, *image.size)
+        if whole and image.format in ("JPEG", "MPO"):
+            content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
+            with _in_a_sentence(name):
+                mended = with_end(image, content)
+            if mended is not None:
+                _say("lacks the marker of its end; all of its pixels are there", name)
+            yield mended or image
+            return
         if not whole or image.format != "PNG":
             yield image
             return
@@ -146,14 +164,20 @@ def _check_path(path: str) -> None:
         raise ValueError(f"{address[1]}://{address[2]} is an address: download the picture, and pass its file")
 
 
+def _say(what: str, name: str) -> None:
+    """Tell a person what was done with a file; the first few times, and in this process alone."""
+    _SAID[what] += 1
+    if parent_process() is None and _SAID[what] <= _MAX_SAID:
+        more = "; further ones of the kind are not named" if _SAID[what] == _MAX_SAID else ""
+        logging.getLogger("ms_seg").warning("%s %s%s", name, what, more)
+
+
 def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
     _check_size(name, *image.size)
-    if image.mode == "F":
-        raise ValueError(f"{name} has float pixels, of no agreed range: convert it to 8 bits")
     with _in_a_sentence(name):
         image.load()
         image = ImageOps.exif_transpose(image) if upright else image
-        wide = image.mode == "I" or image.mode.startswith("I;16")
+        wide = image.mode in ("I", "F") or image.mode.startswith("I;16")
         pixels = np.array(image if wide else image.convert("RGB"))
     return _from_wide_grey(pixels, name) if wide else pixels
 
@@ -182,10 +206,21 @@ def _in_a_sentence(name: str) -> Iterator[None]:
 
 
 def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
-    """Integer grey (H, W) of 0..65535 -> RGB of the upper byte, as OpenCV and Pillow do with 16-bit colours."""
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError(f"{name} has pixels outside 0 to 65535: convert it to 8 or 16 bits")
-    return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    """Grey (H, W) of more than 8 bits -> RGB; of 16 bits the upper byte, as OpenCV and Pillow do of 16-bit colours."""
+    low, high = grey.min(), grey.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{name} has pixels that are no numbers: convert it to 8 bits")
+    if grey.dtype.kind == "f" or low < 0 or high > 65535:
+        _say(f"has pixels of {grey.dtype}, which are scaled from their own range to 0..255", name)
+        grey = np.rint((grey.astype(np.float64) - low) * 255 / (float(high) - float(low) or 1))
+    elif high <= 255:
+        _say("has 16-bit pixels up to 255 alone, which are taken for 8-bit ones", name)
+    elif high <= 4095:
+        _say("has 16-bit pixels up to 4095 alone, which are taken for 12-bit ones", name)
+        grey = grey >> 4
+    else:
+        grey = grey >> 8
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _check_size(name: str, width: int, height: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ms_seg.data.readings import batched, spread
 from ms_seg.data.semantic import LabelledFolder, SemanticDataset
 
 _SAMPLE = 100  # pictures that are read with their label files
+_AHEAD = 64  # pictures that are read before they are counted
 _MAX_NAMED = 8  # classes that a line lists by name
 _MAX_ROWS = 30  # of the table of what is met
 _NAMES_OF_NOTHING = ("void", "unlabeled", "unlabelled", "unknown", "ignored")
@@ -50,7 +53,7 @@ def preflight(
         ignored; and for what a model cannot learn from, a single class.
     """
     indices = spread(range(len(dataset)), sample)
-    seen = _Seen(dataset, outputs)
+    seen = Seen(dataset, outputs)
     for index in indices:
         seen.add(index)
         if isinstance(dataset, LabelledFolder):
@@ -61,13 +64,11 @@ def preflight(
                 break
             for index in more:
                 seen.add(index)
-    _check_contents(seen, indices)
-    if learned and isinstance(dataset, LabelledFolder) and dataset.own:
-        _check_learnable(dataset, seen, allowed)
+    check_contents(seen, learned, allowed)
     return seen.lines(table)
 
 
-class _Seen:
+class Seen:
     """What was met in the label maps of a dataset."""
 
     def __init__(self, dataset: SemanticDataset, outputs: int):
@@ -77,12 +78,21 @@ class _Seen:
 
     def add(self, index: int) -> None:
         """Read a label map. Raises ValueError as `preflight` does."""
-        if self.files:
-            values, file = self.files.values(index), self.files.label_file(index)
-            self.stored.add(values, file)
-            label_map = self.files.numbering.classes(values, file)
-        else:
+        self.update(index, self.look(index))
+
+    def look(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of a label file and the label map (the latter twice where nothing is a file); any thread may."""
+        if not self.files:
             label_map = self.dataset.label_map(index)
+            return label_map, label_map
+        values = self.files.values(index)
+        return values, self.files.numbering.classes(values, self.files.label_file(index))
+
+    def update(self, index: int, seen: tuple[np.ndarray, np.ndarray]) -> None:
+        """Count what `look` saw. Raises ValueError for a class that the model has no output for."""
+        values, label_map = seen
+        if self.files:
+            self.stored.add(values, self.files.label_file(index))
         found = value_counts(label_map)
         highest = int(np.flatnonzero(found[:IGNORED]).max(initial=-1))
         if highest >= self.outputs:
@@ -98,7 +108,7 @@ class _Seen:
         """The classes that were not met."""
         return [name for name, count in zip(self.dataset.label_set.names, self.counts, strict=False) if not count]
 
-    def lines(self, table: bool) -> list[str]:
+    def lines(self, table: bool = True) -> list[str]:
         """What to print; see `preflight`."""
         classes = len(self.dataset.label_set)
         lines = [f"{len(self.dataset)} pictures, {classes} classes; labels of {self.read} read"]
@@ -106,6 +116,54 @@ class _Seen:
             lines += _numbering_lines(self.files, self.stored, _MAX_ROWS if table else 0)
         lines.append(f"{self.counts[IGNORED] / self.counts.sum():.1%} of the pixels are ignored")
         return lines + _missing_line(self.missing, classes) + _outputs_line(self.outputs, classes)
+
+
+def look_at_all(seen: Seen, report: Callable[[str | None], None]) -> list[int]:
+    """Read every picture of a dataset and its labels, on all cores, and count them.
+
+    report: is told of each, in their order; of one that cannot be read the sentence why.
+    Returns the indices of those that can be read.
+    """
+    dataset = seen.dataset
+
+    def look(index: int) -> tuple[np.ndarray, np.ndarray] | str:
+        try:
+            dataset.picture(index)
+            return seen.look(index)
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    whole = []
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for indices in batched(range(len(dataset)), _AHEAD):  # few label maps at a time are in memory
+            for index, found in zip(indices, threads.map(look, indices), strict=True):
+                if not isinstance(found, str):
+                    whole.append(index)
+                    seen.update(index, found)
+                report(found if isinstance(found, str) else None)
+    return whole
+
+
+class AsLabelMaps:
+    """A dataset of any task as one of label maps: the class of each pixel, the last one where things overlap."""
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+        self.label_set, self.name, self.picture = dataset.label_set, dataset.name, dataset.picture
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def label_map(self, index: int) -> np.ndarray:
+        if hasattr(self.dataset, "label_map"):
+            return self.dataset.label_map(index)
+        if hasattr(self.dataset, "panoptic"):
+            classes = self.dataset.panoptic(index).classes()
+            return np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8)
+        labels = np.full(self.dataset.size(index), IGNORED, np.uint8)
+        for thing, mask in zip(self.dataset.things(index), self.dataset.run_lengths(index), strict=True):
+            labels[decode_mask(mask) > 0] = thing.label
+        return labels
 
 
 def check_splits(training: Any, validation: Any, allowed: Sequence[str] = ()) -> None:
@@ -133,16 +191,18 @@ def _digest(file: Path) -> bytes:
     return hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
 
 
-def _check_contents(seen: _Seen, indices: Sequence[int]) -> None:
-    """Raise ValueError where everything is ignored."""
+def check_contents(seen: Seen, learned: bool = True, allowed: Sequence[str] = ()) -> None:
+    """Raise ValueError where everything is ignored, and for what cannot be learned; see `preflight`."""
     if not seen.counts[:IGNORED].any():
         raise ValueError(
-            f"{source_of(seen.dataset, indices[0])} and the other {seen.read - 1} label files read hold nothing that "
-            f"is not ignored: there is nothing to learn from them"
+            f"{source_of(seen.dataset, 0)} and the other {seen.read - 1} label files read hold nothing that is not "
+            f"ignored: there is nothing to learn from them"
         )
+    if learned and seen.files and seen.files.own:
+        _check_learnable(seen.files, seen, allowed)
 
 
-def _check_learnable(dataset: LabelledFolder, seen: _Seen, allowed: Sequence[str]) -> None:
+def _check_learnable(dataset: LabelledFolder, seen: Seen, allowed: Sequence[str]) -> None:
     """Raise ValueError where a person's own label files do not show two classes, or not all that the list names."""
     met, rule = np.flatnonzero(seen.counts[:IGNORED]), dataset.numbering.meaning
     if met.size == 1:

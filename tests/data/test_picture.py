@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -173,9 +174,56 @@ def test_a_folder_is_no_picture(tmp_path):
         read_picture(tmp_path)
 
 
-def test_float_pixels_are_refused(tmp_path):
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif has float pixels"):
+@pytest.fixture
+def unsaid(monkeypatch):
+    monkeypatch.setattr("ms_seg.data.picture._SAID", Counter())
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_marker_is_read_and_one_without_pixels_is_not(tmp_path, caplog, unsaid, progressive):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)).resize((131, 97))
+    noise.save(tmp_path / "a.jpg", progressive=progressive)
+    content, whole = (tmp_path / "a.jpg").read_bytes(), read_picture(tmp_path / "a.jpg")
+    for missing in (1, 2):
+        (tmp_path / f"lacks_{missing}.jpg").write_bytes(content[:-missing])
+        assert np.array_equal(read_picture(tmp_path / f"lacks_{missing}.jpg"), whole)
+    assert "lacks the marker of its end; all of its pixels are there" in caplog.text
+    for missing in (3, 4, 8, 20):
+        (tmp_path / "a.jpg").write_bytes(content[:-missing])
+        with pytest.raises(ValueError, match=r"a\.jpg is cut off or damaged"):
+            read_picture(tmp_path / "a.jpg")
+
+
+def test_what_is_done_to_files_of_a_kind_is_said_three_times(tmp_path, caplog, unsaid):
+    for place in range(5):
+        Image.fromarray(np.arange(24, dtype=np.uint16).reshape(4, 6) * 100).save(tmp_path / f"{place}.png")
+        read_picture(tmp_path / f"{place}.png")
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(" has ")[0] for line in said] == [str(tmp_path / f"{place}.png") for place in range(3)]
+    assert said[0].endswith("has 16-bit pixels up to 4095 alone, which are taken for 12-bit ones")
+    assert said[2].endswith("further ones of the kind are not named")
+
+
+@pytest.mark.parametrize(
+    ("grey", "expected"),
+    [
+        (np.array([[0, 16, 4095]], np.uint16), [0, 1, 255]),
+        (np.array([[0, 16, 255]], np.uint16), [0, 16, 255]),
+        (np.array([[0, 256, 65535]], np.uint16), [0, 1, 255]),
+        (np.array([[-1.0, 0.0, 1.0]], np.float32), [0, 128, 255]),
+        (np.array([[0.5, 0.5, 0.5]], np.float32), [0, 0, 0]),
+        (np.array([[-100, 0, 100]], np.int32), [0, 128, 255]),
+        (np.array([[0, 1000, 100_000]], np.int32), [0, 3, 255]),
+    ],
+)
+def test_greys_of_many_bits_are_scaled(tmp_path, grey, expected):
+    Image.fromarray(grey).save(tmp_path / "a.tif")
+    assert read_picture(tmp_path / "a.tif")[0, :, 1].tolist() == expected
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path):
+    Image.fromarray(np.array([[0, np.nan]], np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif has pixels that are no numbers"):
         read_picture(tmp_path / "a.tif")
 
 
