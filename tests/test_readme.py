@@ -204,7 +204,7 @@ def test_links_and_pictures_lead_somewhere(page: Path):
 def test_files_and_folders_that_are_named_exist(page: Path):
     """Of the repository; a name in capitals stands for any."""
     named = [code for code in _CODE.findall(prose(page)) if _PATH.fullmatch(code) and not re.search("[A-Z]{3}", code)]
-    mine = ("labels.txt",)  # in a person's own dataset
+    mine = ("labels.txt", "labelmap.txt", "class_names.txt", "label_colors.txt", "val.txt")  # in a person's own dataset
     assert not [path for path in named if path not in mine and not (ROOT / path).exists()]
 
 

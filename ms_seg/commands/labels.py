@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from convert.atomic import whole_file
+from convert.progress import progress_bar
 from ms_seg.answers.drawing.labels import draw_readings
 from ms_seg.data.own_folder import OWN
+from ms_seg.data.preflight import Seen, look_at_all
 from ms_seg.data.readings import AmbiguousLabels, LabelOptions
+from ms_seg.data.semantic import LabelledFolder
 
 _IGNORABLE = re.compile(r"\d+|#[0-9a-fA-F]{6}")
 
@@ -56,6 +60,33 @@ def drawing_readings(output: Path) -> Iterator[None]:
         with whole_file(path) as draft:
             draw_readings(error).save(draft, "PNG")
         raise ValueError(f"{error}\n{error.file} is drawn in each way in {path}") from None
+
+
+def look(seen: Seen, split: str) -> list[int]:
+    """Read all of a split, with a bar; what cannot be read is said at once. Returns the indices of the others."""
+    with progress_bar(len(seen.dataset), f"looking at {split}", log="ms_seg") as bar:
+
+        def report(problem: str | None) -> None:
+            if problem:
+                bar.note(problem)
+            bar()
+
+        return look_at_all(seen, report)
+
+
+def without_damaged(dataset: Any) -> Any:
+    """A dataset without the pictures that cannot be read, or whose labels cannot.
+
+    Raises ValueError if none is left, and for a dataset that is no folder of label maps.
+    """
+    if not isinstance(dataset, LabelledFolder):
+        raise ValueError("--skip-damaged is for datasets of label maps in folders")
+    whole = look(Seen(dataset, len(dataset.label_set)), f"{len(dataset)} pictures")
+    if not whole:
+        raise ValueError(f"none of the {len(dataset)} pictures in {dataset.pictures} can be read")
+    if len(whole) < len(dataset):
+        print(f"{len(dataset) - len(whole)} of {len(dataset)} pictures in {dataset.pictures} are left out", flush=True)
+    return dataset.only(whole)
 
 
 def _values(text: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import ms_seg
 from ms_seg.commands.beginning import find_beginning
 from ms_seg.commands.device import add_device, set_up_device
-from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
+from ms_seg.commands.labels import add_label_options, drawing_readings, label_options, without_damaged
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded
 from ms_seg.data.class_balance import median_frequency
@@ -59,6 +59,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow", choices=ALLOWED, action="append", default=[],
         help="what would be refused: classes that no training picture shows, pictures that are in both splits",
+    )  # fmt: skip
+    parser.add_argument(
+        "--skip-damaged", action="store_true",
+        help="read every picture and label file first, and leave out those that cannot be read",
     )  # fmt: skip
     parser.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
     parser.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
@@ -112,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     beginning = find_beginning(options, begun)
     preset = beginning.preset.override(**dict(options.override))
     recipe, lines = _recipe(options, preset, begun)
-    said = label_options(options)
+    said = replace(label_options(options), skip_damaged=options.skip_damaged)
     if begun and not said and (finished := find_finished(options.output, recipe)):
         if world.rank == 0:
             print(finished)
@@ -124,6 +128,8 @@ def run(options: argparse.Namespace) -> int:
         training = [_open(options, source, "training", said) for source in sources]
     known = replace(said, numbering=getattr(training[0], "numbering", None))
     validation = _open(options, sources[0], "validation", known)
+    if options.skip_damaged:
+        *training, validation = [without_damaged(dataset) for dataset in (*training, validation)]
     recipe, lines = _with_data(options, preset, begun, recipe, lines, [task.learnable(data) for data in training])
     if begun:
         refuse_other_files(options.output, begun.get("files", {}), files_of(training, validation))

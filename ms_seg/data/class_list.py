@@ -75,14 +75,15 @@ class ClassList:
         return replace(self, names=picked(self.names), values=picked(self.values), colours=picked(self.colours))
 
 
-def find_class_list(root: Path) -> ClassList:
-    """The list of classes in the folder of a dataset; a person's own goes before those of tools.
+def find_class_list(root: Path, *below: Path) -> ClassList:
+    """The list of classes in the folder of a dataset, or in one below it; a person's own goes before those of tools.
 
     Raises ValueError, naming the file, if there is none, and for one that cannot be read as what it is.
     """
     for name, parse in _LISTS.items():
-        if (root / name).exists():
-            return read_class_list(root / name, parse)
+        for folder in (root, *below):
+            if (folder / name).exists():
+                return read_class_list(folder / name, parse)
     raise ValueError(f"there is no {root / OWN_LIST}: write the classes' names into it, one a line")
 
 

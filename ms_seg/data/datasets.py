@@ -15,7 +15,7 @@ from ms_seg.data.coco.panoptic import open_coco_panoptic
 from ms_seg.data.drawn.phrases import Phrases
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
 from ms_seg.data.instance import InstanceDataset
-from ms_seg.data.own_folder import OWN, open_folder
+from ms_seg.data.own_folder import OWN, WHOLE, open_folder
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.pascal import open_pascal_context_59, open_voc2012, open_voc2012_aug
 from ms_seg.data.readings import UNSAID, LabelOptions
@@ -89,7 +89,7 @@ def open_for_task(
     Raises: ValueError for an unknown name or split, for a missing or empty folder, and whatever the dataset's files are
         refused for, naming the file.
     """
-    if split not in SPLITS:
+    if split not in SPLITS and (name, split) != (OWN, WHOLE):
         raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
     if name == _DRAWN_PANOPTIC:
         return DrawnPanoptic(split)

@@ -7,8 +7,8 @@ import io
 from PIL import Image
 
 _END = b"\xff\xd9"
-# What would be read as pixels if some were missing. Of 398 files that were cut off by 3 to 20 bytes and had other pixels
-# then, the first two leave 2 and 1 undetected, together none.
+# What would be read as pixels if some were missing. Of 398 files that lacked 3 to 20 bytes, and so some of their pixels,
+# the first two leave 2 and 1 undetected, together none.
 _FILLINGS = (bytes(range(249, 0, -1)), bytes((i * i * 31 + 170) % 251 for i in range(200)), b"\xaa" * 64)
 
 

@@ -14,6 +14,7 @@ PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 
 _WORD = re.compile(r"[-_.][A-Za-z]\w*$")  # what names of one kind may have in common at their end, such as "_mask"
+_WORD_BEGINS = re.compile(r"[-_.](?=[A-Za-z]\w*$)")
 _ASKED = 20  # pictures whose label files are looked for, to learn how names of label files end
 
 
@@ -88,7 +89,8 @@ def pair_in_one(folder: Path) -> tuple[Pair, ...]:
     others = {os.path.splitext(name)[0]: name for name in names if name.lower().endswith(LABEL_ENDINGS)}
     every = photos | others
     bases = set(every)
-    for word in sorted({match.group() for stem in others if (match := _WORD.search(stem))}):
+    words = Counter(stem[match.start() :] for stem in others for match in _WORD_BEGINS.finditer(stem))
+    for word in sorted(word for word, count in words.items() if 2 * count == len(names)):
         labels = {_without(stem, word): name for stem, name in others.items() if stem.endswith(word)}
         if set(labels) == bases - {stem + word for stem in labels} and len(every) == len(names):
             return _matched(folder, folder, {stem: every[stem] for stem in sorted(labels)}, labels, word)

@@ -144,28 +144,6 @@ def look_at_all(seen: Seen, report: Callable[[str | None], None]) -> list[int]:
     return whole
 
 
-class AsLabelMaps:
-    """A dataset of any task as one of label maps: the class of each pixel, the last one where things overlap."""
-
-    def __init__(self, dataset: Any):
-        self.dataset = dataset
-        self.label_set, self.name, self.picture = dataset.label_set, dataset.name, dataset.picture
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def label_map(self, index: int) -> np.ndarray:
-        if hasattr(self.dataset, "label_map"):
-            return self.dataset.label_map(index)
-        if hasattr(self.dataset, "panoptic"):
-            classes = self.dataset.panoptic(index).classes()
-            return np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8)
-        labels = np.full(self.dataset.size(index), IGNORED, np.uint8)
-        for thing, mask in zip(self.dataset.things(index), self.dataset.run_lengths(index), strict=True):
-            labels[decode_mask(mask) > 0] = thing.label
-        return labels
-
-
 def check_splits(training: Any, validation: Any, allowed: Sequence[str] = ()) -> None:
     """Raise ValueError, naming both files, for a picture that is in the training and the validation split."""
     if "shared-pictures" in allowed:
@@ -305,11 +283,11 @@ def _outputs_line(outputs: int, classes: int) -> list[str]:
 def _numbering_lines(dataset: LabelledFolder, found: Distribution, rows: int) -> list[str]:
     """What the numbers found say about the numbering, and a table of them of at most so many rows, if any."""
     numbering, names = dataset.numbering, dataset.label_set.names
-    values = [value for value in found.pixels if value != IGNORED]
+    values = [value for value in found.pixels if value != IGNORED or IGNORED in numbering.values]
     if numbering.in_colour or not values:
         line = f"{len(found.pixels)} colours with {len(names)} classes: {numbering.meaning}"
     else:
-        shown = f"values {min(values)}..{max(values)}" + (" and 255" if IGNORED in found.pixels else "")
+        shown = f"values {min(values)}..{max(values)}" + (" and 255" if set(found.pixels) > set(values) else "")
         reduced = "on" if numbering.zero_is_ignored else "off"
         line = f"{shown} with {len(names)} classes: {numbering.meaning}; reduce_zero_label is {reduced}"
     lines = [line, *(found.table([("class", numbering)], names, rows) if rows else [])]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class LabelOptions:
     values: of the classes, in the order of their names. ignored: values, or colours where the list of classes gives
     colours, as "11" or "#000000". reduce_zero_label: whether 0 is ignored and 1 the first class, or 0 the first class;
     None for unsaid. numbering: what was decided before, of the dataset's other split. recorded: how a model was trained
-    to read labels of this kind.
+    to read labels of this kind. skip_damaged: whether files that cannot be read are passed over.
     """
 
     values: tuple[int, ...] = ()
@@ -49,6 +50,7 @@ class LabelOptions:
     reduce_zero_label: bool | None = None
     numbering: Numbering | None = None
     recorded: Numbering | None = None
+    skip_damaged: bool = False
 
     def __bool__(self) -> bool:
         """Whether a person says anything."""
@@ -102,7 +104,7 @@ def decide(classes: ClassList, files: Sequence[Path], said: LabelOptions) -> tup
     if said.values or said.reduce_zero_label is not None:
         numbering = _as_said(classes, said, numbers)
         return classes.label_set, numbering
-    return classes.label_set, _inferred(classes, files, numbers, said.recorded)
+    return classes.label_set, _inferred(classes, files, numbers, said)
 
 
 def _kept(classes: ClassList, numbering: Numbering) -> LabelSet:
@@ -164,7 +166,7 @@ def _in_colour(classes: ClassList, files: Sequence[Path], said: LabelOptions) ->
     greys are all in the list.
     """
     sample = spread(files, _SAMPLE)
-    coloured = next((file for file in sample if _has_colours(file)), None)
+    coloured = next((file for file, has in _read_all(sample, _has_colours, said) if has), None)
     if coloured is not None:
         if not classes.colours:
             raise ValueError(_unnamed_colours(coloured, classes))
@@ -172,7 +174,17 @@ def _in_colour(classes: ClassList, files: Sequence[Path], said: LabelOptions) ->
     if not classes.colours or classes.values or said.values or said.reduce_zero_label is not None:
         return False
     known = {*classes.colours, *classes.ignored_colours}
-    return all(set(number_counts(read_colours(file))) <= known for file in sample)
+    return all(set(number_counts(colours)) <= known for _, colours in _read_all(sample, read_colours, said))
+
+
+def _read_all(files: Iterable[Path], read: Callable[[Path], Any], said: LabelOptions) -> Iterator[tuple[Path, Any]]:
+    """Each file and what is read of it. Raises ValueError for one that cannot be, unless these are passed over."""
+    for file in files:
+        try:
+            yield file, read(file)
+        except ValueError:
+            if not said.skip_damaged:
+                raise
 
 
 def _has_colours(file: Path) -> bool:
@@ -192,9 +204,7 @@ def _unnamed_colours(file: Path, classes: ClassList) -> str:
 # ---------------------------------------------------------------------------------------------------------- inferred
 
 
-def _inferred(
-    classes: ClassList, files: Sequence[Path], ignored: Sequence[int], recorded: Numbering | None
-) -> Numbering:
+def _inferred(classes: ClassList, files: Sequence[Path], ignored: Sequence[int], said: LabelOptions) -> Numbering:
     """The one numbering that the values allow, see `decide`.
 
     Beyond a sample, files are read until every class is met.
@@ -202,8 +212,8 @@ def _inferred(
     sample = spread(files, _SAMPLE)
     found, rest = Distribution(), sorted(set(files) - set(sample))
     for files_read in (sample, *batched(rest, _SAMPLE)):
-        for file in files_read:
-            found.add(read_values(file), file)
+        for file, values in _read_all(files_read, read_values, said):
+            found.add(values, file)
         readings = _readings(len(classes.names), found, ignored)
         possible = [reading for reading in readings if not reading.numbering.wrong(found.pixels)]
         possible = [
@@ -215,6 +225,7 @@ def _inferred(
     alone = possible
     if len(possible) > 1:  # black and white is so often one class and what is void that it is asked after
         alone = complete if len(complete) == 1 and set(found.pixels) != set(_PAINTED) else []
+    recorded = said.recorded
     if recorded is not None and recorded.count == len(classes.names) and not recorded.in_colour:
         return _as_recorded(recorded, alone, found, classes)
     if not possible:

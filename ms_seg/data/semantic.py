@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -140,6 +141,10 @@ class LabelledFolder:
 
     def first(self, count: int) -> Self:
         return replace(self, pairs=self.pairs[:count])
+
+    def only(self, indices: Sequence[int]) -> Self:
+        """These pictures alone."""
+        return replace(self, pairs=tuple(self.pairs[index] for index in indices))
 
     def in_words(self) -> Self:
         return replace(self, label_set=self.word_labels or self.label_set)

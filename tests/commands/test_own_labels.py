@@ -100,3 +100,17 @@ def test_a_class_that_nothing_shows_is_allowed_when_it_is_said(tmp_path, capfd, 
     assert train(data, tmp_path / "run") == 2
     assert "shows car" in capfd.readouterr().err
     assert train(data, tmp_path / "run", "--allow", "missing-classes") == 0
+
+
+def test_damaged_files_are_left_out_on_request_and_counted(tmp_path, capfd, quick):
+    data = write(tmp_path / "data", "sky\nroad\n", [0, 1])
+    write_picture(data / "images/training/e.jpg", SIZE, 9)
+    write_labels(data / "labels/training/e.png", [0, 1], SIZE)
+    for file in (data / "images/training/a.jpg", data / "labels/training/b.png"):
+        file.write_bytes(file.read_bytes()[:60])
+    assert train(data, tmp_path / "run") == 2
+    assert train(data, tmp_path / "run", "--skip-damaged") == 0
+    said = capfd.readouterr()
+    assert f"2 of 3 pictures in {data / 'images/training'} are left out" in said.out
+    assert "a.jpg is" in said.err and "b.png is" in said.err
+    assert "1 pictures, 2 classes" in said.out
