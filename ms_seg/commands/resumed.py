@@ -49,7 +49,7 @@ def _fill(options: argparse.Namespace, begun: Mapping[str, Any]) -> None:
     options.override = options.override or [(name, as_tuple(value)) for name, value in begun["overrides"].items()]
     for name in ("dataset", "data", "checkpoint", "drop", "allow"):
         setattr(options, name, getattr(options, name) or _all(begun.get(name)))
-    for name in ("pictures", "vocab", "weights"):
+    for name in ("pictures", "vocab", "weights", "skip_damaged"):
         setattr(options, name, getattr(options, name) or begun.get(name))
     if not options.dataset:
         raise ValueError(f"{options.output} was begun by train() in Python: go on there, or pass --dataset too")
@@ -92,6 +92,7 @@ def recorded(options: argparse.Namespace) -> dict[str, Any]:
         "weights": options.weights,
         "drop": options.drop,
         "allow": options.allow,
+        "skip_damaged": options.skip_damaged,
     }
 
 

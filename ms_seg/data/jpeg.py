@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 _END = b"\xff\xd9"
-# What would be read as pixels if some were missing. Of 398 files that lacked 3 to 20 bytes, and so some of their pixels,
+# What would be read as pixels if some were missing. Of 398 files that lacked 3 to 20 bytes, and so some of the pixels,
 # the first two leave 2 and 1 undetected, together none.
 _FILLINGS = (bytes(range(249, 0, -1)), bytes((i * i * 31 + 170) % 251 for i in range(200)), b"\xaa" * 64)
 

@@ -21,7 +21,7 @@ from ms_seg.presets.recipe import Recipe
 OPTIONS = "options.json"
 LABEL_VALUES = "label_values"
 # Where files are, for they may move, and what of them may be out of the ordinary.
-NOT_COMPARED = ("data", "checkpoint", "vocab", "allow")
+NOT_COMPARED = ("data", "checkpoint", "vocab", "allow", "skip_damaged")
 _FILES = "files"
 _SPLITS = ("training", "validation")
 
