@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# How names of files that are in no encoding are written as text; in JSON these are the escapes that read back as the name.
+ESCAPED = "backslashreplace"
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,9 @@ def exit_code(program: str, run: Callable[[], int | None], stopped: str = "stopp
     program: the name before that sentence. stopped: the sentence after Ctrl-C, unless the KeyboardInterrupt brings one.
     """
     os.environ.setdefault("GLOG_v", "3")  # MindSpore logs errors alone; it reads this when it is imported
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be in no encoding, and a terminal in any
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _stopped_by_sigterm():
             return run() or 0

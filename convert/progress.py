@@ -90,7 +90,9 @@ class ProgressBar:
 
     def _draw(self, now: float) -> None:
         self._drawn = now
-        fraction = min(self.done / self.total, 1.0) if self.total else 1.0
+        if not self.total:
+            return  # all of nothing is no news
+        fraction = min(self.done / self.total, 1.0)
         filled = round(fraction * _BAR_WIDTH)
         since, done = self._pace_from
         if done < self.done < self.total:

@@ -28,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    from ms_seg.commands.third_party import warnings_to_log
+
     options = _parser().parse_args(arguments)
-    return exit_code(f"ms_seg {options.command}", partial(options.run, options))
+    with warnings_to_log():
+        return exit_code(f"ms_seg {options.command}", partial(options.run, options))
 
 
 def _parser() -> argparse.ArgumentParser:

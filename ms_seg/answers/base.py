@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convert.atomic import whole_file
+from convert.atomic import ESCAPED, whole_file
 from ms_seg.answers.drawing.colours import OPACITY
 from ms_seg.answers.drawing.legend import NOTHING
 from ms_seg.answers.png import encode_png
 from ms_seg.label_sets import LabelSet
+
+SEGMENTED = ".labels.png"  # how names of saved label maps end
 
 
 class BaseAnswer(ABC):
@@ -85,7 +87,7 @@ class BaseAnswer(ABC):
 
         Returns the paths. Raises OSError if the folder cannot be written.
         """
-        paths = self._paths(folder, stem, "overlay.png", "labels.png", "segments.json")
+        paths = self._paths(folder, stem, "overlay.png", SEGMENTED.lstrip("."), "segments.json")
         write_png(paths[0], self.draw(opacity, legend))
         write_png(paths[1], self.label_image())
         height, width = self.picture.shape[:2]
@@ -117,4 +119,5 @@ def write_png(path: Path, image: Image.Image) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as draft:
-        draft.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        draft.write_text(text, encoding="utf-8", errors=ESCAPED)

@@ -161,7 +161,7 @@ def _identity(options: argparse.Namespace, cell: Model, dataset: Any) -> dict[st
         "device": options.device,
         "mode": options.mode,
         "data": str(Path(options.data).resolve()) if options.data else None,
-        "names": hashlib.sha256(names.encode()).hexdigest(),
+        "names": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
         "classes": list(dataset.label_set.names),
         "save_predictions": str(Path(options.save_predictions).resolve()) if options.save_predictions else None,
     }

@@ -193,7 +193,7 @@ def _segment_all(
         for picture, result in results:
             if isinstance(result, (ValueError, RuntimeError)):
                 failed += 1
-                bar.note(str(result))
+                bar.note(str(result) if str(picture) in str(result) else f"{picture}: {result}")
             else:
                 bar.note(f"{picture} -> {folder / stems[picture]}.*: {result}")
             bar()

@@ -138,8 +138,8 @@ def _open(
     with image:
         _check_size(name, *image.size)
         if whole and image.format in ("JPEG", "MPO"):
-            content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
             with _in_a_sentence(name):
+                content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
                 mended = with_end(image, content)
             if mended is not None:
                 _say("lacks the marker of its end; all of its pixels are there", name)

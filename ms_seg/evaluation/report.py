@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from convert.atomic import whole_file
+from convert.atomic import ESCAPED, whole_file
 from ms_seg.evaluation.results import Results
 
 
@@ -35,7 +35,8 @@ def write_report(folder: Path, results: Results, dataset: Any, about: Mapping[st
         _draw_worst(folder / "worst", {dataset.name(index): index for index in results.worst}, results.compare)
     with whole_file(folder / "metrics.json") as draft:  # last: it stands for all the others
         content = {**about, "pictures": len(dataset), **results.figures, "classes": results.classes}
-        draft.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        draft.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def _draw_worst(folder: Path, worst: Mapping[str, int], compare: Callable[[int], Image.Image]) -> None:
@@ -48,7 +49,7 @@ def _draw_worst(folder: Path, worst: Mapping[str, int], compare: Callable[[int],
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:
-    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8", errors=ESCAPED) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, overload
 
+import cv2
 import numpy as np
 
 from ms_seg.answers import Answer, InstanceAnswer
@@ -147,14 +148,18 @@ class Segmenter:
         """
         words = self.check_labels(labels)
         stages: Stages[Item, Input, Callable[[], AnyAnswer], Result] = Stages(
-            read=lambda item: self._input(read_picture(read(item)), name(item)),
+            read=lambda item: self._read(item, read, name(item)),
             run=lambda inputs: self._look(inputs, words, progress),
-            finish=lambda item, answer: finish(item, answer()),
+            finish=lambda item, answer: _finish(item, answer, finish, name(item)),
             kind=lambda seen: seen.image.shape,
             pixels=lambda seen: seen.picture.shape[0] * seen.picture.shape[1],
             batch_size=self.batch_size,
         )
         return stages(items)
+
+    def _read(self, item: Item, read: Callable[[Item], Picture], source: str | None) -> Input:
+        with _of_this_picture(source):
+            return self._input(read_picture(read(item)), source)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
         """The words that a call with these labels tells apart; raises as it does where they will not do."""
@@ -229,6 +234,24 @@ class DatasetSegmenter:
         return self._segmenter.stream(
             items, read, lambda item, answer: finish(item, self._translate(answer)), self._words, name=name
         )
+
+
+def _finish(
+    item: Item, answer: Callable[[], AnyAnswer], finish: Callable[[Item, AnyAnswer], Result], source: str | None
+) -> Result:
+    with _of_this_picture(source):
+        return finish(item, answer())
+
+
+@contextmanager
+def _of_this_picture(source: str | None) -> Iterator[None]:
+    """Let a picture that is too much for the machine or for OpenCV be one that failed, which ends no batch."""
+    try:
+        yield
+    except MemoryError:
+        raise RuntimeError(f"{source or 'the picture'} takes more memory than there is") from None
+    except cv2.error as error:
+        raise RuntimeError(f"{source or 'the picture'}: {str(error).splitlines()[0]}") from None
 
 
 def _same(answer: AnyAnswer) -> AnyAnswer:

@@ -99,11 +99,11 @@ def test_an_error_shows_where_the_work_ended():
     assert stream.getvalue() == "writing: 25%, 0:00 left\n"
 
 
-def test_nothing_to_do_is_done():
+def test_nothing_says_a_hundred_per_cent_of_nothing():
     stream = io.StringIO()
     with progress_bar(0, "writing", stream):
         pass
-    assert stream.getvalue() == "writing: 100%, 0:00\n"
+    assert stream.getvalue() == ""
 
 
 def test_hours_are_shown(clock):

@@ -34,7 +34,8 @@ def titled(panel: np.ndarray | Image.Image, title: str) -> Image.Image:
     canvas = Image.new("RGB", (panel.width + 2 * _PANEL_MARGIN, panel.height + _TITLE_HEIGHT), PAPER)
     canvas.paste(panel, (_PANEL_MARGIN, _TITLE_HEIGHT))
     middle = _TITLE_HEIGHT // 2
-    write(canvas, (_PANEL_MARGIN, middle), title, middle, "lm", INK)
+    shown = title.encode("utf-8", "backslashreplace").decode()  # a file's name may be in no encoding
+    write(canvas, (_PANEL_MARGIN, middle), shown, middle, "lm", INK)
     return canvas
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from convert.atomic import whole_file
 from ms_seg.answers import Answer
+from ms_seg.answers.base import SEGMENTED
 from ms_seg.data.numbering import read_values
 from ms_seg.data.pairing import files_below
 from ms_seg.data.semantic import SemanticDataset
@@ -27,7 +28,8 @@ class ModelLabelMaps(ModelPredictions[np.ndarray]):
 
 
 class SavedLabelMaps:
-    """Label maps (H, W) uint8 from a folder: `<name>.png` for each picture, as `write_label_map` writes them.
+    """Label maps (H, W) from a folder: `<name>.png` for each picture, as `write_label_map` writes them; or what the
+    command `segment` wrote, of which `<name>.labels.png` counts.
 
     Args:
         num_outputs: how many classes a prediction may name, counted from 0.
@@ -40,8 +42,16 @@ class SavedLabelMaps:
         self._folder, self._dataset, self._num_outputs = folder, dataset, num_outputs
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}")
-        names = {f"{dataset.name(index)}.png" for index in range(len(dataset))}
         found = set(files_below(folder, (".png",)))
+        self._ending = ".png"
+        if any(name.endswith(SEGMENTED) for name in found):
+            self._ending = SEGMENTED
+            found = {name for name in found if name.endswith(SEGMENTED)}
+        names = {self._file_name(index) for index in range(len(dataset))}
+        if len(names) < len(dataset):
+            raise ValueError(
+                f"{folder} cannot tell pictures apart that have one name in several folders of the dataset"
+            )
         if missing := sorted(names - found):
             others = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
             raise ValueError(f"{folder / missing[0]} is missing: the picture has no prediction{others}")
@@ -59,7 +69,12 @@ class SavedLabelMaps:
         return str(self._path(index))
 
     def _path(self, index: int) -> Path:
-        return self._folder / f"{self._dataset.name(index)}.png"
+        return self._folder / self._file_name(index)
+
+    def _file_name(self, index: int) -> str:
+        """`segment` writes what lies in any folder into one."""
+        name = self._dataset.name(index)
+        return (name.rpartition("/")[2] if self._ending == SEGMENTED else name) + self._ending
 
 
 def write_label_map(label_map: np.ndarray, path: Path) -> None:

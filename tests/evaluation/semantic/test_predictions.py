@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ms_seg.answers import Answer
 from ms_seg.evaluation.semantic.predictions import ModelLabelMaps, SavedLabelMaps, write_label_map
 from tests.evaluation.stand_in import InMemory
 
@@ -39,6 +40,27 @@ def test_files_beside_the_predictions_do_not_matter(dataset, folder):
     SavedLabelMaps(folder, dataset, 4)
 
 
+def test_what_segment_wrote_is_taken_as_it_is(dataset, tmp_path):
+    for index in range(3):
+        picture = np.zeros((12, 16, 3), np.uint8)
+        label_map = (dataset.truths[index] % 4).astype(np.int32)
+        answer = Answer(picture, label_map, dataset.label_set, np.full(4, 0.25), "toy")
+        answer.save(tmp_path, f"picture_{index}")  # overlays and JSON beside the labels
+    predictions = SavedLabelMaps(tmp_path, dataset, 4)
+    for index in range(3):
+        assert np.array_equal(predictions[index], dataset.truths[index] % 4)
+    (tmp_path / "picture_1.labels.png").unlink()
+    with pytest.raises(ValueError, match=r"picture_1\.labels\.png is missing: the picture has no prediction$"):
+        SavedLabelMaps(tmp_path, dataset, 4)
+
+
+def test_pictures_of_one_name_are_not_told_apart_by_what_segment_wrote(dataset, tmp_path, monkeypatch):
+    write_label_map(np.zeros((12, 16), int), tmp_path / "same.labels.png")
+    monkeypatch.setattr(dataset, "name", lambda index: f"folder_{index}/same", raising=False)
+    with pytest.raises(ValueError, match="cannot tell pictures apart that have one name in several folders"):
+        SavedLabelMaps(tmp_path, dataset, 4)
+
+
 def test_missing_predictions_are_named(dataset, folder):
     (folder / "picture_1.png").unlink()
     with pytest.raises(ValueError, match=r"picture_1\.png is missing: the picture has no prediction$"):
@@ -72,7 +94,7 @@ def test_a_file_that_is_no_label_map_is_named(dataset, folder, content):
     if content == "cut":
         file.write_bytes(file.read_bytes()[:60])
     elif content == "colours":
-        Image.new("RGB", (16, 12)).save(file)
+        Image.new("RGB", (16, 12), "red").save(file)
     else:
         file.write_bytes(content)
     with pytest.raises(ValueError, match=r"picture_0\.png "):
