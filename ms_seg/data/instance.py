@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from ms_seg.data.coco.codecs import boxes_of, decode_mask, encode_masks
+from ms_seg.data.coco.codecs import boxes_of, encode_masks
 from ms_seg.data.pairing import Pair
 from ms_seg.data.picture import picture_size, read_picture, read_stored
 from ms_seg.label_sets import LabelSet
@@ -66,6 +66,9 @@ class InstanceDataset(Protocol):
 
     def run_lengths(self, index: int) -> list[dict[str, Any]]:
         """The mask of each thing: COCO's compressed run lengths, with counts as bytes."""
+
+    def targets(self, index: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The things that are no crowds: their classes (K,) int32, and the mask of each, (H, W) bool."""
 
     def first(self, count: int) -> Self:
         """The first pictures alone."""
@@ -126,11 +129,13 @@ class InstanceMaps:
 
     def things(self, index: int) -> tuple[Thing, ...]:
         ids = self.ids(index)
-        numbers, places = np.unique(ids, return_inverse=True)
-        places = places.reshape(ids.shape)
-        areas, boxes = np.bincount(places.ravel()).tolist(), boxes_of(places, len(numbers))
-        known = [(place, self.thing_of(int(number))) for place, number in enumerate(numbers)]
-        found = [(place, *thing) for place, thing in known if thing]
+        areas = np.bincount(ids.ravel())  # a quarter of the time of `np.unique`
+        numbers = np.flatnonzero(areas)
+        table = np.zeros(len(areas), np.int32)
+        table[numbers] = np.arange(len(numbers))
+        places, areas = table[ids], areas[numbers]
+        boxes = boxes_of(places, len(numbers))
+        found = [(place, *thing) for place, n in enumerate(numbers.tolist()) if (thing := self.thing_of(n))]
         masks = encode_masks(places, [place for place, *_ in found])
         things = []
         for (place, label, iscrowd), mask in zip(found, masks, strict=True):
@@ -140,6 +145,15 @@ class InstanceMaps:
 
     def run_lengths(self, index: int) -> list[dict[str, Any]]:
         return [{**thing.segmentation, "counts": thing.segmentation["counts"].encode()} for thing in self.things(index)]
+
+    def targets(self, index: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        ids = self.ids(index)
+        found = [
+            (n, thing[0])
+            for n in np.flatnonzero(np.bincount(ids.ravel())).tolist()
+            if (thing := self.thing_of(n)) and not thing[1]
+        ]
+        return np.array([label for _, label in found], np.int32), [ids == number for number, _ in found]
 
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its things are read from."""
@@ -152,14 +166,6 @@ class InstanceMaps:
     def with_things(self) -> Self:
         """All pictures: which of them show things stands in their files."""
         return self
-
-
-def masks_of_things(dataset: InstanceDataset, index: int) -> tuple[tuple[Thing, ...], list[np.ndarray]]:
-    """The things of a picture that are no crowds, and the mask of each, (H, W) bool. Raises as reading does."""
-    pairs = zip(dataset.things(index), dataset.run_lengths(index), strict=True)
-    kept = [(thing, lengths) for thing, lengths in pairs if not thing.iscrowd]
-    masks = [decode_mask({**lengths, "counts": lengths["counts"].decode()}) for _, lengths in kept]
-    return tuple(thing for thing, _ in kept), masks
 
 
 def regions_of(masks: Sequence[np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

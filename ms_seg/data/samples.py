@@ -15,7 +15,7 @@ import numpy as np
 
 from ms_seg.data.augmentation import lang_seg, lsj, mmseg
 from ms_seg.data.augmentation.mmseg import Triple
-from ms_seg.data.instance import InstanceDataset, masks_of_things, regions_of
+from ms_seg.data.instance import InstanceDataset, regions_of
 from ms_seg.data.panoptic import PanopticDataset, target_map
 from ms_seg.data.semantic import SemanticDataset
 from ms_seg.data.targets import choose_masks, choose_targets, class_targets
@@ -139,11 +139,10 @@ class InstanceSamples(_SegmentSamples[InstanceDataset]):
 
     def sample(self, index: int, position: int) -> tuple[np.ndarray, ...]:
         rng, recipe = stream(self.recipe.seed, _AUGMENTATION, position), self.recipe
-        picture, (things, masks) = self.dataset.picture(index), masks_of_things(self.dataset, index)
+        picture, (labels, masks) = self.dataset.picture(index), self.dataset.targets(index)
         regions, members = regions_of(masks, (picture.shape[0], picture.shape[1]))
         augment = lsj.augment_regions if recipe.augmentation == "lsj" else mmseg.augment_map
         image, regions = augment(picture, regions, recipe, rng, self.mean, self.std)
-        labels = np.array([thing.label for thing in things], np.int32)
         return image, *choose_masks(labels, regions, members, recipe.max_targets, recipe.crop)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ms_seg.data.datasets import open_dataset, open_for_task
-from ms_seg.data.instance import masks_of_things, regions_of
+from ms_seg.data.instance import regions_of
 from ms_seg.label_sets import read_labels
 from tests.data.published import (
     cityscapes_ids,
@@ -49,8 +49,8 @@ def test_cityscapes_things_are_single_ones_and_groups(tmp_path):
     there = [number for number in known if (ids == number).any()]
     assert [(thing.label, thing.iscrowd) for thing in things] == [known[number] for number in there]
     assert [thing.area for thing in things] == [(ids == number).sum() for number in there]
-    single, masks = masks_of_things(dataset, 1)
-    assert len(single) == len(masks) == sum(number >= 1000 for number in there)
+    labels, masks = dataset.targets(1)
+    assert len(labels) == len(masks) == sum(number >= 1000 for number in there)
     assert all(np.array_equal(mask, ids == number) for mask, number in zip(masks, there[-len(masks) :], strict=True))
 
 

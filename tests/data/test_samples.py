@@ -9,7 +9,6 @@ import pytest
 
 from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
-from ms_seg.data.instance import masks_of_things
 from ms_seg.data.samples import ClassMaskSamples, EpochSampler, InstanceSamples, PanopticSamples, SemanticSamples
 from ms_seg.data.targets import unpacked
 from ms_seg.presets.recipe import Recipe
@@ -141,10 +140,10 @@ def test_things_of_published_maps_are_targets_and_groups_are_not(tmp_path):
     dataset = open_for_task("cityscapes_instance", write_cityscapes(tmp_path), "validation")
     recipe = replace(WIDE, crop_size=40, crop_width=60, flip=0.0, photometric=False, scales=(1.0,), short_side=40)
     samples = InstanceSamples(dataset, recipe)
-    things, masks = masks_of_things(dataset, 1)
+    classes, masks = dataset.targets(1)
     image, labels, packed = samples.sample(1, 0)
     assert (image.shape, packed.shape) == ((3, 40, 60), (8, 40, 8))
-    assert labels[labels >= 0].tolist() == [thing.label for thing in things]
+    assert labels[labels >= 0].tolist() == classes.tolist()
     assert np.array_equal(unpacked(packed[None], 60)[0, : len(masks)], np.array(masks))
 
 

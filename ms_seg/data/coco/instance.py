@@ -76,6 +76,14 @@ class CocoInstance:
         except ValueError as error:
             raise ValueError(f"{self.file}: picture {self.image_id(index)}: {error}") from None
 
+    def targets(self, index: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        from pycocotools import mask  # imported late: most commands do without
+
+        pairs = zip(self.annotated[index], self.run_lengths(index), strict=True)
+        kept = [(thing.label, lengths) for thing, lengths in pairs if not thing.iscrowd]
+        masks = [mask.decode(lengths).astype(bool) for _, lengths in kept]
+        return np.array([label for label, _ in kept], np.int32), masks
+
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its things are read from."""
         picture = () if self.pictures is None else (self.pictures / self.images[index].file,)

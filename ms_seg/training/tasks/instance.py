@@ -13,7 +13,7 @@ from PIL import Image
 
 from ms_seg.answers.drawing.segments import draw_panoptic_comparison
 from ms_seg.data.coco.codecs import decode_mask
-from ms_seg.data.instance import InstanceDataset, masks_of_things
+from ms_seg.data.instance import InstanceDataset
 from ms_seg.data.panoptic import PanopticMap, Segment
 from ms_seg.data.preflight import preflight_instance
 from ms_seg.data.samples import InstanceSamples
@@ -99,11 +99,11 @@ def _figures(dataset: InstanceDataset) -> list[str]:
 
 
 def _draw(dataset: InstanceDataset, predictions: Predictions[Sequence[Detection]], index: int) -> Image.Image:
-    things, masks = masks_of_things(dataset, index)
+    labels, masks = dataset.targets(index)
     found = sorted(
         (d for d in predictions[index] if d.mask and d.score >= _SHOWN), key=lambda detection: detection.score
     )
-    truth = _painted(masks, [thing.label for thing in things], dataset.size(index))
+    truth = _painted(masks, labels.tolist(), dataset.size(index))
     guess = _painted([decode_mask(d.mask) for d in found if d.mask], [d.label for d in found], dataset.size(index))
     return draw_panoptic_comparison(dataset.picture(index), truth, guess, dataset.label_set)
 
