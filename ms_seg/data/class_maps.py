@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from ms_seg.data.instance import masks_of_things
 from ms_seg.data.numbering import IGNORED
 from ms_seg.data.panoptic import NO_CLASS
 
@@ -27,8 +26,8 @@ class ClassMaps:
             classes = self.dataset.panoptic(index).classes()
             return np.where(classes == NO_CLASS, IGNORED, classes).astype(np.uint8)
         labels = np.full(self.dataset.size(index), IGNORED, np.uint8)
-        for thing, mask in zip(*masks_of_things(self.dataset, index), strict=True):
-            labels[mask] = thing.label
+        for label, mask in zip(*self.dataset.targets(index), strict=True):
+            labels[mask] = label
         return labels
 
     def first(self, count: int) -> Self:
