@@ -60,7 +60,7 @@ def find_weights(path: Path) -> Weights:
 def check_whole(path: Path) -> None:
     """Raise CheckpointError for a file that is one part of several, by its name."""
     found = _PART.search(path.name)
-    if found and int(found[2]) > 1:
+    if found and _is_part(path):
         raise CheckpointError(
             f"{path} is part {int(found[1])} of {int(found[2])} of a checkpoint: pass the folder that has all of them, "
             "with their index."
@@ -69,6 +69,8 @@ def check_whole(path: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises CheckpointError for anything else."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path} must be a file: it is something else.")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_JSON + 1)
@@ -91,6 +93,11 @@ def described_file(folder: Path, name: str) -> Path | None:
     return _inside(folder, folder / name) if (folder / name).exists() else None
 
 
+def _is_part(path: Path) -> bool:
+    found = _PART.search(path.name)
+    return found is not None and int(found[2]) > 1
+
+
 def _choose(folder: Path) -> Path:
     """The file of a folder that its weights are read from."""
     for name in WEIGHTS:
@@ -105,6 +112,10 @@ def _choose(folder: Path) -> Path:
     if not found:
         looked_for = ", ".join((*WEIGHTS, f"or one file that ends in {', '.join(ENDINGS)}"))
         raise CheckpointError(f"{folder} is a folder without weights: looked for {looked_for}.")
+    if len(found) > 1 and all(map(_is_part, found)):
+        raise CheckpointError(
+            f"{folder} holds {len(found)} parts of a checkpoint and not their index, {WEIGHTS[1]} or {WEIGHTS[3]}."
+        )
     if len(found) > 1:
         names = ", ".join(shown(path.name) for path in found[:8])
         raise CheckpointError(f"{folder} holds several checkpoints, {names}: pass the one that is meant.")

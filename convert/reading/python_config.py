@@ -57,6 +57,8 @@ def _read(path: Path, inside: list[Path], missing: list[str]) -> dict[str, Any]:
     if path.resolve() in inside or len(inside) > MAX_BASES:
         raise CheckpointError(f"{path} is among the files of its own {BASE}.")
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise CheckpointError(f"{path} must be a file: it is something else.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:

@@ -16,10 +16,15 @@ from ms_seg.cells.tokens import MapToTokens, OverlapPatchEmbed, TokensToMap
 
 
 class EfficientSelfAttention(nn.Cell):
-    """Attention to keys and values on a grid that is `sr_ratio` times coarser: tokens (N, H*W, C) -> the same."""
+    """Attention to keys and values on a grid that is `sr_ratio` times coarser: tokens (N, H*W, C) -> the same.
+
+    Raises ValueError for channels that are no multiple of heads.
+    """
 
     def __init__(self, channels: int, heads: int, sr_ratio: int, norm_eps: float):
         super().__init__()
+        if channels % heads:
+            raise ValueError(f"channels must be a multiple of heads: {channels} is not a multiple of {heads}")
         self.sr_ratio = sr_ratio
         self.q = Dense(channels, channels)
         self.kv = Dense(channels, 2 * channels)
@@ -120,6 +125,9 @@ class MixTransformer(nn.Cell):
         conv_norm_eps: float = 1e-5,
     ):
         super().__init__()
+        stages = (embed_dims, depths, heads, sr_ratios, mlp_ratios, patch_sizes, strides)
+        if len({len(sizes) for sizes in stages}) > 1:
+            raise ValueError(f"sizes must be as many as stages, {len(embed_dims)}: {stages} are not")
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
         starts = np.cumsum([0, *depths])
         in_channels, self.out_channels = (3, *embed_dims), tuple(embed_dims)

@@ -230,8 +230,8 @@ def identify(
     if "window" in noted:  # before the overrides, of which one of that name may be Swin's
         preset = preset.override(window=_window(preset, noted.pop("window"), native))
     preset = preset.override(**{**noted, **overrides})
-    labels, outputs = _labels(source, metadata, notes), source.arguments.get("num_classes")
-    if outputs == 1 and preset.label_set is None:
+    labels, outputs = _labels(source, metadata, notes, preset.output), source.arguments.get("num_classes")
+    if preset.told_apart != preset.num_classes == outputs and preset.label_set is None:
         labels = labels or OBJECT
     if labels is None or "label_set" in overrides or preset.num_classes != outputs:
         return preset
@@ -373,18 +373,19 @@ def _with_arithmetic(preset: Preset, source: Source, arithmetic: Mapping[str, An
     return preset
 
 
-def _labels(source: Source, metadata: Mapping[str, str], notes: Notes) -> str | LabelSet | None:
-    """The classes that a file of ours, a folder, or mmcv's or mmengine's meta say a model tells apart."""
+def _labels(source: Source, metadata: Mapping[str, str], notes: Notes, output: str) -> str | LabelSet | None:
+    """The classes that a file of ours, a folder, or mmcv's or mmengine's meta say a model tells apart. output: the
+    preset's."""
     outputs = source.arguments.get("num_classes")
+    told = 2 if outputs == 1 and output == "logits" else outputs  # background and object
     if source.layout.name == NATIVE:  # another's "labels" could be anything
-        return noted_labels(metadata, outputs)
+        return noted_labels(metadata, told)
     labels = notes.labels or recorded_labels(metadata)
     known = labels_of(labels)
-    if known is None or outputs is None:
+    if known is None or told is None:
         return None
-    if outputs == 1 and len(known) == 1:
+    if told != outputs and len(known) == 1:
         return with_background(known)
-    told = 2 if outputs == 1 else outputs
     # A published model may have outputs that no class has, as EasyCV's 172nd.
     if len(known) == told or (isinstance(labels, str) and len(known) < told):
         return labels
@@ -414,7 +415,7 @@ def _other_classes(source: Source, metadata: Mapping[str, str], preset: Preset, 
         return ""
     if has != wants:
         return f"has {has} classes and the model is to have {wants}"
-    theirs, ours = labels_of(_labels(source, metadata, notes)), labels_of(preset.label_set)
+    theirs, ours = labels_of(_labels(source, metadata, notes, preset.output)), labels_of(preset.label_set)
     if theirs is None and isinstance(preset.label_set, LabelSet):
         logging.getLogger("ms_seg").warning(
             "the file has %d classes, as the model is to have, and does not name them: its classifier is taken over",

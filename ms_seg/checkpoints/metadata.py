@@ -142,8 +142,8 @@ def noted_label_values(metadata: Mapping[str, str]) -> dict[str, Any]:
     return {"label_values": record}
 
 
-def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | LabelSet | None:
-    """The classes of a file whose model has that many outputs (None: unknown): what `Preset.label_set` can be.
+def noted_labels(metadata: Mapping[str, str], told: int | None) -> str | LabelSet | None:
+    """The classes of a file whose model tells so many apart (None: unknown): what `Preset.label_set` can be.
 
     None also where nothing is noted.
     """
@@ -152,7 +152,6 @@ def noted_labels(metadata: Mapping[str, str], outputs: int | None) -> str | Labe
         return None
     labels = _published(rows) if isinstance(rows, str) else _own(rows)
     # A published model may have outputs that no class has, as EasyCV's 172nd.
-    told = 2 if outputs == 1 else outputs  # background and object
     if told is not None and (len(labels) > told if isinstance(rows, str) else len(labels) != told):
         raise _wrong("labels", f"it has {len(labels)} classes, and the model {told}")
     return rows if isinstance(rows, str) else labels

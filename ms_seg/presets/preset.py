@@ -60,9 +60,6 @@ class Preprocessing:
     resize_mask: resize no logits at all but the mask that they give, in two classes, as a picture of 0 and 255 that is
         cut at half (ModelScope's text-driven pipeline).
     threshold: of a model with one output, whose sigmoid is the probability of the object: from where on a pixel is it.
-    reduce_labels, ignore_index: of the label files that it learned from: whether their classes count from 1 and 0 is
-        nothing, as ADE20K's, and which class of what they then become is not learned. Label files here say it
-        themselves; it is kept for who goes back to transformers.
     query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
         (ModelScope and EasyCV too), "detectron2", "detectron2_all", "mmseg" or "transformers", see
         `postprocessing.rules`.
@@ -81,8 +78,6 @@ class Preprocessing:
     align_corners: bool = False
     resize_mask: bool = False
     threshold: float = 0.5
-    reduce_labels: bool = False
-    ignore_index: int = 255
     query_rule: str = "mmdet"
 
     def __post_init__(self) -> None:
@@ -240,8 +235,8 @@ class Preset:
 
     @property
     def told_apart(self) -> int | None:
-        """How many classes answers have: of one output, background and object."""
-        return 2 if self.num_classes == 1 else self.num_classes
+        """How many classes answers have: of one logit, background and object."""
+        return 2 if self.num_classes == 1 and self.output == "logits" else self.num_classes
 
     @property
     def sizes(self) -> Mapping[str, Any]:

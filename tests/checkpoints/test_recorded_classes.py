@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 import ms_seg
 from convert import open_checkpoint
 from convert.__main__ import main as convert
+from convert.recognition import recognise
+from ms_seg.checkpoints.loading import identify
 from ms_seg.label_sets import OBJECT
 from ms_seg.presets import ASSETS
+from tests.convert.layouts.published import manifests, read_manifest
 from tests.convert.reading import files
 
 PUBLISHED = ASSETS / "segformer_tiny_shapes.pth"  # transformers' layout, 9 classes
@@ -62,6 +66,18 @@ def test_the_classifier_of_other_classes_of_equal_number_is_fresh_or_announced(
     assert "has the class kind 0 where the model is to have class 0: the classifier" in caplog.messages[-1]
     ms_seg.create_model("segformer_tiny_shapes", PUBLISHED, fine_tune=True, label_set=labels)
     assert "the file has 9 classes, as the model is to have, and does not name them" in caplog.messages[-1]
+
+
+def test_queries_of_one_class_have_no_background_among_their_classes():
+    """They have an output of their own for nothing, where one logit has a sigmoid."""
+    names = ("mask2former_r50_coco_panoptic_hf", "segformer_b0_hf_ade150")
+    for name, outputs, told in zip(names, (2, 1), (None, OBJECT), strict=True):
+        tensors = read_manifest(manifests(name)[name])
+        for key, entry in tensors.items():
+            if key.startswith(("class_predictor.", "decode_head.classifier.")):
+                tensors[key] = replace(entry, shape=(outputs, *entry.shape[1:]))
+        preset = identify(recognise(tensors), {})
+        assert (preset.num_classes, preset.label_set) == (1, told)
 
 
 @pytest.mark.parametrize("threshold", [None, 0.3])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ms_seg.checkpoints.fields import Fields, brief
+from ms_seg.data.numbering import MAX_CLASSES, from_one
 from ms_seg.presets import MAX_SIDE, Window
 
 # Where a configuration can have the steps of its tests.
@@ -35,10 +36,10 @@ def read_pictures(config: Fields) -> tuple[dict[str, Any], list[str]]:
     pipeline = next((found for place in _PLACES if isinstance(found := _at(config.values, place), list)), None)
     if pipeline is not None:
         _Steps(config, fields, lines).take(pipeline)
+    model = config.inner("model")
     for place in _TRAINING:
         if isinstance(steps := _at(config.values, place), list) and any(_reduces(step) for step in steps):
-            fields["reduce_labels"] = True
-    model = config.inner("model")
+            fields |= _counted_from_one(model)
     for table in (config, model):
         if table.has("data_preprocessor"):
             _data_preprocessor(table.inner("data_preprocessor"), fields, lines)
@@ -161,6 +162,15 @@ def _test_cfg(table: Fields, fields: dict[str, Any], lines: list[str]) -> None:
 def _reduces(step: Any) -> bool:
     """Whether a step reads label files in which 0 is nothing and classes count from 1."""
     return isinstance(step, dict) and step.get("reduce_zero_label") is True
+
+
+def _counted_from_one(model: Fields) -> dict[str, Any]:
+    """The preset's field `label_values`, where the classes are counted at all."""
+    head = model.inner("decode_head").values if model.has("decode_head") else {}
+    classes = head.get("num_classes")
+    if not isinstance(classes, int) or not 1 < classes <= MAX_CLASSES:
+        return {}
+    return {"label_values": from_one(classes).record}
 
 
 def _square(sides: Any) -> Any:

@@ -16,7 +16,8 @@ from convert.reading.folder import described_file, read_json
 from ms_seg.checkpoints.fields import MAX_COUNT, Fields, brief
 from ms_seg.checkpoints.metadata import named_labels
 from ms_seg.checkpoints.notes import Notes
-from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor
+from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor, read_label_values
+from ms_seg.data.numbering import IGNORED
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
 from ms_seg.presets import PRESETS, TASKS, Preset
 
@@ -129,7 +130,7 @@ def _segformer(config: Fields, folder: Path) -> Notes:
     return Notes(
         config.title,
         "segformer",
-        fields={**_ignored(config, "semantic_loss_ignore_index"), **_preprocessing(folder, "segformer")},
+        fields=_preprocessing(config, folder, "segformer", "semantic_loss_ignore_index"),
         labels=labels,
         published=_row(config, folder, labels),
         backbone=("mit", backbone),
@@ -156,7 +157,7 @@ def _mask2former(config: Fields, folder: Path) -> Notes:
     return Notes(
         config.title,
         "mask2former",
-        fields={**_ignored(config, "ignore_value"), **_preprocessing(folder, "mask2former"), **_tasks(row, labels)},
+        fields={**_preprocessing(config, folder, "mask2former", "ignore_value"), **_tasks(row, labels)},
         labels=labels,
         published=row,
         backbone=backbone,
@@ -246,7 +247,7 @@ def write_config(preset: Preset) -> dict[str, Any]:
     if write is None:
         raise ValueError(f"transformers has no {preset.system}: {preset.name} cannot be written as its folder")
     labels = labels_of(preset.label_set) or numbered_labels(preset.told_apart or 0)
-    names = labels.names[1:] if preset.num_classes == 1 else labels.names
+    names = labels.names[1:] if preset.told_apart != preset.num_classes else labels.names
     names += tuple(f"LABEL_{index}" for index in range(len(names), preset.num_classes or 0))
     return {
         **write(preset),
@@ -270,7 +271,7 @@ def _write_segformer(preset: Preset) -> dict[str, Any]:
         "drop_path_rate": sizes.get("drop_path_rate", 0.0),
         "classifier_dropout_prob": sizes["dropout_rate"],
         "reshape_last_stage": True,
-        "semantic_loss_ignore_index": preset.preprocessing.ignore_index,
+        "semantic_loss_ignore_index": IGNORED,
     }
 
 
@@ -290,7 +291,7 @@ def _write_mask2former(preset: Preset) -> dict[str, Any]:
         "encoder_feedforward_dim": sizes["pixel_hidden"],
         "decoder_layers": sizes["query_layers"] + 1,
         "dim_feedforward": sizes["query_hidden"],
-        "ignore_value": preset.preprocessing.ignore_index,
+        "ignore_value": IGNORED,
         "no_object_weight": 0.1,
         "num_labels": preset.num_classes,
     }
@@ -330,21 +331,26 @@ def _check(preset: Preset, *backbones: str, **wanted: Any) -> None:
             )
 
 
-def _preprocessing(folder: Path, system: str) -> dict[str, Any]:
+def _preprocessing(config: Fields, folder: Path, system: str, ignored: str) -> dict[str, Any]:
+    """What is said of pictures, and of label files. ignored: the field of the model that names an ignored value."""
+    processor = _processor(folder)
+    ignore_index = config.values.get(ignored)
+    return {
+        **read_image_processor(processor, system),
+        **read_label_values(processor, _count(config) or 0, ignore_index if type(ignore_index) is int else IGNORED),
+    }
+
+
+def _processor(folder: Path) -> Mapping[str, Any]:
+    """The configuration of a folder's image processor, empty where there is none."""
     for name, inside in ((FILE, ""), NESTED):
         path = described_file(folder, name)
         if path is not None:
             whole = read_json(path)
-            config = whole.get(inside) if inside else whole
-            if isinstance(config, dict):
-                return read_image_processor(config, system)
-    return read_image_processor({}, system)
-
-
-def _ignored(config: Fields, key: str) -> dict[str, int]:
-    """What a label map has where nothing is learned; its processor may say it too."""
-    number = config.values.get(key)
-    return {"ignore_index": number} if type(number) is int else {}
+            found = whole.get(inside) if inside else whole
+            if isinstance(found, dict):
+                return found
+    return {}
 
 
 def _num_classes(config: Fields) -> dict[str, int]:

@@ -14,12 +14,14 @@ import numpy as np
 
 from convert import CheckpointError
 from convert.reading.entry import shown
+from ms_seg.data.numbering import IGNORED, MAX_CLASSES, from_one, from_record, from_zero
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE, RESAMPLES, Preprocessing
 
 FILE = "preprocessor_config.json"
 NESTED = ("processor_config.json", "image_processor")  # since transformers 5: the file, and where in it
 
 _IMAGENET = {"image_mean": [mean / 255 for mean in IMAGENET_MEAN], "image_std": [std / 255 for std in IMAGENET_STD]}
+_MAX_VALUE = 1e9  # of means and deviations
 _REDUCE = ("do_reduce_labels", "reduce_labels")  # its present name and its former one
 _FLAGS = ("do_resize", "do_rescale", "do_normalize")
 
@@ -54,19 +56,35 @@ def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, An
     for key in (*_FLAGS, *_REDUCE):
         if not isinstance(config.get(key, True), bool | None):
             raise _wrong(key, "true or false", config[key])
-    reduced = next((config[key] for key in _REDUCE if config.get(key) is not None), False)
-    fields = {
-        "window": None, "logits_via_input": False, "query_rule": "transformers", "reduce_labels": reduced,
-        **_ignored(config), **_values(config),
-    }  # fmt: skip
+    fields = {"window": None, "logits_via_input": False, "query_rule": "transformers", **_values(config)}
     if config.get("do_resize") is False:
         return {**fields, "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}
     return {**fields, **_resize(config, kind), "resample": _resample(config)}
 
 
-def write_image_processor(rule: Preprocessing, system: str) -> tuple[dict[str, Any], list[str]]:
-    """The configuration with which transformers prepares pictures as this rule does, or nearly so; and a line for each
-    thing that it cannot do."""
+def read_label_values(config: Mapping[str, Any], classes: int, ignore_index: int) -> dict[str, Any]:
+    """The preset's field `label_values`, where the processor takes one from the values of label files, or ignores a
+    value of its own; nothing where it does neither, for then nobody knows how they were numbered.
+
+    ignore_index: the model's, for a configuration that does not say it. Raises CheckpointError for one that is none.
+    """
+    ignore_index = ignore_index if config.get("ignore_index") is None else config["ignore_index"]
+    if type(ignore_index) is not int:
+        raise _wrong("ignore_index", "the number of a class", ignore_index)
+    if not 1 < classes <= MAX_CLASSES:
+        return {}
+    if any(config.get(key) for key in _REDUCE):
+        return {"label_values": from_one(classes).record}
+    if classes <= ignore_index < IGNORED:
+        return {"label_values": from_zero(classes, [ignore_index]).record}
+    return {}
+
+
+def write_image_processor(
+    rule: Preprocessing, system: str, label_values: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """The configuration with which transformers prepares pictures as this rule does, or nearly so, and label files as
+    they are numbered; and a line for each thing that it cannot do."""
     lines = []
     config: dict[str, Any] = {
         "image_processor_type": PROCESSORS[system].type,
@@ -77,10 +95,10 @@ def write_image_processor(rule: Preprocessing, system: str) -> tuple[dict[str, A
         "do_normalize": True,
         "image_mean": [float(f"{mean / 255:.9g}") for mean in rule.mean],
         "image_std": [float(f"{std / 255:.9g}") for std in rule.std],
-        "do_reduce_labels": rule.reduce_labels,
+        "do_reduce_labels": label_values is not None and from_record(label_values).zero_is_ignored,
     }
     if PROCESSORS[system].divisor:
-        config |= {"size_divisor": PROCESSORS[system].divisor, "ignore_index": rule.ignore_index}
+        config |= {"size_divisor": PROCESSORS[system].divisor, "ignore_index": 255}
     if rule.resize in ("squash", "stretch", "stretch_cv2"):
         width = rule.short_side if rule.resize == "squash" else rule.long_side
         config["size"] = {"height": rule.short_side, "width": width}
@@ -155,9 +173,13 @@ def _plain(value: float, factor: float) -> float:
 def _channels(config: Mapping[str, Any], key: str, default: list[float]) -> list[float]:
     values = config.get(key)
     values = default if values is None else [values] * 3 if type(values) in (int, float) else values
-    if not isinstance(values, list) or len(values) != 3 or not all(type(v) in (int, float) for v in values):
+    if not isinstance(values, list) or len(values) != 3 or not all(_is_number(v) for v in values):
         raise _wrong(key, "three numbers, of red, green and blue", values)
     return values
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _MAX_VALUE  # NaN is not
 
 
 def _resample(config: Mapping[str, Any]) -> str:
@@ -166,13 +188,6 @@ def _resample(config: Mapping[str, Any]) -> str:
     if type(number) is not int or not 0 <= number < len(RESAMPLES):
         raise _wrong("resample", f"0 to {len(RESAMPLES) - 1}", number)
     return RESAMPLES[number]
-
-
-def _ignored(config: Mapping[str, Any]) -> dict[str, int]:
-    number = config.get("ignore_index")
-    if number is not None and type(number) is not int:
-        raise _wrong("ignore_index", "the number of a class", number)
-    return {} if number is None else {"ignore_index": number}
 
 
 def _side(key: str, value: Any) -> int:

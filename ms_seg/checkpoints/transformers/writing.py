@@ -37,7 +37,7 @@ def write_pretrained(folder: str | os.PathLike[str], preset: Preset, parameters:
     if not folder.absolute().parent.is_dir():
         raise ValueError(f"{folder} can't be written: there is no folder {folder.absolute().parent}")
     config = write_config(preset)
-    processor, lines = write_image_processor(preset.preprocessing, preset.system)
+    processor, lines = write_image_processor(preset.preprocessing, preset.system, preset.label_values)
     for line in lines:
         logging.getLogger("ms_seg").warning("%s: %s", folder / FILE, line)
     tensors = recognise(parameters).plan_back(find_layout("hf", preset.system)).apply(parameters)

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from convert import CheckpointError
-from ms_seg.checkpoints.transformers.image_processor import read_image_processor
+from ms_seg.checkpoints.transformers.image_processor import (
+    read_image_processor,
+    read_label_values,
+    write_image_processor,
+)
 from ms_seg.data.preprocessing import network_input
 from ms_seg.presets import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -75,6 +79,25 @@ def test_pixels_become_what_they_become_there(factor: dict):
 
 
 @pytest.mark.parametrize(
+    ("config", "values", "ignored"),
+    [
+        ({"do_reduce_labels": True}, [1, 2, 3], [0, 255]),
+        ({"reduce_labels": True, "ignore_index": 255}, [1, 2, 3], [0, 255]),
+        ({"ignore_index": 65}, [0, 1, 2], [65, 255]),
+    ],
+)
+def test_how_label_files_were_numbered_is_read_where_it_is_said(config: dict, values: list[int], ignored: list[int]):
+    record = read_label_values(config, 3, 255)["label_values"]
+    assert (record["values"], record["ignored"]) == (values, ignored)
+    assert write_image_processor(rule({}), "segformer", record)[0]["do_reduce_labels"] == (values[0] == 1)
+
+
+@pytest.mark.parametrize("config", [{}, {"do_reduce_labels": False, "ignore_index": None}, {"ignore_index": 0}])
+def test_how_label_files_were_numbered_is_not_guessed(config: dict):
+    assert read_label_values(config, 3, 255) == {}
+
+
+@pytest.mark.parametrize(
     ("config", "problem"),
     [
         ({"size": "large"}, "size must be a number, two, or a table"),
@@ -86,6 +109,9 @@ def test_pixels_become_what_they_become_there(factor: dict):
         ({"rescale_factor": 0}, "rescale_factor must be a number above 0"),
         ({"resample": 7}, "resample must be 0 to 5"),
         ({"do_resize": "no"}, "do_resize must be true or false"),
+        ({"reduce_labels": 1}, "reduce_labels must be true or false"),
+        ({"image_mean": [float("nan"), 1, 1]}, "image_mean must be three numbers"),
+        ({"image_std": [float("inf"), 1, 1]}, "image_std must be three numbers"),
     ],
 )
 def test_what_no_processor_has_is_refused_in_a_sentence(config: dict, problem: str):

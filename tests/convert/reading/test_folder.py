@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,16 @@ def test_an_adapter_without_its_model_is_called_one(tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text("{}")
     write(tmp_path / "adapter_model.safetensors", a=np.zeros(1, np.float32))
     assert "holds a LoRA adapter and not the model that it changes" in sentence(tmp_path)
+
+
+def test_parts_without_their_index_are_named_as_such(tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / f"model-0000{number}-of-00002.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="holds 2 parts of a checkpoint and not their index"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "model.safetensors.index.json")
+    with pytest.raises(CheckpointError, match=r"index\.json must be a file"):
+        open_checkpoint(tmp_path)
