@@ -29,11 +29,18 @@ def exit_code(program: str, run: Callable[[], int | None], stopped: str = "stopp
         with _stopped_by_sigterm():
             return run() or 0
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(str(stop) or stopped, file=sys.stderr)
         return STOPPED
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of the system's, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ms_seg.data.datasets import DRAWN
 from ms_seg.data.numbering import from_record
 from ms_seg.data.readings import LabelOptions
 from ms_seg.presets import PRESETS
@@ -65,19 +67,33 @@ def known_labels(begun: Mapping[str, Any] | None, said: LabelOptions) -> LabelOp
     return replace(said, numbering=from_record(values)) if values else said
 
 
-def find_finished(run: Path, recipe: Recipe) -> str:
+def find_finished(options: argparse.Namespace, recipe: Recipe) -> str:
     """That a run is finished, if it is, and what comes after it; else nothing."""
-    from ms_seg.training.checkpoints import MODEL, Checkpoints
+    from ms_seg.training.checkpoints import AVERAGE, MODEL, Checkpoints
 
-    checkpoints = Checkpoints(run, recipe.keep)
+    run, checkpoints = options.output, Checkpoints(options.output, recipe.keep)
     newest = checkpoints.newest()
     progress = checkpoints.progress(newest) if newest else None
-    if progress is None or progress.step < recipe.steps or progress.validation_due:
+    if newest is None or progress is None or progress.step < recipe.steps or progress.validation_due:
         return ""
-    return (
-        f"{run} is finished: its {recipe.steps} steps are taken. To train further, begin another run with "
-        f"--checkpoint {newest}/{MODEL}"
+    best = newest if progress.best_step is None else newest.with_name(f"{progress.best_step:08}")
+    file = best / (AVERAGE if recipe.ema else MODEL)
+    score = progress.best_score
+    figure = "" if score is None else f" with {progress.best_figure or 'the best score'} {score:.4f}"
+    name = options.dataset[0]  # which is validated on
+    data = ["--dataset", name, *(["--data", options.data[0]] if name not in DRAWN else [])]
+    return "\n".join(
+        (
+            f"{run} is finished, {recipe.steps} steps. The best weights{figure}, of step {int(best.name)}: {file}",
+            f"  to score them: {_command('evaluate', '--checkpoint', str(file), *data, '--output', f'{run}/scores')}",
+            f"  to use them: {_command('segment', 'PICTURE', '--checkpoint', str(file))}",
+            "  to train further: begin another run with that --checkpoint",
+        )
     )
+
+
+def _command(*words: str) -> str:
+    return shlex.join(("python", "-m", "ms_seg", *words))
 
 
 def recorded(options: argparse.Namespace) -> dict[str, Any]:

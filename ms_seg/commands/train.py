@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     preset = beginning.preset.override(**dict(options.override))
     recipe, lines = _recipe(options, preset, begun)
     said = replace(label_options(options), skip_damaged=options.skip_damaged)
-    if begun and not said and (finished := find_finished(options.output, recipe)):
+    if begun and not said and (finished := find_finished(options, recipe)):
         if world.rank == 0:
             print(finished)
         return 0
@@ -164,6 +164,8 @@ def run(options: argparse.Namespace) -> int:
         vocab=vocabulary,
         options=recorded(options),
     )
+    if world.rank == 0 and (finished := find_finished(options, recipe)):
+        print(finished)
     return 0
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from convert.atomic import ESCAPED, whole_file
+from ms_seg.answers.drawing.panels import titled
 from ms_seg.evaluation.results import Results
 
 
@@ -32,20 +31,24 @@ def write_report(folder: Path, results: Results, dataset: Any, about: Mapping[st
         with whole_file(folder / name) as draft:
             draw().save(draft, "PNG")
     if results.compare:
-        _draw_worst(folder / "worst", {dataset.name(index): index for index in results.worst}, results.compare)
+        _draw_worst(folder / "worst", {dataset.name(index): index for index in results.worst}, results)
     with whole_file(folder / "metrics.json") as draft:  # last: it stands for all the others
         content = {**about, "pictures": len(dataset), **results.figures, "classes": results.classes}
         text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
         draft.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
-def _draw_worst(folder: Path, worst: Mapping[str, int], compare: Callable[[int], Image.Image]) -> None:
+def _draw_worst(folder: Path, worst: Mapping[str, int], results: Results) -> None:
+    """Each under its name and its score, which `results.pictures` has in the same order."""
+    assert results.compare is not None
+    figure = results.picture_columns[1]
     folder.mkdir(exist_ok=True)
     for old in folder.glob("[0-9][0-9]_*.png"):  # of an earlier evaluation
         old.unlink()
-    for place, (name, index) in enumerate(worst.items(), start=1):
+    for place, ((name, index), row) in enumerate(zip(worst.items(), results.pictures, strict=False), start=1):
         with whole_file(folder / f"{place:02}_{name}.png") as draft:
-            compare(index).save(draft, "PNG", compress_level=1)
+            drawing = titled(results.compare(index), f"{name}: {figure} {row[1]:.4f}")
+            drawing.save(draft, "PNG", compress_level=1)
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable]) -> None:

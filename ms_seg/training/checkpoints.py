@@ -22,6 +22,7 @@ from pathlib import Path
 from mindspore import Parameter, Tensor
 
 from convert import CheckpointError, open_checkpoint
+from convert.atomic import naming
 from convert.reading.entry import ArrayEntry
 from convert.writing import write_checkpoint
 from ms_seg.training.schedule import LossScale
@@ -33,7 +34,7 @@ MODEL, AVERAGE, OPTIMIZER, PROGRESS = "model.ckpt", "average.ckpt", "optimizer.c
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: the next step, the best validation score with the step that had it, and float16's loss scale.
+    """Where a run is: the next step, the best validation score with its step and name, and float16's loss scale.
 
     validation_due: the validation of the last step was stopped, and comes before the next.
     """
@@ -43,6 +44,7 @@ class Progress:
     best_step: int | None = None
     loss_scale: LossScale | None = None
     validation_due: bool = False
+    best_figure: str = ""
 
 
 class Checkpoints:
@@ -63,7 +65,8 @@ class Checkpoints:
         for name, parameters in files.items():
             entries = {key: ArrayEntry(parameter.asnumpy()) for key, parameter in parameters.items()}
             write_checkpoint(draft / name, entries, metadata=metadata if name != OPTIMIZER else {})
-        (draft / PROGRESS).write_text(json.dumps(asdict(progress)) + "\n")
+        with naming(final / PROGRESS):
+            (draft / PROGRESS).write_text(json.dumps(asdict(progress)) + "\n")
         _remove(final)
         os.replace(draft, final)
         self._remove_old(progress)

@@ -1,20 +1,21 @@
-"""What a person sees of a run: a line for each step in `log.jsonl`, curves in `curves.png`, pictures in `validation`,
-and all of it for TensorBoard, if asked for."""
+"""What a person sees of a run: a line for each step in `log.jsonl`, curves in `curves.png`, pictures and tables of
+classes in `validation`, and all of it for TensorBoard, if asked for."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from convert.atomic import whole_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from convert.atomic import naming, whole_file
+from ms_seg.answers.drawing.panels import titled
+from ms_seg.training.curves import draw_curves
 
 LOG, CURVES, PICTURES, EVENTS = "log.jsonl", "curves.png", "validation", "tensorboard"
 
@@ -25,8 +26,8 @@ _FLUSH_SECONDS = 5
 class Journal:
     """The log of one run folder; `step` of its lines counts finished steps.
 
-    A line holds step, loss, learning_rate, images_per_second and with float16 loss_scale; or step and the metrics of a
-    validation. A context: when it ends, the files are complete.
+    A line holds step, loss, learning_rate, images_per_second and with float16 loss_scale; or step, the metrics of a
+    validation, and `classes`, figures of one class each. A context: when it ends, the files are complete.
     """
 
     def __init__(self, run: Path, finished: int, tensorboard: bool = False):
@@ -41,50 +42,39 @@ class Journal:
         self._events = _Events(run / EVENTS, finished) if tensorboard else None
 
     def write(self, **line: Any) -> None:
+        """Add a line. A number that is not finite, which JSON does not have, is written as null."""
+        line = _in_json(line)
         self.lines.append(line)
-        self._file.write(json.dumps(line) + "\n")
+        with naming(self.run / LOG):
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
         if self._events:
-            self._events.write(**line)
+            self._events.write(line["step"], {key: v for key, v in line.items() if isinstance(v, float)})
 
-    def show(self, step: int, picture: Image.Image) -> None:
-        """Keep a picture of what a validation predicted."""
-        folder = self.run / PICTURES
-        folder.mkdir(exist_ok=True)
-        with whole_file(folder / f"{step:08}.png") as draft:
+    def show(self, step: int, picture: Image.Image, title: str) -> None:
+        """Keep a picture of what a validation predicted, under what it measured."""
+        picture = titled(picture, title)
+        with whole_file(self._in_folder(f"{step:08}.png")) as draft:
             picture.save(draft, "PNG")
         if self._events:
             self._events.show(step, picture)
 
-    def draw(self) -> None:
-        """Write the curves as a picture."""
-        figure = self.curves()
+    def keep_table(self, step: int, table: str) -> Path:
+        """Keep the table of a validation's classes; returns the file."""
+        path = self._in_folder(f"{step:08}.txt")
+        with whole_file(path) as draft:
+            draft.write_text(table + "\n", encoding="utf-8")
+        return path
+
+    def _in_folder(self, name: str) -> Path:
+        folder = self.run / PICTURES
+        folder.mkdir(exist_ok=True)
+        return folder / name
+
+    def draw(self, best_step: int | None = None, model: str = "") -> None:
+        """Write the curves as a picture; see `draw_curves`."""
+        image = draw_curves(self.lines, best_step, f"{model} in {self.run}" if model else str(self.run))
         with whole_file(self.run / CURVES) as draft:
-            figure.savefig(draft, format="png", dpi=110)
-
-    def curves(self) -> Figure:
-        """Panels of the loss, the learning rate and, after a validation, of every metric that was measured, by step."""
-        from matplotlib.figure import Figure  # imported late: it takes half a second
-
-        steps = [line for line in self.lines if "loss" in line]
-        validations = [line for line in self.lines if "loss" not in line]
-        metrics = list(dict.fromkeys(key for line in validations for key in line if key != "step"))
-        figure = Figure(figsize=(9, 7), layout="constrained")
-        panels = figure.subplots(3 if metrics else 2, 1, sharex=True)
-        x = [line["step"] for line in steps]
-        panels[0].plot(x, [line["loss"] for line in steps], linewidth=0.8)
-        panels[0].set(ylabel="loss", yscale="log")
-        panels[1].plot(x, [line["learning_rate"] for line in steps])
-        panels[1].set(ylabel="learning rate")
-        for metric in metrics:
-            points = [(line["step"], line[metric]) for line in validations if metric in line]
-            panels[2].plot(*zip(*points, strict=True), marker="o", label=metric)
-        if metrics:
-            panels[2].set(ylabel="validation", ylim=(0, 1))
-            panels[2].legend()
-        panels[-1].set(xlabel="step")
-        for panel in panels:
-            panel.grid(alpha=0.3)
-        return figure
+            image.save(draft, "PNG")
 
     def __enter__(self) -> Journal:
         return self
@@ -113,7 +103,7 @@ class _Events:
             str(folder), purge_step=finished + 1, flush_secs=_FLUSH_SECONDS, filename_suffix=f".{finished:08}"
         )
 
-    def write(self, step: int, **scalars: float) -> None:
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, step)
 
@@ -123,6 +113,12 @@ class _Events:
     def close(self) -> None:
         """Write what is left."""
         self._writer.close()
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_json(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -34,14 +34,17 @@ class Scores:
 
     metrics: by name; monitor: the name of the one by which the best weights are chosen, the higher the better, unless
     the recipe's `save_best` names another, or one of `classes`: figures of one class each, such as "IoU.road".
-    picture: predictions beside the truth; on rank 0 alone.
+    picture: predictions beside the truth. table: the figures of each class as text. Both on rank 0 alone.
     """
 
     metrics: Mapping[str, float]
     monitor: str
     picture: Image.Image | None = None
     classes: Mapping[str, float] = field(default_factory=dict)
+    table: str = ""
 
+
+_SHORT_TABLE = 32  # lines of a table of classes that is shown, and not kept in a file alone
 
 Validate = Callable[[], Scores]  # of the model as it is now
 
@@ -148,17 +151,20 @@ class Trainer:
             return
         finally:
             self.validating = False
-        score = {**scores.classes, **scores.metrics}[self.recipe.save_best or scores.monitor]
-        best = self.progress.best_score
+        monitor, best = self.recipe.save_best or scores.monitor, self.progress.best_score
+        score = {**scores.classes, **scores.metrics}[monitor]
         if not np.isnan(score) and (best is None or score > best):
-            self.progress = replace(self.progress, best_score=score, best_step=step)
+            self.progress = replace(self.progress, best_score=score, best_step=step, best_figure=monitor)
         self.progress = replace(self.progress, validation_due=False)
         if journal:
-            journal.write(step=step, **scores.metrics)
+            said = f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.metrics.items())
+            journal.write(step=step, **scores.metrics, classes=scores.classes)
             if scores.picture:
-                journal.show(step, scores.picture)
-            journal.draw()
-            bar.note(f"step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in scores.metrics.items()))
+                journal.show(step, scores.picture, said)
+            if scores.table:
+                said += f", by class in {journal.keep_table(step, scores.table)}"
+            journal.draw(self.progress.best_step, self.model.preset.name)
+            bar.note(f"{scores.table}\n{said}" if 0 < scores.table.count("\n") <= _SHORT_TABLE else said)
 
     def _asked(self, stop: Held) -> bool:
         """Whether any process of the run was asked to stop."""

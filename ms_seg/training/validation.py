@@ -1,4 +1,4 @@
-"""The validation of a run: a model scored on a dataset, with pictures of the first few predictions."""
+"""The validation of a run: a model scored on a dataset, with pictures of a few predictions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from PIL import Image
 
 from ms_seg.answers.drawing.panels import joined
+from ms_seg.data.readings import spread
 from ms_seg.distributed import World
 from ms_seg.evaluation.evaluator import evaluate
 from ms_seg.evaluation.predictions import CachedPredictions, Segment
 from ms_seg.evaluation.tasks import TASKS
 from ms_seg.training.trainer import Scores, Validate
 
-SHOWN = 4  # pictures of the validation split that a run draws
+SHOWN = 4  # pictures that a run draws, spread over the validation split
 
 
 def make_validation(
@@ -41,7 +42,10 @@ def make_validation(
 
     def validate() -> Scores:
         tally = evaluate(dataset, CachedPredictions(predictions), row.tally(dataset), world)
-        shown = [] if world.rank else [draw(dataset, predictions, index) for index in range(min(SHOWN, len(dataset)))]
-        return Scores(metrics(tally), monitor, joined(shown, axis=0) if shown else None, classes(tally))
+        if world.rank:
+            return Scores(metrics(tally), monitor, classes=classes(tally))
+        shown = [draw(dataset, predictions, index) for index in spread(range(len(dataset)), SHOWN)]
+        table = row.results(tally, dataset, predictions).table
+        return Scores(metrics(tally), monitor, joined(shown, axis=0), classes(tally), table)
 
     return validate

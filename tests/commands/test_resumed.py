@@ -48,15 +48,19 @@ def test_a_run_needs_no_other_option_and_says_where_it_goes_on(begun, monkeypatc
     assert [json.loads(line)["step"] for line in (begun / "run/log.jsonl").read_text().splitlines()] == [1, 2, 2]
 
 
-def test_a_finished_run_says_so_and_what_begins_another(begun, capsys):
+def test_a_finished_run_says_so_and_what_comes_next(begun, capsys):
     assert resume() == 0
     capsys.readouterr()
     assert resume() == 0
     said = capsys.readouterr()
-    assert said.out == (
-        "run is finished: its 2 steps are taken. To train further, begin another run with "
-        "--checkpoint run/checkpoints/00000002/model.ckpt\n"
-    )
+    file = "run/checkpoints/00000002/model.ckpt"
+    assert said.out.splitlines() == [
+        f"run is finished, 2 steps. The best weights with mIoU 0.5000, of step 2: {file}",
+        f"  to score them: python -m ms_seg evaluate --checkpoint {file} --dataset folder --data {begun / 'data'} "
+        "--output run/scores",
+        f"  to use them: python -m ms_seg segment PICTURE --checkpoint {file}",
+        "  to train further: begin another run with that --checkpoint",
+    ]
     assert not said.err
 
 

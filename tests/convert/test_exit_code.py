@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from convert.exit_code import exit_code
@@ -34,3 +37,20 @@ def test_a_stop_is_answered_and_has_the_shell_s_exit_code(capsys):
 def test_a_mistake_of_ours_is_not_hidden():
     with pytest.raises(TypeError):
         exit_code("prog", raising(TypeError("a bug")))
+
+
+def test_an_error_of_the_system_names_its_file_and_has_no_number(capsys):
+    assert exit_code("prog", raising(OSError(28, "No space left on device", "runs/log.jsonl"))) == 2
+    assert capsys.readouterr().err == "prog: runs/log.jsonl: No space left on device\n"
+
+
+def test_sigterm_stops_as_ctrl_c_does_and_only_while_a_command_runs(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert exit_code("prog", lambda: os.kill(os.getpid(), signal.SIGTERM), "stopped") == 130
+    assert capsys.readouterr().err == "stopped\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_stop_that_says_what_is_kept_is_heard(capsys):
+    assert exit_code("prog", raising(KeyboardInterrupt("stopped: 3 of 5 are done")), "stopped") == 130
+    assert capsys.readouterr().err == "stopped: 3 of 5 are done\n"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ms_seg.training.curves import metrics_of
 from ms_seg.training.journal import CURVES, EVENTS, LOG, PICTURES, Journal
 from tests.training.event_files import shown
 
@@ -24,8 +25,8 @@ def write(run: Path, first: int, last: int, loss: float, tensorboard: bool = Tru
         for step in range(first, last + 1):
             journal.write(step=step, loss=loss, learning_rate=1 / step, images_per_second=2.5)
             if step == 3:
-                journal.write(step=step, mIoU=0.25)
-                journal.show(step, picture(int(100 * loss)))
+                journal.write(step=step, mIoU=0.25, classes={"IoU.sky": 0.5})
+                journal.show(step, picture(int(100 * loss)), "step 3: mIoU 0.2500")
 
 
 def test_tensorboard_gets_what_the_log_gets(tmp_path):
@@ -36,7 +37,7 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path):
     assert content["images_per_second"] == {step: 2.5 for step in range(1, 5)}
     assert content["mIoU"] == {3: 0.25}
     (image,) = content["validation"].values()
-    assert np.array_equal(np.array(Image.open(io.BytesIO(image))), np.array(picture(50)))
+    assert np.array_equal(np.array(Image.open(io.BytesIO(image)))[-6:, 4:13], np.array(picture(50)))
 
 
 def test_steps_that_a_resumed_run_takes_again_are_forgotten(tmp_path):
@@ -50,39 +51,36 @@ def test_steps_that_a_resumed_run_takes_again_are_forgotten(tmp_path):
     assert {line["step"]: line["loss"] for line in lines if "loss" in line} == content["loss"]
 
 
-def drawn_curves(journal: Journal) -> dict[str, dict[int, float]]:
-    """What the panels of the curves show, by the name beside the axis or in the legend."""
-    content = {}
-    for panel in journal.curves().axes:
-        for line in panel.get_lines():
-            name = panel.get_ylabel() if line.get_label().startswith("_") else line.get_label()
-            content[name] = dict(zip(*(values.tolist() for values in line.get_data()), strict=True))
-    return content
-
-
-def test_the_curves_show_every_metric_of_every_validation(tmp_path):
-    with Journal(tmp_path, 0) as journal:
-        for step in (1, 2, 3, 4):
-            journal.write(step=step, loss=1 / step, learning_rate=step / 8, images_per_second=2.5, loss_scale=512)
-            if step == 1:
-                assert drawn_curves(journal).keys() == {"loss", "learning rate"}
-            if step % 2 == 0:
-                journal.write(step=step, PQ=step / 10, PQ_things=0.5)
-        assert drawn_curves(journal) == {
-            "loss": {1: 1, 2: 1 / 2, 3: 1 / 3, 4: 1 / 4},
-            "learning rate": {1: 0.125, 2: 0.25, 3: 0.375, 4: 0.5},
-            "PQ": {2: 0.2, 4: 0.4},
-            "PQ_things": {2: 0.5, 4: 0.5},
-        }
-        labels = [text.get_text() for text in journal.curves().axes[-1].get_legend().get_texts()]
-        assert labels == ["PQ", "PQ_things"]
-        journal.draw()
-    assert Image.open(tmp_path / CURVES).width > 500
-
-
-def test_pictures_are_kept_by_step_and_tensorboards_files_only_where_asked_for(tmp_path):
+def test_pictures_are_kept_by_step_under_what_was_measured(tmp_path):
     write(tmp_path, 1, 3, 0.5, tensorboard=False)
     (file,) = (tmp_path / PICTURES).iterdir()
     assert file.name == "00000003.png"
-    assert Image.open(file).size == (9, 6)
+    kept = np.array(Image.open(file))
+    assert kept.shape[0] > 6 and np.all(kept[-6:, 4:13] == 50)
+    assert kept[:-6].min() < 100  # the title
     assert not (tmp_path / EVENTS).exists()
+
+
+def test_what_is_no_number_is_null_and_left_out_of_the_curves(tmp_path):
+    with Journal(tmp_path, 0) as journal:
+        for step, loss in ((1, 1.0), (2, float("nan")), (3, float("inf"))):
+            journal.write(step=step, loss=loss, learning_rate=0.1, images_per_second=1.0)
+        journal.write(step=3, mIoU=float("nan"), classes={"IoU.sky": float("nan"), "IoU.road": 0.5})
+        journal.draw()
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [line.get("loss") for line in lines] == [1.0, None, None, None]
+    assert lines[-1] == {"step": 3, "mIoU": None, "classes": {"IoU.sky": None, "IoU.road": 0.5}}
+
+
+def test_the_table_of_the_classes_is_kept(tmp_path):
+    with Journal(tmp_path, 0) as journal:
+        assert journal.keep_table(3, "class IoU").read_text() == "class IoU\n"
+    assert [path.name for path in (tmp_path / PICTURES).iterdir()] == ["00000003.txt"]
+
+
+def test_a_resumed_run_s_curves_show_what_was_before(tmp_path):
+    write(tmp_path, 1, 3, 0.5, tensorboard=False)
+    with Journal(tmp_path, 3) as journal:
+        journal.draw(3, "a_model")
+        assert list(metrics_of(journal.lines)) == ["mIoU"]
+    assert Image.open(tmp_path / CURVES).width > 500

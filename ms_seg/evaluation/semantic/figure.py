@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ms_seg.answers.drawing.semantic import NO_CLASS_NAME
+from ms_seg.evaluation.results import per_cent
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 
 _WRITTEN_UP_TO = 30  # classes; with more, percentages in the cells would be illegible
@@ -21,8 +22,8 @@ def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image
     """What each true class (row) was predicted as (column), in shares of its pixels: the darker, the more.
 
     Classes in no truth have no row; those in no prediction either have no column. Shades follow the square root of the
-    share, so that a confusion of one per cent is visible. Up to _WRITTEN_UP_TO classes, percentages are written into
-    the cells.
+    share, so that a confusion of one per cent is visible. Beside each row stands the class's IoU. Up to _WRITTEN_UP_TO
+    classes, percentages are written into the cells.
     """
     # Imported late: it takes a second. The object interface needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,10 +38,11 @@ def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image
     axes = figure.add_subplot()
     image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks(range(len(columns)), [titles[column] for column in columns], rotation=90, fontsize=font)
-    axes.set_yticks(range(len(rows)), [titles[row] for row in rows], fontsize=font)
+    ious = [per_cent(iou) for iou in matrix.per_class_iou.tolist()]
+    axes.set_yticks(range(len(rows)), [f"{titles[row]}  {ious[row]}" for row in rows], fontsize=font)
     axes.tick_params(top=True, labeltop=not written, right=True, labelright=not written, length=2)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_ylabel("true, and its IoU")
     figure.suptitle(f"Share of each true class's pixels; mIoU {100 * matrix.miou:.2f}", fontsize=11)
     if written:
         for (row, column), share in np.ndenumerate(shares):
