@@ -34,7 +34,9 @@ class Recipe:
     long_side: Annotated[int, "the other side of that frame; lang_seg resizes to it alone, times the ratio"] = 2048
     scale_min: Annotated[float, "the smallest ratio that is drawn"] = 0.5
     scale_max: Annotated[float, "the largest ratio that is drawn"] = 2.0
-    scales: Annotated[tuple[float, ...], "ratios of which one is chosen, instead of any between the two"] = ()
+    scales: Annotated[
+        tuple[float, ...], "ratios of which one is chosen for the short side, instead of drawing one"
+    ] = ()
     cat_max_ratio: Annotated[float, "a crop of which one class covers more is drawn again, ten times at most"] = 0.75
     flip: Annotated[float, "probability of a mirror image"] = 0.5
     photometric: Annotated[bool, "whether brightness, contrast, saturation and hue are jittered"] = True

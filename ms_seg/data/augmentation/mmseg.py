@@ -68,13 +68,16 @@ def resize(
     one_of_them: bool,
     rng: np.random.RandomState,
 ) -> Pair:
-    """Fit both into `sides` (long, short) times a ratio, keeping the aspect ratio. The ratio is drawn between the two,
-    or is one_of_them."""
+    """Fit both into `sides` (long, short) times a ratio that is drawn between the two, keeping the aspect ratio.
+
+    With one_of_them, one of the ratios is chosen, and it is that of the short side alone: mmsegmentation's Resize to one
+    of several sizes, 1.x's RandomChoiceResize and detectron2's ResizeShortestEdge bound the long side by one number.
+    """
     if one_of_them:
-        ratio = ratios[rng.randint(len(ratios))]
+        longest, shortest = sides[0], int(sides[1] * ratios[rng.randint(len(ratios))])
     else:
         ratio = rng.random_sample() * (ratios[1] - ratios[0]) + ratios[0]
-    longest, shortest = (int(side * ratio) for side in sides)
+        longest, shortest = (int(side * ratio) for side in sides)
     height, width = picture.shape[:2]
     scale = min(longest / max(height, width), shortest / min(height, width))
     # The short side of a very long picture would become 0; mmcv fails there.
