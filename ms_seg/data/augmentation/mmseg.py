@@ -70,8 +70,9 @@ def resize(
 ) -> Pair:
     """Fit both into `sides` (long, short) times a ratio that is drawn between the two, keeping the aspect ratio.
 
-    With one_of_them, one of the ratios is chosen, and it is that of the short side alone: mmsegmentation's Resize to one
-    of several sizes, 1.x's RandomChoiceResize and detectron2's ResizeShortestEdge bound the long side by one number.
+    With one_of_them, one of the ratios is chosen, and it is that of the short side alone: mmsegmentation's Resize to
+    one of several sizes, its RandomChoiceResize in 1.x and detectron2's ResizeShortestEdge bound the long side by one
+    number.
     """
     if one_of_them:
         longest, shortest = sides[0], int(sides[1] * ratios[rng.randint(len(ratios))])
