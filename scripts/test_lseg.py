@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -85,11 +85,11 @@ def run(options: argparse.Namespace) -> None:
         draw_all(segment, dataset)
 
 
-def draw(segment: Segment, pictures: Sequence[Path]) -> None:
+def draw(segment: Segment, pictures: Mapping[Path, Path]) -> None:
     """Every picture under the colours of its words with a legend, its label map and its segments."""
     with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
         for path, stem in output_stems(pictures).items():
-            overlay, *_ = segment(read_picture(path)).save(OUTPUT, stem)
+            overlay, *_ = segment(read_picture(path)).save(OUTPUT, str(stem))
             bar.note(f"{path} -> {overlay}")
             bar()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,43 @@ class TestSegment:
     def test_a_folder_without_pictures_is_refused(self, tmp_path, capsys):
         assert run("segment", tmp_path) == 2
         assert "there are no pictures in" in capsys.readouterr().err
+
+    def test_folders_of_folders_are_taken_where_it_is_asked_for_and_kept_apart(self, toy, pictures, tmp_path, capsys):
+        (pictures / "deep").mkdir()
+        (pictures / "b_red.png").rename(pictures / "deep" / "a_green.png")
+        output = tmp_path / "out"
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", output, "--recursive") == 0
+        assert sorted(path.relative_to(output).as_posix() for path in output.rglob("*.labels.png")) == [
+            "a_green.labels.png",
+            "deep/a_green.labels.png",
+        ]
+        assert run("segment", pictures.parent, "--checkpoint", "x.pth", "--output", output) == 2
+        assert "with --recursive its folders are looked into" in capsys.readouterr().err
+
+    def test_what_is_there_already_is_left_out_where_it_is_asked_for(self, toy, pictures, tmp_path, capsys):
+        output = tmp_path / "out"
+        assert run("segment", pictures / "a_green.jpg", "--checkpoint", "x.pth", "--output", output) == 0
+        before = (output / "a_green.overlay.png").stat().st_mtime_ns
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", output, "--skip-existing") == 0
+        assert "1 of 1 pictures segmented by toy into" in (said := capsys.readouterr().out)
+        assert said.endswith(", 1 were there already\n")
+        assert (output / "a_green.overlay.png").stat().st_mtime_ns == before
+        assert (output / "b_red.overlay.png").is_file()
+
+    def test_a_quiet_command_says_only_what_goes_wrong(self, toy, pictures, tmp_path, capsys):
+        (pictures / "a_bad.jpg").write_bytes(b"\xff\xd8\xff")
+        assert run("segment", pictures, "--checkpoint", "x.pth", "--output", tmp_path / "out", "--quiet") == 1
+        said = capsys.readouterr()
+        assert not said.out and said.err.count("\n") == 1 and "a_bad.jpg" in said.err
+
+    def test_an_interrupt_says_what_is_done_and_how_to_go_on(self, toy, pictures, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(StrongestChannel, "construct", lambda self, images: os.kill(os.getpid(), signal.SIGINT))
+        arguments = ("--checkpoint", "x.pth", "--output", tmp_path / "out", "--mode", "pynative")
+        assert run("segment", pictures, *arguments) == 130
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"stopped: 0 of 2 pictures are done, in {tmp_path / 'out'}; with --skip-existing the same command goes on "
+            "with the others"
+        )
 
     def test_results_among_the_pictures_are_not_segmented_again(self, toy, pictures):
         for _ in range(2):

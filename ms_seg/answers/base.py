@@ -73,6 +73,15 @@ class BaseAnswer(ABC):
         """The name of each segment's class."""
         return [self.label_set.names[index] for index in self.classes]
 
+    def __repr__(self) -> str:
+        height, width = self.picture.shape[:2]
+        where = f" of {self.source}" if self.source else ""
+        return f"<{type(self).__name__}{where}, {width}x{height}, by {self.model}: {self.summary}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return encode_png(self.draw())
+
     @property
     def stem(self) -> str:
         """What the answer's files are called: like the picture's, or "picture"."""

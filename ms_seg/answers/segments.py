@@ -25,7 +25,7 @@ from ms_seg.postprocessing.panoptic import Panoptic
 DISPLAY_THRESHOLD = 0.5  # instances that score less are in every list, but not in maps and drawings
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentsAnswer(BaseAnswer):
     """What panoptic and instance answers have in common; see `BaseAnswer` for the fields.
 
@@ -105,7 +105,7 @@ class SegmentsAnswer(BaseAnswer):
         return segment_colours(self.classes, self.label_set)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PanopticAnswer(SegmentsAnswer):
     """Each pixel belongs to one segment, a thing or a kind of stuff, or to none. The largest segment comes first.
 
@@ -182,7 +182,7 @@ class PanopticAnswer(SegmentsAnswer):
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class InstanceAnswer(SegmentsAnswer):
     """Things, each with its own mask; masks may overlap. The most probable instance comes first.
 

@@ -49,7 +49,7 @@ class Embeddings:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Answer(BaseAnswer):
     """A semantic segmentation.
 

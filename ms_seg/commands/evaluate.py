@@ -17,7 +17,6 @@ import ms_seg
 from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
-from ms_seg.commands.segment import choose_model
 from ms_seg.data.datasets import DATASETS, open_for_task, task_of
 from ms_seg.data.numbering import from_record
 from ms_seg.data.semantic import SPLITS
@@ -28,6 +27,7 @@ from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.results import Results
 from ms_seg.evaluation.tally import TallyFiles, file_stamp
 from ms_seg.evaluation.tasks import TASKS
+from ms_seg.hub import choose_model
 from ms_seg.presets import Preset, Window
 
 if TYPE_CHECKING:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +16,22 @@ from convert.progress import ProgressBar, progress_bar
 from ms_seg.answers.drawing.colours import OPACITY
 from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_choice, add_override
-from ms_seg.hub import address_of_model, find_address
-from ms_seg.presets import TASKS, find_preset
+from ms_seg.data.picture import pictures_in
+from ms_seg.hub import choose_model
+from ms_seg.presets import TASKS
 
 if TYPE_CHECKING:
     from ms_seg.answers import BaseAnswer
     from ms_seg.inference import Segmenter
 
-_PICTURE_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_OWN_ENDINGS = (".overlay.png", ".labels.png")  # what this command wrote into a folder is no picture to segment
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
+    parser.usage = "%(prog)s PICTURE ... [--model NAME] [--checkpoint FILE] [--output DIR] [option ...]"
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of pictures")
+    parser.add_argument("--recursive", action="store_true", help="also take the pictures in the folders of folders")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
+    parser.add_argument("--quiet", action="store_true", help="say only what goes wrong")
     parser.add_argument(
         "--model", metavar="NAME", help="see `models`, or a hub's name; with --checkpoint the file says it by default"
     )
@@ -64,7 +68,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Segment every picture; 0 if all went well, 1 if some could not be segmented, 2 if none could."""
-    pictures = find_pictures(options.pictures)
+    pictures = find_pictures(options.pictures, options.recursive)
     model, checkpoint = choose_model(options.model, options.checkpoint)
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,15 +85,28 @@ def run(options: argparse.Namespace) -> int:
     if options.save_embeddings:
         segmenter.network.check_embeddings()
     labels = segmenter.check_labels(_words(options))
-    with progress_bar(len(pictures), "segmenting", log="ms_seg") as bar:
+    stems = output_stems(pictures)
+    if options.skip_existing:
+        stems = {p: s for p, s in stems.items() if not _is_done(folder / s, segmenter, options.save_embeddings)}
+    with progress_bar(len(stems), "segmenting", _Silence() if options.quiet else None, log="ms_seg") as bar:
         try:
-            failed = _segment_all(segmenter, labels, pictures, options, bar)
+            failed = _segment_all(segmenter, labels, stems, options, bar)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"stopped: {bar.done:.0f} of {len(pictures)} pictures are done, in {folder}"
-            ) from None
-    print(f"{len(pictures) - failed} of {len(pictures)} pictures segmented by {segmenter.preset.name} into {folder}")
+            done = f"stopped: {int(bar.done)} of {len(stems)} pictures are done, in {folder}"
+            raise KeyboardInterrupt(f"{done}; with --skip-existing the same command goes on with the others") from None
+    skipped = len(pictures) - len(stems)
+    if not options.quiet:
+        others = f", {skipped} were there already" if skipped else ""
+        done = f"{len(stems) - failed} of {len(stems)} pictures segmented by {segmenter.preset.name}"
+        print(f"{done} into {folder}{others}")
     return 0 if not failed else 1 if failed < len(pictures) else 2
+
+
+class _Silence(io.StringIO):
+    """A stream that keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def _words(options: argparse.Namespace) -> list[str] | None:
@@ -97,31 +114,6 @@ def _words(options: argparse.Namespace) -> list[str] | None:
     if options.text is not None:
         return [options.text]
     return None if options.labels is None else options.labels.split(",")
-
-
-def choose_model(name: str | None, checkpoint: str | None) -> tuple[str, str | Path]:
-    """The model's name and its weights: as given, found in the file ("auto"), those of a hub, or the embedded ones.
-
-    Raises ValueError where neither is named, for an unknown name, and for a published model without its weights.
-    """
-    if checkpoint is not None:
-        return name or "auto", checkpoint
-    if name is None or name == "auto":
-        raise ValueError(
-            "no model is named: pass --checkpoint FILE, which says which model it is, or --model NAME, of which "
-            "`python -m ms_seg models` lists the published ones"
-        )
-    if address_of_model(name):
-        return "auto", name
-    preset = find_preset(name)
-    if preset.embedded is None:
-        source = " or ".join(map(str, preset.published)) or "them"
-        names = [name for entry in preset.published for name in (entry.id, entry.file) if name and find_address(name)]
-        by_name = f", or pass --model {names[0]}, which downloads it" if names else ""
-        raise ValueError(
-            f"{preset.name} needs its weights: download {source} and pass the file as --checkpoint{by_name}"
-        )
-    return preset.name, preset.embedded
 
 
 def share_of_one(text: str) -> float:
@@ -135,65 +127,70 @@ def share_of_one(text: str) -> float:
     return share
 
 
-def find_pictures(arguments: Iterable[str]) -> list[Path]:
-    """The pictures named, each once, and those directly in the folders named, in the order of their names.
+def find_pictures(arguments: Iterable[str], recursive: bool = False) -> dict[Path, Path]:
+    """The pictures named, each once, and those in the folders named, in the order of their names; with the folder below
+    the output that their results go to.
 
+    recursive: also those in the folders' own folders, whose results go to folders of the same names.
     Raises ValueError for a folder without pictures.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     for path in map(Path, arguments):
-        pictures = _in_folder(path) if path.is_dir() else [path]
-        if not pictures:
-            raise ValueError(f"there are no pictures in {path}: looked for {', '.join(sorted(_PICTURE_ENDINGS))}")
+        pictures = pictures_in(path, recursive) if path.is_dir() else [path]
         for picture in pictures:
-            found.setdefault(picture.resolve(), picture)
-    return list(found.values())
+            below = picture.parent.relative_to(path) if path.is_dir() else Path()
+            found.setdefault(picture.resolve(), (picture, below))
+    return dict(found.values())
 
 
-def output_stems(pictures: Iterable[Path]) -> dict[Path, str]:
-    """Each picture's name without its ending; of equal ones (a/dog.jpg, b/dog.png) the second becomes dog-2."""
-    stems: dict[Path, str] = {}
+def output_stems(pictures: Mapping[Path, Path]) -> dict[Path, Path]:
+    """Each picture's folder below the output, and its name without its ending; of equal ones (a/dog.jpg, b/dog.png) the
+    second becomes dog-2."""
+    stems: dict[Path, Path] = {}
     taken: set[str] = set()
-    for picture in pictures:
-        stem, number = picture.stem, 1
-        while stem.casefold() in taken:  # file systems that ignore case would overwrite too
+    for picture, below in pictures.items():
+        stem, number = below / picture.stem, 1
+        while str(stem).casefold() in taken:  # file systems that ignore case would overwrite too
             number += 1
-            stem = f"{picture.stem}-{number}"
-        taken.add(stem.casefold())
+            stem = below / f"{picture.stem}-{number}"
+        taken.add(str(stem).casefold())
         stems[picture] = stem
     return stems
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in _PICTURE_ENDINGS and path.is_file())
-    return sorted(path for path in files if not path.name.startswith(".") and not path.name.endswith(_OWN_ENDINGS))
+def _is_done(stem: Path, segmenter: Segmenter, embeddings: bool) -> bool:
+    """Whether the last file that is written for a picture is there."""
+    last = "panoptic.json" if segmenter.task == "panoptic" else "segments.json"
+    return all(Path(f"{stem}.{end}").is_file() for end in (last, *(["embeddings.npz"] if embeddings else [])))
 
 
 def _segment_all(
     segmenter: Segmenter,
     labels: Sequence[str] | None,
-    pictures: Sequence[Path],
+    stems: Mapping[Path, Path],
     options: argparse.Namespace,
     bar: ProgressBar,
 ) -> int:
-    """Segment and save the pictures; returns how many failed, each with a sentence on stderr."""
-    folder, stems = Path(options.output), output_stems(pictures)
+    """Segment and save the pictures under their stems; returns how many failed, each with a sentence on stderr."""
+    folder = Path(options.output)
 
     def show(done: int, windows: int) -> None:
         bar.part(done / windows, f"window {done} of {windows}")
 
     def save(picture: Path, answer: BaseAnswer) -> str:
-        answer.save(folder, stems[picture], options.opacity, not options.no_legend)
+        stem = folder / stems[picture]
+        answer.save(stem.parent, stem.name, options.opacity, not options.no_legend)
         if options.save_embeddings:
-            answer.save_embeddings(folder, stems[picture])
+            answer.save_embeddings(stem.parent, stem.name)
         return answer.summary
 
     failed = 0
-    with closing(segmenter.stream(pictures, lambda picture: picture, save, labels, show)) as results:
+    with closing(segmenter.stream(stems, lambda picture: picture, save, labels, show)) as results:
         for picture, result in results:
             if isinstance(result, (ValueError, RuntimeError)):
                 failed += 1
-                bar.note(str(result) if str(picture) in str(result) else f"{picture}: {result}")
+                sentence = str(result) if str(picture) in str(result) else f"{picture}: {result}"
+                print(sentence, file=sys.stderr) if options.quiet else bar.note(sentence)
             else:
                 bar.note(f"{picture} -> {folder / stems[picture]}.*: {result}")
             bar()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ from ms_seg.data.jpeg import with_end
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
 
 MAX_PIXELS = 150_000_000  # label map and overlay of a larger picture alone would take gigabytes
+_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_OF_ANSWERS = (".overlay.png", ".labels.png")
 _ADDRESS = re.compile(r"(https?|ftp):/+(.*)", re.IGNORECASE)  # a path has one slash left of two
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
 _MAX_SAID = 3  # files of a kind that are named
@@ -61,7 +63,7 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, bytes, an array or a Pillow image")
 
 
-def name_of(picture: Picture) -> str | None:
+def name_of(picture: Any) -> str | None:
     """The path that a picture comes from, None for what has none."""
     name = picture if isinstance(picture, (str, os.PathLike)) else getattr(picture, "name", None)
     return os.fspath(name) if isinstance(name, (str, os.PathLike)) else None
@@ -78,6 +80,20 @@ def _content(file: BinaryIO) -> bytes:
 def _read_file(file: str | os.PathLike[str] | io.BytesIO, name: str, upright: bool) -> np.ndarray:
     with _open(file, name=name) as image:
         return _decode(image, name, upright)
+
+
+def pictures_in(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+    """The picture files in a folder, in the order of their names, but those that saving answers wrote there.
+
+    recursive: also those in its own folders. Raises ValueError where there are none.
+    """
+    found = (path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in _ENDINGS)
+    shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    pictures = sorted(path for path in shown if not path.name.endswith(_OF_ANSWERS) and path.is_file())
+    if not pictures:
+        deeper = "" if recursive else "; with --recursive its folders are looked into"
+        raise ValueError(f"there are no pictures in {folder}: looked for {', '.join(sorted(_ENDINGS))}{deeper}")
+    return pictures
 
 
 def read_stored(picture: str | os.PathLike[str], in_colour: bool = False) -> np.ndarray:

@@ -11,9 +11,13 @@ from typing import Any, TypeVar, overload
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from convert.reading.folder import ENDINGS
 from ms_seg.answers import Answer, InstanceAnswer
-from ms_seg.data.picture import Picture, read_picture
+from ms_seg.checkpoints.loading import load_model
+from ms_seg.data.picture import Picture, name_of, pictures_in, read_picture
+from ms_seg.hub import choose_model, find_address
 from ms_seg.inference.execution import Mode
 from ms_seg.inference.networks import Words, fitting_window, open_network
 from ms_seg.inference.outputs import AnyAnswer, Input, Output
@@ -28,17 +32,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _source(picture: Any) -> str | None:
-    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else None
-
-
 class Segmenter:
     """Segments pictures, as the preset of the model says: resizing, normalisation and labels.
 
     One Segmenter serves several threads.
 
     Args:
-        model: what `create_model` gives.
+        model: what `create_model` gives; or a checkpoint, a folder or a hub's name that says which model it is.
         mode: "graph" (compiled) or "pynative", see `execution.Runner`.
         window: show the network the input in such windows; None for what the preset says, which is at once of most. A
             network that takes images of one size alone is shown windows of that size, and no others.
@@ -56,7 +56,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | str | os.PathLike[str],
         mode: Mode = "graph",
         window: Window | None = None,
         augment: bool = False,
@@ -65,6 +65,7 @@ class Segmenter:
         batch_size: int = 1,
         score_threshold: float | None = None,
     ):
+        model = model if isinstance(model, Model) else _load(model)
         self.preset = model.preset
         self.window, self.augment, self.batch_size = fitting_window(model, window), augment, batch_size
         if task is None and self.preset.ask_task and len(self.preset.tasks) > 1:
@@ -97,32 +98,43 @@ class Segmenter:
         labels: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> list[AnyAnswer]: ...
+    @overload
+    def __call__(
+        self, picture: Iterator[Any], labels: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> Iterator[AnyAnswer]: ...
 
     def __call__(
         self, picture: Any, labels: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> AnyAnswer | list[AnyAnswer]:
-        """Segment a path, an RGB array (H, W, 3) uint8 or a Pillow image; or a list of them, for a list of answers.
+    ) -> AnyAnswer | list[AnyAnswer] | Iterator[AnyAnswer]:
+        """Segment a path, the bytes of a file or an open one, an RGB array (H, W, 3) uint8 or a Pillow image.
+
+        A list of pictures gives a list of answers. A folder, a generator or anything else that gives one picture after
+        the other gives an iterator: few pictures and answers are in memory at once.
 
         labels: the words that a model which takes words tells apart, their features computed once for each list. One
         word alone is told from everything else, which is called "others" and is class 0.
         progress: is told after each window of a picture, or of a view of it, how many are done, and of how many.
 
         Raises ValueError for a picture that cannot be read (see `read_picture`) or is too large for the model, for
-        labels that are missing, empty, twice there, too long or not asked for, and when the network's output is not
-        finite; RuntimeError when MindSpore cannot run the network, or has run in a process that this one was forked
-        from.
+        labels that are missing, empty, twice there, too long or not asked for, for a folder without pictures, and when
+        the network's output is not finite; RuntimeError when MindSpore cannot run the network, or has run in a process
+        that this one was forked from.
         """
-        words = self.check_labels(labels)
-        if not isinstance(picture, (list, tuple)):
-            (answer,) = self._look([self._input(read_picture(picture), _source(picture))], words, progress)
+        words, several = self.check_labels(labels), _several(picture)
+        if several is None:
+            (answer,) = self._look([self._input(read_picture(picture), name_of(picture))], words, progress)
             return answer()
-        answers = []
-        with closing(self.stream(picture, read_picture, lambda _, answer: answer, labels, progress)) as results:
+        answers = self._answers(several, labels, progress)
+        return list(answers) if isinstance(picture, (list, tuple)) else answers
+
+    def _answers(
+        self, pictures: Iterable[Any], labels: Sequence[str] | None, progress: Progress | None
+    ) -> Iterator[AnyAnswer]:
+        with closing(self.stream(pictures, _itself, lambda _, answer: answer, labels, progress)) as results:
             for _, result in results:
                 if isinstance(result, (ValueError, RuntimeError)):
                     raise result
-                answers.append(result)
-        return answers
+                yield result
 
     def stream(
         self,
@@ -131,7 +143,7 @@ class Segmenter:
         finish: Callable[[Item, AnyAnswer], Result],
         labels: Sequence[str] | None = None,
         progress: Progress | None = None,
-        name: Callable[[Item], str | None] = _source,
+        name: Callable[[Item], str | None] = name_of,
     ) -> Generator[tuple[Item, Result | Failure]]:
         """Segment many pictures: while the network looks at some, the next are read and the last ones finished.
 
@@ -265,3 +277,25 @@ def _naming(seen: Input) -> Iterator[None]:
         yield
     except (ValueError, RuntimeError) as error:
         raise type(error)(f"{seen.source or 'the picture'}: {error}") from error
+
+
+def _load(model: str | os.PathLike[str]) -> Model:
+    """The model of a checkpoint, a folder, or a name. Raises ValueError for what is none, or does not say which."""
+    if os.path.exists(model):
+        return load_model("auto", model)
+    text = os.fspath(model)
+    if os.path.splitext(text)[1] in ENDINGS and find_address(text) is None:
+        raise ValueError(f"there is no file {text}")
+    return load_model(*choose_model(text, None))
+
+
+def _several(picture: Any) -> Iterable[Any] | None:
+    """The pictures in what is passed as one, or None where it is one."""
+    if isinstance(picture, (str, os.PathLike)):
+        return pictures_in(picture) if os.path.isdir(picture) else None
+    one = isinstance(picture, (bytes, bytearray, memoryview, np.ndarray, Image.Image)) or hasattr(picture, "read")
+    return None if one or not isinstance(picture, Iterable) else picture
+
+
+def _itself(picture: Any) -> Any:
+    return picture

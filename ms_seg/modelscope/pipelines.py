@@ -13,8 +13,7 @@ import numpy as np
 
 import ms_seg
 from ms_seg.commands.device import set_up_device
-from ms_seg.commands.segment import choose_model
-from ms_seg.hub import find_address
+from ms_seg.hub import choose_model, find_address
 from ms_seg.inference import Segmenter
 from ms_seg.inference.execution import Mode
 from ms_seg.modelscope.constants import Tasks

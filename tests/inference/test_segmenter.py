@@ -1,7 +1,9 @@
 """From a picture to an answer, through a network."""
 
+import io
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 
 from ms_seg import Segmenter
 from ms_seg.label_sets import LabelSet, read_labels
-from ms_seg.presets import Preprocessing
+from ms_seg.presets import ASSETS, Preprocessing
 from tests.toy_model import PRESET, StrongestChannel
 
 RED, GREEN, BLUE = range(3)
@@ -43,6 +45,65 @@ def test_path_array_and_image_give_the_same_answer(segmenter, tmp_path):
     for answer in answers:
         assert np.array_equal(answer.label_map, answers[0].label_map)
     assert [answer.source for answer in answers] == [str(path), str(path), None, None]
+
+
+def test_bytes_and_an_open_file_give_it_too(segmenter, tmp_path):
+    path = tmp_path / "flag.png"
+    Image.fromarray(flag()).save(path)
+    with path.open("rb") as file:
+        answers = [segmenter(path.read_bytes()), segmenter(file)]
+    assert all(np.array_equal(answer.label_map, segmenter(flag()).label_map) for answer in answers)
+    assert [answer.source for answer in answers] == [None, str(path)]
+
+
+def test_a_folder_and_a_generator_are_answered_one_after_the_other(segmenter, tmp_path):
+    for name in ("b.png", "a.jpg", "a.overlay.png", "notes.txt"):
+        Image.fromarray(flag()).save(tmp_path / name, "PNG")
+    answers = segmenter(tmp_path)
+    assert [Path(answer.source).name for answer in answers] == ["a.jpg", "b.png"]
+    given = segmenter(flag(48, width) for width in (96, 48))
+    assert [answer.label_map.shape for answer in given] == [(48, 96), (48, 48)]
+    assert [answer.label_map.shape for answer in segmenter((flag(), flag()))] == [(48, 96)] * 2
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ValueError, match="there are no pictures in"):
+        segmenter(tmp_path / "nothing")
+
+
+def test_what_is_wrong_with_the_labels_of_a_generator_is_said_at_once(segmenter):
+    with pytest.raises(ValueError, match="has classes of its own"):
+        segmenter((flag() for _ in range(2)), labels=["red"])
+
+
+def test_a_checkpoint_that_says_which_model_it_is_needs_no_other_step():
+    path = ASSETS / "segformer_tiny_shapes.pth"
+    assert [Segmenter(model).preset.name for model in (path, str(path), "segformer_tiny_shapes")] == [
+        "segformer_tiny_shapes"
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("model.ckpt", "there is no file model.ckpt"),
+        ("segformer_b0_ade20k", "segformer_b0_ade20k needs its weights"),
+        ("segformer_b9", "there is no model 'segformer_b9'"),
+    ],
+)
+def test_what_is_no_checkpoint_of_a_model_is_told(model, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Segmenter(model)
+
+
+def test_a_vocabulary_is_not_taken_in_vain():
+    with pytest.raises(ValueError, match="has classes of its own: a vocabulary is for a model that takes words"):
+        Segmenter(StrongestChannel(), vocab="merges.txt")
+
+
+def test_an_answer_is_shown_in_words_and_as_a_picture(segmenter, tmp_path):
+    Image.fromarray(flag()).save(tmp_path / "flag.png")
+    answer = segmenter(tmp_path / "flag.png")
+    assert repr(answer) == f"<Answer of {tmp_path / 'flag.png'}, 96x48, by toy: {answer.summary}>"
+    assert Image.open(io.BytesIO(answer._repr_png_())).size == answer.draw().size
 
 
 def test_graph_and_pynative_agree(segmenter):
