@@ -8,7 +8,6 @@ import numpy as np
 
 from ms_seg.data.instance import InstanceDataset
 from ms_seg.evaluation.instance.average_precision import Detection, Precision
-from ms_seg.evaluation.instance.scores import SCORES
 from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.predictions import Predictions
 from ms_seg.evaluation.results import Results, number, table_of
@@ -21,7 +20,7 @@ def instance_results(
 ) -> Results:
     """AP of boxes and masks, and a row for each class; what the dataset's rule does not score is left out."""
     class_names = dataset.label_set.names
-    kinds = SCORES[dataset.scored_by](dataset, tally.detections())
+    kinds = tally.scored(dataset)
     nothing = Precision({}, np.full(len(class_names), np.nan))
     per_class = [kinds.get(kind, nothing).per_class.tolist() for kind in ("box", "mask")]
     labels = (thing.label for index in range(len(dataset)) for thing in dataset.things(index) if not thing.iscrowd)

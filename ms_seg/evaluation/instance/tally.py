@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 
 from ms_seg.data.instance import InstanceDataset
-from ms_seg.evaluation.instance.average_precision import Detection
+from ms_seg.evaluation.instance.average_precision import Detection, Precision
+from ms_seg.evaluation.instance.scores import SCORES
 from ms_seg.evaluation.predictions import Predictions
 from ms_seg.evaluation.tally import RecordedTally
 
@@ -24,6 +25,7 @@ class InstanceTally(RecordedTally):
     def __init__(self, num_pictures: int):
         super().__init__(num_pictures)
         self._bytes = 0
+        self._scored: dict[str, Precision] | None = None
 
     @classmethod
     def of(cls, dataset: InstanceDataset) -> Self:
@@ -47,6 +49,13 @@ class InstanceTally(RecordedTally):
 
     def update(self, index: int, record: np.ndarray) -> None:
         self._bytes += len(record)
+        self._scored = None
+
+    def scored(self, dataset: InstanceDataset) -> dict[str, Precision]:
+        """What the dataset's rule says of them, of boxes and masks; it takes minutes for all of COCO, and is kept."""
+        if self._scored is None:
+            self._scored = SCORES[dataset.scored_by](dataset, self.detections())
+        return self._scored
 
     def detections(self) -> list[list[Detection]]:
         """The detections in each picture."""

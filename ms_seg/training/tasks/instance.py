@@ -19,8 +19,8 @@ from ms_seg.data.preflight import preflight_instance
 from ms_seg.data.samples import InstanceSamples
 from ms_seg.data.targets import unpacked
 from ms_seg.distributed import World
-from ms_seg.evaluation.instance.average_precision import Detection, Precision
-from ms_seg.evaluation.instance.scores import SCORED, SCORES
+from ms_seg.evaluation.instance.average_precision import Detection
+from ms_seg.evaluation.instance.scores import SCORED
 from ms_seg.evaluation.instance.tally import InstanceTally
 from ms_seg.evaluation.predictions import Predictions
 from ms_seg.inference.segmenter import Segmenter
@@ -72,17 +72,14 @@ def _batches(
 def _validation(model: Model, dataset: InstanceDataset, world: World, vocabulary: Path | None) -> Validate:
     dataset, segment = Segmenter(model, task="instance").for_dataset(dataset)
 
-    scored: dict[str, Precision] = {}
-
     def metrics(tally: InstanceTally) -> dict[str, float]:
-        """The dataset's own AP."""
-        scored.update(SCORES[dataset.scored_by](dataset, tally.detections()))
+        scored = tally.scored(dataset)
         return {
             f"{kind}_{name}": scored[kind].figures[name] for kind in SCORED[dataset.scored_by] for name in _MEASURED
         }
 
     def classes(tally: InstanceTally) -> dict[str, float]:
-        """Of the same tally, after `metrics`."""
+        scored = tally.scored(dataset)
         pairs = ((kind, zip(names, found.per_class.tolist(), strict=True)) for kind, found in scored.items())
         return {f"{kind}_AP.{name}": value for kind, of_classes in pairs for name, value in of_classes}
 
