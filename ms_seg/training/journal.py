@@ -1,5 +1,6 @@
-"""What a person sees of a run: a line for each step in `log.jsonl`, curves in `curves.png`, pictures and tables of
-classes in `validation`, and all of it for TensorBoard, if asked for."""
+"""What a person sees of a run: a line for each step in `log.jsonl`, curves in `curves.png`, those of the classes in
+`classes.png`, pictures and tables of classes in `validation`, and all of it for TensorBoard, if asked for; and in
+`augmented.png` what the network is shown."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ from PIL import Image
 
 from convert.atomic import naming, whole_file
 from ms_seg.answers.drawing.panels import titled
+from ms_seg.training.class_figure import draw_classes
 from ms_seg.training.curves import draw_curves
 
 LOG, CURVES, PICTURES, EVENTS = "log.jsonl", "curves.png", "validation", "tensorboard"
+CLASS_CURVES, AUGMENTED = "classes.png", "augmented.png"
 
 _TENSORBOARD = "tensorboardX"  # the package that writes TensorBoard's files; it need not be installed
 _FLUSH_SECONDS = 5
@@ -71,10 +74,19 @@ class Journal:
         return folder / name
 
     def draw(self, best_step: int | None = None, model: str = "") -> None:
-        """Write the curves as a picture; see `draw_curves`."""
-        image = draw_curves(self.lines, best_step, f"{model} in {self.run}" if model else str(self.run))
-        with whole_file(self.run / CURVES) as draft:
-            image.save(draft, "PNG")
+        """Write the curves as pictures; see `draw_curves` and `draw_classes`."""
+        title = f"{model} in {self.run}" if model else str(self.run)
+        self._keep(CURVES, draw_curves(self.lines, best_step, title))
+        if measured := [(line["step"], line["classes"]) for line in self.lines if line.get("classes")]:
+            self._keep(CLASS_CURVES, draw_classes(measured))
+
+    def show_seen(self, picture: Image.Image) -> None:
+        """Keep a picture of what the network is shown; see `draw_seen`."""
+        self._keep(AUGMENTED, picture)
+
+    def _keep(self, name: str, picture: Image.Image) -> None:
+        with whole_file(self.run / name) as draft:
+            picture.save(draft, "PNG")
 
     def __enter__(self) -> Journal:
         return self

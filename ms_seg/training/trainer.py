@@ -23,6 +23,7 @@ from ms_seg.systems import Model
 from ms_seg.training.checkpoints import AVERAGE, MODEL, OPTIMIZER, Checkpoints, Progress
 from ms_seg.training.journal import Journal
 from ms_seg.training.schedule import learning_rate
+from ms_seg.training.seen import draw_seen
 from ms_seg.training.step import Batch, TrainStep
 
 Batches = Callable[[int, int], Iterable[Batch]]  # from a step up to another: this process's share of each step's batch
@@ -95,6 +96,8 @@ class Trainer:
             if self.progress.step < self.recipe.steps:
                 bar.note("compiling the training step")
             for batch in batches(self.progress.step, self.recipe.steps):
+                if journal and not self.progress.step:
+                    journal.show_seen(draw_seen(batch, self.model.preset))
                 line = self._train_step(batch)
                 bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
                 if journal:

@@ -66,6 +66,8 @@ def test_what_was_decided_is_recorded_and_evaluation_reads_alike(tmp_path, capfd
     assert "0..2 number them, 3 and 255 are ignored" in capfd.readouterr().out
     recorded = json.loads((tmp_path / "run/options.json").read_text())["label_values"]
     assert (recorded["values"], recorded["ignored"]) == ([0, 1, 2], [3, 255])
+    for name in ("augmented.png", "curves.png", "classes.png", "validation/00000001.png"):
+        assert min(Image.open(tmp_path / "run" / name).size) > 100
     assert evaluate(data, tmp_path / "run", tmp_path / "scores") == 0
     rows = json.loads((tmp_path / "scores/metrics.json").read_text())["classes"]
     assert [(row["class"], row["pixels"]) for row in rows] == [("sky", 1120), ("building", 1120), ("road", 1120)]

@@ -24,7 +24,7 @@ def panel_of(picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """A picture resized to a panel of a comparison, and the panel's size (width, height)."""
     height, width = picture.shape[:2]
     scale = np.clip(max(height, width), _MIN_PANEL, _MAX_PANEL) / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = max(_MIN_SHORT_SIDE, round(width * scale)), max(_MIN_SHORT_SIDE, round(height * scale))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), size
 
 
