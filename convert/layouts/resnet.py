@@ -46,6 +46,13 @@ LAYOUTS = (
         rows=(*TABLE.rows("torchvision"), drop("fc.{name}", CLASSIFIER_DROPPED)),
         covers="backbone.",
     ),
+    Layout(
+        name="hf-resnet",
+        system="",
+        title="transformers' ResNet, trained on ImageNet",
+        rows=(*TABLE.rows("transformers", under="resnet."), drop("classifier.{name}", CLASSIFIER_DROPPED)),
+        covers="backbone.",
+    ),
     Layout(name="native-resnet", system="", title="ms_seg's own ResNet", rows=TABLE.own, covers="backbone."),
 )
 

@@ -109,6 +109,10 @@ def _choose(folder: Path) -> Path:
             f"{folder} holds a LoRA adapter and not the model that it changes: merge the two "
             "(merge_and_unload in peft) and save the result."
         )
+    inside = sorted(path.parent.name for name in WEIGHTS for path in folder.glob(f"*/{name}"))
+    if not found and inside:
+        names = ", ".join(map(shown, dict.fromkeys(inside)))
+        raise CheckpointError(f"{folder} has its weights in folders of it, {names}: pass the one that is meant.")
     if not found:
         looked_for = ", ".join((*WEIGHTS, f"or one file that ends in {', '.join(ENDINGS)}"))
         raise CheckpointError(f"{folder} is a folder without weights: looked for {looked_for}.")

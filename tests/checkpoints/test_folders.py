@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ms_seg
-from convert import open_checkpoint
+from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
 from convert.recognition import recognise
 from convert.writing import write_checkpoint
@@ -19,7 +19,7 @@ from ms_seg.checkpoints.modelscope import read_modelscope
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers, write_config
 from ms_seg.label_sets import read_labels
-from ms_seg.presets import ASSETS, TASKS, find_preset
+from ms_seg.presets import ASSETS, TASKS, Window, find_preset
 from tests.convert.layouts.published import manifests, read_manifest
 
 TINY = find_preset("segformer_tiny_shapes")
@@ -80,6 +80,26 @@ def test_what_contradicts_the_weights_or_cannot_be_ours_is_one_sentence(
     folder: Path, config: dict[str, Any], changes: dict[str, Any], sentence: str
 ):
     assert sentence in refusal(changed(folder, config, **changes))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"model_type": "swin", "depths": [2, 2, 18, 2]}, ""),
+        ({"model_type": "resnet"}, ""),
+        ({"model_type": "clip", "text_config": {}}, ""),
+        ({"model_type": "resnet", "layer_type": "basic"}, "layer_type='basic': only bottleneck"),
+        ({"model_type": "swin", "mlp_ratio": 2.0}, "mlp_ratio=2.0: only 4.0"),
+    ],
+)
+def test_a_part_of_a_model_is_no_model_of_another_kind(config: dict[str, Any], sentence: str, tmp_path: Path):
+    """An ImageNet backbone or a text transformer, of which a model can begin."""
+    changed(tmp_path, config)
+    if not sentence:
+        assert not read_transformers(tmp_path).arguments
+        return
+    with pytest.raises(CheckpointError, match=sentence):
+        read_transformers(tmp_path)
 
 
 def test_a_configuration_of_another_system_is_refused(folder: Path):
@@ -161,6 +181,27 @@ def test_modelscopes_configuration_says_which_model_it_is(tmp_path: Path):
     assert identify(source, {}, beside=read_modelscope(tmp_path)).name == "lseg_vitl16_text_driven"
     with pytest.raises(ValueError, match="lseg_vitl16_text_driven"):
         identify(source, {})
+
+
+VIT_ADAPTER = """
+model = dict(type='EncoderDecoderMask2Former', backbone=dict(type='BEiTAdapter', img_size=896),
+             decode_head=dict(type='Mask2FormerHeadFromMMSeg', num_classes=171, num_queries=200),
+             test_cfg=dict(mode='slide', crop_size=(896, 896), stride=(448, 448)))
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='MultiScaleFlipAug', img_scale=(3584, 896), transforms=[
+    dict(type='Resize', keep_ratio=True), dict(type='ResizeToMultiple', size_divisor=32),
+    dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)])]
+"""
+
+
+def test_modelscopes_vit_adapter_has_the_arithmetic_of_its_type_and_the_windows_of_its_configuration(tmp_path: Path):
+    """Windows of one size alone, which a configuration does not say."""
+    (tmp_path / "configuration.json").write_text('{"model": {"type": "vitadapter-semantic-segmentation"}}')
+    (tmp_path / "mmcv_config.py").write_text(VIT_ADAPTER)
+    (manifest,) = manifests("vitadapter_beitl_mask2former_cocostuff_modelscope").values()
+    preset = identify(recognise(read_manifest(manifest)), {}, beside=read_modelscope(tmp_path))
+    row = find_preset("vit_adapter_beit_l_cocostuff164k")
+    assert (preset.name, preset.sizes, preset.preprocessing) == (row.name, row.sizes, row.preprocessing)
+    assert preset.window == Window(896, 448, exact=True)
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,18 @@ def test_frozen_norms_keep_their_statistics_and_all_else_learns_as_in_mmdetectio
     check_gradients(learn, ours, gradients)
     for name, parameter in parameters.items():
         np.testing.assert_array_equal(parameter.asnumpy(), weights[name], err_msg=name)
+
+
+def test_transformers_imagenet_classifier_fills_the_backbone():
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    config = ResNetConfig(embedding_size=STEM, hidden_sizes=[4 * STEM * 2**i for i in range(4)], depths=list(DEPTHS))
+    theirs = references.draw_weights(ResNetForImageClassification(config), seed=1).eval()
+    images = drawn.images((1, 3, 64, 96), 2)
+    with torch.no_grad():
+        maps = theirs.resnet(torch.from_numpy(images), output_hidden_states=True).hidden_states[1:]
+    model = ResNet(DEPTHS, STEM)
+    for name, array in in_our_names(theirs.state_dict()).items():
+        model.parameters_dict()[name].set_data(Tensor(array))
+    for ours, reference_map in zip(model.set_train(False)(Tensor(images)), maps, strict=True):
+        assert relative_error(ours.asnumpy(), reference_map.numpy()) <= 1e-5

@@ -156,13 +156,14 @@ def _segformer(config: Fields, key: str, notes: Notes) -> Notes:
 
 def _mask2former(config: Fields, key: str, notes: Notes) -> Notes:
     head = config.inner("model", key)
-    own = head.read(_MASK2FORMER_HEAD)
+    easycv = key == "head"  # which has another table for the same network, whose shapes say all but its heads
+    own = {} if easycv else head.read(_MASK2FORMER_HEAD)
     things, stuff = (_counts(head, n=(f"num_{kind}_classes",)).get("n") for kind in ("things", "stuff"))
     # mmdetection counts things and stuff, mmsegmentation classes, which it has of stuff alone.
     semantic = key == "decode_head"
     classes = {} if semantic or things is None else {"num_classes": things + (stuff or 0)}
     arguments = {
-        "queries": own["num_queries"],
+        **({"queries": own["num_queries"]} if own else {}),
         **_counts(head, width=("feat_channels",)),
         **(classes or _counts(head, num_classes=("num_classes",))),
         **_layers(head, "pixel_layers", "pixel_decoder", "encoder"),
@@ -170,10 +171,12 @@ def _mask2former(config: Fields, key: str, notes: Notes) -> Notes:
     }
     fields: dict[str, Any] = {}
     if semantic:
-        fields = {"tasks": ("semantic",), "query_rule": "mmseg"}
+        fields = {"tasks": ("semantic",)}
     elif things is not None:
-        fields = {"tasks": TASKS if stuff else ("instance",)}
-    notes = _described(config, notes, "mask2former", arguments, _attention(head), fields)
+        fields = {"tasks": _tasks(config, stuff or 0)}
+    notes = _described(config, notes, "mask2former", arguments, _attention(head), fields, sizes=not easycv)
+    if semantic and notes.backbone:  # mmsegmentation 1's own, not ViT-Adapter's
+        notes = notes.having(fields={**notes.fields, "query_rule": "mmseg"})
     told = labels_of(notes.labels)
     if isinstance(notes.labels, LabelSet) and told is not None and things is not None and not semantic:
         known = tuple(index < things for index in range(len(told)))
@@ -195,9 +198,10 @@ def _described(
     arguments: Mapping[str, Any],
     arithmetic: Mapping[str, Any],
     fields: Mapping[str, Any],
+    sizes: bool = True,
 ) -> Notes:
-    """The notes with a network in them, where its backbone is one of those that can be described."""
-    backbone = _backbone(config)
+    """The notes with a network in them, where its backbone is one of those that can be described, and is to be."""
+    backbone = _backbone(config) if sizes else None
     heads = {"heads": backbone[1]["heads"]} if backbone and "heads" in backbone[1] else {}
     return notes.having(
         system=system,
@@ -207,6 +211,14 @@ def _described(
         arguments=arguments if backbone else {},
         arithmetic={**arithmetic, **heads},
     )
+
+
+def _tasks(config: Fields, stuff: int) -> tuple[str, ...]:
+    """What mmdetection's and EasyCV's model answers, as its tests ask it, or as its classes let it."""
+    asked = config.inner("model", "test_cfg").values if config.has("model", "test_cfg") else {}
+    if asked.get("semantic_on") is True and not asked.get("panoptic_on"):
+        return ("semantic",)
+    return TASKS if stuff else ("instance",)
 
 
 def _backbone(config: Fields) -> tuple[str, dict[str, Any]] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from convert import CheckpointError
 from convert.reading.entry import shown
 from convert.reading.folder import described_file, read_json
-from ms_seg.checkpoints.fields import MAX_COUNT, Fields, brief
+from ms_seg.checkpoints.fields import MAX_COUNT, Fields, Known, brief
 from ms_seg.checkpoints.metadata import named_labels
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor, read_label_values
@@ -87,6 +87,10 @@ _RESNET = {
     "hidden_sizes": ([256, 512, 1024, 2048], None),
     "depths": ([3, 4, 6, 3], None),
 }
+# Parts of models, of which a file says all but what is checked here.
+_PARTS: Mapping[str, Known] = {
+    "swin": _SWIN, "resnet": _RESNET, "beit": {}, "clip": {}, "clip_text_model": {},
+}  # fmt: skip
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _TIMM_RESNETS = ("resnet50", "resnet101", "resnet152")  # those that are torchvision's
 
@@ -103,6 +107,9 @@ def read_transformers(folder: Path) -> Notes | None:
     kind = config.get("model_type")
     if kind is None:  # another program's
         return None
+    if kind in _PARTS:
+        Fields(str(path), config).read(_PARTS[kind])
+        return Notes(str(path))
     if kind not in _NETWORKS:
         what = _OTHERS.get(str(kind), f"of the type {shown(str(kind))}")
         raise CheckpointError(f"{path} describes a model that is {what}: known are {', '.join(_NETWORKS)}.")

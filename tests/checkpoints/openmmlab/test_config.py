@@ -182,6 +182,15 @@ def test_a_mask2former_says_what_it_answers_and_what_are_things():
     assert found.fields == {"tasks": ("semantic",), "query_rule": "mmseg"} and found.labels.things is None
 
 
+def test_easycvs_mask2former_is_told_by_its_shapes_and_asked_as_in_its_tests():
+    """150 of its classes are called things, and are asked for pixel by pixel."""
+    config = mask2former(num_stuff_classes=0)["model"]
+    model = {"head": config["panoptic_head"], "backbone": {"type": "ResNet", "out_indices": [1, 2, 3, 4]}}
+    notes = read_config({"model": {**model, "test_cfg": {"semantic_on": True}}}, "config")
+    assert notes.system == "mask2former" and notes.backbone is None and not notes.arguments
+    assert notes.fields["tasks"] == ("semantic",)
+
+
 def test_decoders_of_different_heads_are_refused():
     odd = {"num_layers": 3, "layer_cfg": {"self_attn_cfg": {"num_heads": 8}}}
     with pytest.raises(CheckpointError, match=r"panoptic_head.num_heads=\[4, 8\]: only one number for both"):

@@ -135,6 +135,14 @@ def test_parts_without_their_index_are_named_as_such(tmp_path: Path):
         open_checkpoint(tmp_path)
 
 
+def test_a_folder_of_checkpoints_names_them(tmp_path: Path):
+    for name in ("checkpoint-500", "checkpoint-1000"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="in folders of it, 'checkpoint-1000', 'checkpoint-500': pass the one"):
+        open_checkpoint(tmp_path)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "model.safetensors.index.json")
     with pytest.raises(CheckpointError, match=r"index\.json must be a file"):
