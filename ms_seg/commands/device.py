@@ -9,12 +9,12 @@ from ms_seg.cells.interrupts import load_mindspore
 DEVICES = ("CPU", "GPU", "Ascend")
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Give a command `--device`."""
     parser.add_argument("--device", choices=DEVICES, default="CPU", help="where to run (default: %(default)s)")
 
 
-def add_mode(parser: argparse.ArgumentParser) -> None:
+def add_mode(parser: argparse._ActionsContainer) -> None:
     """Give a command `--mode`."""
     parser.add_argument(
         "--mode",
@@ -24,7 +24,7 @@ def add_mode(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_batch_size(parser: argparse.ArgumentParser) -> None:
+def add_batch_size(parser: argparse._ActionsContainer) -> None:
     """Give a command `--batch-size`."""
     parser.add_argument(
         "--batch-size",

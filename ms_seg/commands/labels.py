@@ -20,7 +20,7 @@ from ms_seg.data.semantic import LabelledFolder
 _IGNORABLE = re.compile(r"\d+|#[0-9a-fA-F]{6}")
 
 
-def add_label_options(parser: argparse.ArgumentParser) -> None:
+def add_label_options(parser: argparse._ActionsContainer) -> None:
     """The options; they are for a person's own pictures, since published datasets are known."""
     parser.add_argument(
         "--label-values", metavar="N,...", type=_values, default=(),

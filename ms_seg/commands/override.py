@@ -10,7 +10,7 @@ from typing import Any
 from ms_seg.presets.former_names import FORMER_FIELDS
 
 
-def add_override(parser: argparse.ArgumentParser) -> None:
+def add_override(parser: argparse._ActionsContainer) -> None:
     """The option; its values are pairs of a field's name and what it is to be."""
     parser.add_argument(
         "--override", metavar="FIELD=VALUE", type=_override, action="append", default=[],
@@ -18,7 +18,7 @@ def add_override(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
+def add_choice(parser: argparse._ActionsContainer) -> None:
     """The options that say which tensors of a checkpoint are the model's."""
     parser.add_argument(
         "--weights", metavar="NAME", default="",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # What other programs call them.
@@ -34,7 +34,15 @@ _TODAY = {word: name for name, words in _ELSEWHERE.items() for word in words}
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends as argparse does, with exit code 2, and names the nearest options to one that is not known."""
+    """Ends as argparse does, with exit code 2, and names the nearest options to one that is not known.
+
+    prepare_help: is called with the options before --help, and may change what is shown.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **{**options, "add_help": False})
+        self.prepare_help: Callable[[argparse.Namespace], None] = lambda known: None
+        self.add_argument("-h", "--help", action=_Help, nargs=0, help="show this message and end")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         for word in args or () if self._subparsers is None else ():
@@ -52,3 +60,11 @@ class Parser(argparse.ArgumentParser):
         today = f"--{_TODAY.get(name)}"
         near = [today] if today in known else difflib.get_close_matches(f"--{name}", known, n=3, cutoff=0.75)
         return f"; the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}" if near else ""
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
+        if isinstance(parser, Parser):
+            parser.prepare_help(namespace)
+        parser.print_help()
+        parser.exit()

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -16,6 +17,7 @@ from ms_seg.commands.beginning import find_beginning
 from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options, without_damaged
 from ms_seg.commands.override import add_choice, add_override
+from ms_seg.commands.parser import Parser
 from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded
 from ms_seg.data.class_balance import median_frequency
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
@@ -23,9 +25,9 @@ from ms_seg.data.preflight import ALLOWED, check_splits
 from ms_seg.data.readings import LabelOptions
 from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
-from ms_seg.presets import Preset
+from ms_seg.presets import PRESETS, Preset
 from ms_seg.presets.former_names import FORMER_RECIPE
-from ms_seg.presets.recipe import Recipe, shortened, steps_of, without_effect
+from ms_seg.presets.recipe import GROUPS, Recipe, shortened, steps_of, without_effect
 
 Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
@@ -34,41 +36,42 @@ _BALANCED = "median-frequency"
 _NUMBERS = tuple(field.name for field in fields(Recipe))
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add(parser: Parser) -> None:
     """What the command takes."""
     parser.usage = "%(prog)s --dataset NAME --output RUN [--model NAME] [--checkpoint FILE] [--data DIR] [option ...]"
-    parser.add_argument(
+    model, data, run = map(parser.add_argument_group, ("model and weights", "data", "run"))
+    model.add_argument(
         "--model", metavar="NAME", help="see `models`, or a hub's name; with --checkpoint the file says it by default"
     )
-    add_override(parser)
-    add_choice(parser)
-    parser.add_argument(
+    add_override(model)
+    add_choice(model)
+    model.add_argument(
         "--checkpoint", metavar="FILE", action="append", default=[],
         help="weights to begin with, of any classes or a backbone's; several files, if each holds a part",
     )  # fmt: skip
-    parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
-    parser.add_argument(
+    model.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
+    data.add_argument(
         "--dataset", choices=DATASETS, action="append", default=[], metavar="NAME",
         help=f"whose layout --data has: {', '.join(DATASETS)}; a model that takes words learns from several",
     )  # fmt: skip
-    parser.add_argument(
+    data.add_argument(
         "--data", metavar="DIR", action="append", default=[],
         help="where the dataset lies, in the order of those that do; what is drawn needs none",
     )  # fmt: skip
-    add_label_options(parser)
-    parser.add_argument(
+    add_label_options(data)
+    data.add_argument(
         "--allow", choices=ALLOWED, action="append", default=[],
         help="what would be refused: classes that no training picture shows, pictures that are in both splits",
     )  # fmt: skip
-    parser.add_argument(
+    data.add_argument(
         "--skip-damaged", action="store_true",
         help="read every picture and label file first, and leave out those that cannot be read",
     )  # fmt: skip
-    parser.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
-    parser.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder, by its own options")
-    parser.add_argument("--tensorboard", action="store_true", help="write for TensorBoard too, into RUN/tensorboard")
-    parser.add_argument(
+    data.add_argument("--pictures", metavar="N", type=_count, help="take the first N of each split alone, to try out")
+    run.add_argument("--output", metavar="RUN", required=True, type=Path, help="the run's folder")
+    run.add_argument("--resume", action="store_true", help="go on with the run in that folder, by its own options")
+    run.add_argument("--tensorboard", action="store_true", help="write for TensorBoard too, into RUN/tensorboard")
+    run.add_argument(
         "--workers",
         metavar="N",
         type=_count,
@@ -76,17 +79,38 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="processes that load pictures; with 0 a thread does (default: two less than cores, at most "
         f"{_MAX_WORKERS}; here %(default)s)",
     )
-    add_device(parser)
-    numbers = parser.add_argument_group("recipe", "the defaults are the model's published recipe")
-    numbers.add_argument("--epochs", type=_positive, metavar="N", help="how often each picture is shown, for --steps")
+    add_device(run)
+    actions: dict[str, argparse.Action] = {}
+    numbers = run
     for name, hint in get_type_hints(Recipe, include_extras=True).items():
         kind, text = get_args(hint)
         values = _values(kind)
+        if name in GROUPS:
+            numbers = parser.add_argument_group(f"recipe: {GROUPS[name]}")
+        if name == "steps":
+            numbers.description = (
+                "the defaults are the model's published recipe: those shown are SegFormer's, or those of --model NAME "
+                "where it stands before --help"
+            )
+            numbers.add_argument(
+                "--epochs", type=_positive, metavar="N", help="how often each picture is shown, for --steps"
+            )
         if name == "ce_class_weight":
             text, values["type"] = f"{text}; or {_BALANCED}: from how often each class is met", _weights
-        numbers.add_argument(_option(name), help=text, **values)
+        actions[name] = numbers.add_argument(_option(name), help=text, **values)
         for former in (former for former, now in FORMER_RECIPE.items() if now == name):
             numbers.add_argument(_option(former), dest=name, help=argparse.SUPPRESS, **_values(kind))
+    parser.prepare_help = partial(_show_defaults, actions)
+
+
+def _show_defaults(actions: Mapping[str, argparse.Action], known: argparse.Namespace) -> None:
+    """Say of each number what it is in the recipe of the model that is named, if one is."""
+    recipe = PRESETS[known.model].recipe if known.model in PRESETS else Recipe()
+    for name, action in actions.items():
+        value = getattr(recipe, name)
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = shown.lower() if isinstance(value, bool) else shown
+        action.help = f"{action.help} (default: {shown or 'none'})".replace("%", "%%")
 
 
 def default_workers(cores: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ms_seg.commands import train as command
+from ms_seg.commands.parser import Parser
 from ms_seg.data.datasets import open_for_task
 from ms_seg.hub import find_address
 from ms_seg.modelscope.constants import Trainers
@@ -87,7 +87,7 @@ class Trainer:
             self._recipe |= {"steps": steps, "validate_every": max(1, steps // self._epochs)}
         for key, value in self._recipe.items():
             arguments += [f"--{key.replace('_', '-')}", str(value)]
-        parser = argparse.ArgumentParser("train", exit_on_error=False)
+        parser = Parser("train", exit_on_error=False)
         command.add(parser)
         command.run(parser.parse_args(arguments))
 

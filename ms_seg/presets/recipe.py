@@ -20,10 +20,16 @@ class Recipe:
     """The numbers of one run. Each is an option of `python -m ms_seg train`, and its text is that option's help."""
 
     steps: Annotated[int, "optimiser steps of the whole run"] = 160_000
-    batch_size: Annotated[int, "pictures of one optimiser step, over all processes"] = 16
-    accumulate: Annotated[int, "passes forward and back that make one optimiser step, to save memory"] = 1
-    precision: Annotated[Precision, "of convolutions and matrix products; weights and the rest are float32"] = "float32"
-    recompute: Annotated[bool, "whether to compute a backbone's blocks again going back, to save memory"] = False
+    batch_size: Annotated[int, "batch size: pictures of one optimiser step, over all processes"] = 16
+    accumulate: Annotated[
+        int, "gradient accumulation: passes forward and back that make one optimiser step, to save memory"
+    ] = 1
+    precision: Annotated[
+        Precision, "mixed precision (AMP): of convolutions and matrix products; weights and the rest are float32"
+    ] = "float32"
+    recompute: Annotated[
+        bool, "activation checkpointing: compute a backbone's blocks again going back, to save memory"
+    ] = False
 
     augmentation: Annotated[
         Augmentation, "whose pictures: SegFormer's in mmsegmentation, LSeg's, or Mask2Former's large-scale jitter"
@@ -60,8 +66,8 @@ class Recipe:
     text_multiplier: Annotated[float, "times the learning rate: that of a text transformer, 0 freezes it"] = 0.0
     frozen: Annotated[str, 'a regular expression: parameters whose names match it stay, such as "backbone"'] = ""
     no_weight_decay: Annotated[str, "a regular expression: parameters whose names match it are not decayed"] = ""
-    clip_norm: Annotated[float, "the gradients' global norm is clipped to this; 0 leaves it"] = 0.0
-    ema: Annotated[float, "decay rate of the moving average of the weights; 0 keeps no average"] = 0.0
+    clip_norm: Annotated[float, "gradient clipping: to this global norm; 0 leaves it"] = 0.0
+    ema: Annotated[float, "EMA: decay rate of the moving average of the weights; 0 keeps none"] = 0.0
 
     # For models that give logits of classes; other losses do not use these.
     ce_class_weight: Annotated[
@@ -207,6 +213,15 @@ def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
 
 
 _OF_LOGITS = ("ce_class_weight", "avg_non_ignore", "dice_loss_weight", "ohem_min_kept", "ohem_thresh")
+GROUPS = {  # what the numbers are about, by the first of each group
+    "steps": "length, batch and precision",
+    "augmentation": "pictures",
+    "optimizer": "optimiser and learning rate",
+    "ce_class_weight": "loss of models that give logits, such as SegFormer",
+    "points": "loss of models that give masks of queries, such as Mask2Former",
+    "validate_every": "validation and checkpoints",
+}
+
 _OF_QUERIES = (
     "points", "oversample", "importance", "class_weight", "mask_weight", "dice_weight", "no_object_weight",
     "max_targets",

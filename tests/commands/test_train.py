@@ -84,11 +84,21 @@ def test_every_number_of_the_recipe_has_its_help(capsys):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "the defaults are the model's published recipe" in text
-    assert "--clip-norm FLOAT the gradients' global norm is clipped to this; 0 leaves it" in text
+    assert "--clip-norm FLOAT gradient clipping: to this global norm; 0 leaves it (default: 0.0)" in text
+    assert "recipe: optimiser and learning rate:" in text and "recipe: pictures:" in text
+    assert "--steps INT optimiser steps of the whole run (default: 160000)" in text
     assert "--photometric {true,false} whether" in text
-    assert "--precision {float32,float16,bfloat16} of" in text
+    assert "--precision {float32,float16,bfloat16} mixed precision" in text
     assert "at most 8; here" in text
     assert "--undecayed" not in text and "--most-targets" not in text
+
+
+def test_the_help_has_the_defaults_of_the_model_that_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--model", "mask2former_swin_l_coco_panoptic", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--steps INT optimiser steps of the whole run (default: 737500)" in text
+    assert "(default: lsj)" in text and "(default: step)" in text
 
 
 def test_a_word_that_is_no_choice_is_a_wrong_call(tmp_path, capsys):
