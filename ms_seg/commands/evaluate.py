@@ -19,6 +19,7 @@ from ms_seg.commands.labels import add_label_options, drawing_readings, label_op
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.data.datasets import DATASETS, open_for_task, task_of
 from ms_seg.data.numbering import from_record
+from ms_seg.data.own_folder import OWN, TEST
 from ms_seg.data.semantic import SPLITS
 from ms_seg.distributed import start
 from ms_seg.evaluation.evaluator import check_task, evaluate, max_outputs
@@ -49,7 +50,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--data", metavar="DIR", help="where the dataset lies; what is drawn needs none")
     add_label_options(parser)
-    parser.add_argument("--split", choices=SPLITS, default="validation", help="(default: %(default)s)")
+    parser.add_argument(
+        "--split", choices=(*SPLITS, TEST), default="validation",
+        help=f"{TEST} is of --dataset {OWN}, in folders of that name (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--output", metavar="DIR", default="evaluation", help="where to write (default: %(default)s)")
     parser.add_argument("--tta", action="store_true", help="average over six scales and mirror images")
     parser.add_argument("--slide", action="store_true", help="run the network on overlapping windows of its input")

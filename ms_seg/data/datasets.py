@@ -15,7 +15,7 @@ from ms_seg.data.coco.panoptic import open_coco_panoptic
 from ms_seg.data.drawn.phrases import Phrases
 from ms_seg.data.drawn.world import DrawnPanoptic, DrawnWorld
 from ms_seg.data.instance import InstanceDataset
-from ms_seg.data.own_folder import OWN, WHOLE, open_folder
+from ms_seg.data.own_folder import OWN, TEST, WHOLE, open_folder
 from ms_seg.data.panoptic import PanopticDataset
 from ms_seg.data.pascal import open_pascal_context_59, open_voc2012, open_voc2012_aug
 from ms_seg.data.readings import UNSAID, LabelOptions
@@ -82,15 +82,16 @@ def open_for_task(
     Args:
         name: one of DATASETS; "folder" is a person's own (see `open_folder`).
         folder: where it is; a DRAWN one needs none.
-        split: "training" or "validation".
+        split: "training" or "validation"; of a person's own also "test".
         with_pictures: False if predictions are to be scored, and the pictures of things and segments may be missing.
         said: what a person says of the values in label files of their own.
 
     Raises: ValueError for an unknown name or split, for a missing or empty folder, and whatever the dataset's files are
         refused for, naming the file.
     """
-    if split not in SPLITS and (name, split) != (OWN, WHOLE):
-        raise ValueError(f"there is no split {split!r}: choose from {', '.join(SPLITS)}")
+    splits = (*SPLITS, TEST, WHOLE) if name == OWN else SPLITS
+    if split not in splits:
+        raise ValueError(f"{name} has no split {split!r}: choose from {', '.join(splits)}")
     if name == _DRAWN_PANOPTIC:
         return DrawnPanoptic(split)
     if name in DRAWN:

@@ -12,8 +12,11 @@ from ms_seg.data.semantic import SPLITS, LabelledFolder
 
 OWN = "folder"  # the dataset's name
 WHOLE = "whole"  # an export of a tool that is not split
+TEST = "test"  # a third split, which only evaluation asks for
 
-_SPLIT_NAMES = {"training": ("training", "train"), "validation": ("validation", "val", "valid")}
+_SPLIT_NAMES = {
+    "training": ("training", "train"), "validation": ("validation", "val", "valid"), TEST: ("test", "testing"),
+}  # fmt: skip
 _PICTURES, _LABELS = ("images",), ("labels", "annotations", "masks")
 # CVAT's and labelme's exports, in the folders of PASCAL VOC.
 _EXPORTED_PICTURES, _EXPORTED_LABELS = "JPEGImages", ("SegmentationClassPNG", "SegmentationClass")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ms_seg.data.datasets import open_dataset
+from ms_seg.data.datasets import open_dataset, open_for_task
 from ms_seg.data.own_folder import WHOLE, splits_of
 from ms_seg.data.semantic import SPLITS
+from tests.commands.broken_datasets import write_dataset
 from tests.data.small_datasets import write_labels, write_picture
 
 NAMES = ("frame_1", "frame_2", "frame_3")
@@ -85,3 +87,15 @@ def test_roboflows_masks_lie_beside_the_pictures(tmp_path):
     assert (len(training), len(validation), training.label_set.names) == (2, 1, ("background", "road", "plants"))
     assert np.array_equal(training.label_map(1), labels_of(1))
     assert np.array_equal(validation.label_map(0), labels_of(2))
+
+
+def test_a_persons_own_pictures_may_have_a_test_split_and_published_ones_have_none(tmp_path):
+    root = write_dataset("folder", tmp_path / "data")
+    with pytest.raises(ValueError, match="there is no folder .*images/test"):
+        open_for_task("folder", root, "test")
+    for kind in ("images", "labels"):
+        shutil.copytree(root / kind / "validation", root / kind / "test")
+    dataset = open_for_task("folder", root, "test")
+    assert len(dataset) == 3 and dataset.paths(0)[0].parent == root / "images" / "test"
+    with pytest.raises(ValueError, match="ade20k has no split 'test': choose from training, validation"):
+        open_for_task("ade20k", root, "test")

@@ -325,7 +325,7 @@ def test_datasets_are_opened_by_their_names(root):
         open_for_task("coco_panoptic", None, "validation")
     with pytest.raises(ValueError, match="there is no dataset 'coco'"):
         open_for_task("coco", root, "validation")
-    with pytest.raises(ValueError, match="there is no split 'test'"):
+    with pytest.raises(ValueError, match="coco_panoptic has no split 'test'"):
         open_for_task("coco_panoptic", root, "test")
 
 
