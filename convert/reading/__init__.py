@@ -73,7 +73,8 @@ def open_checkpoint(path: str | os.PathLike[str], weights: str = "") -> Checkpoi
             joined = _joined(stored, [part.entries for part in parts])
             contents = replace(contents, entries=joined, container=f"{contents.container} in {len(parts)} parts")
         described = several or path.name in WEIGHTS
-        return Checkpoint(contents, close, (path if path.is_dir() else path.parent) if described else None)
+        folder = (path if path.is_dir() else path.parent) if described else None
+        return Checkpoint(contents, close, folder, stored.files[0])
     except BaseException:
         close()
         raise

@@ -79,14 +79,17 @@ class Checkpoint(Mapping[str, Entry]):
         metadata: the free text some containers carry beside the tensors.
         taken: the name of the set of weights that this is, where there are several; others: the names of those.
         folder: the folder that it is the model of, where other files may describe it; None for a file of its own.
+        file: where its tensors are, or the first of several parts.
     """
 
-    def __init__(self, contents: Contents, close: Callable[[], None], folder: Path | None = None) -> None:
+    def __init__(
+        self, contents: Contents, close: Callable[[], None], folder: Path | None = None, file: Path | None = None
+    ) -> None:
         self._entries = dict(contents.entries)
         self.container = contents.container
         self.metadata = dict(contents.metadata)
         self.taken, self.others = contents.taken, contents.others
-        self.folder = folder
+        self.folder, self.file = folder, file
         self._close = close
 
     def __getitem__(self, name: str) -> Entry:

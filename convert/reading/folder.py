@@ -22,6 +22,9 @@ WEIGHTS = (
     "pytorch_model.pt",
 )
 INDEX = ".index.json"
+# What a training of ours leaves: RUN/checkpoints/00000300/, in which the first of these is the model, and its progress.
+OWN = ("average.ckpt", "model.ckpt")
+PROGRESS = "progress.json"
 ENDINGS = (".bin", ".ckpt", ".npz", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".zip")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 MAX_JSON = 64 << 20  # bytes; an index of 100000 tensors takes about 10 million
@@ -103,6 +106,13 @@ def _choose(folder: Path) -> Path:
     for name in WEIGHTS:
         if (folder / name).exists() or (folder / name).is_symlink():
             return folder / name
+    run = [path for path in (folder / "checkpoints").glob("[0-9]*") if (path / PROGRESS).is_file()]
+    if run:
+        folder = _best(run)
+    if (folder / PROGRESS).is_file():
+        for name in OWN:
+            if (folder / name).exists():
+                return folder / name
     found = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
     if any((folder / name).exists() for name in ADAPTERS):
         raise CheckpointError(
@@ -124,6 +134,14 @@ def _choose(folder: Path) -> Path:
         names = ", ".join(shown(path.name) for path in found[:8])
         raise CheckpointError(f"{folder} holds several checkpoints, {names}: pass the one that is meant.")
     return found[0]
+
+
+def _best(checkpoints: list[Path]) -> Path:
+    """Of a run's checkpoints the one that was validated best, or the newest where none was."""
+    newest = max(checkpoints)
+    step = read_json(newest / PROGRESS).get("best_step")
+    best = newest.with_name(f"{step:08}") if type(step) is int else newest
+    return best if best in checkpoints else newest
 
 
 def _part(folder: Path, index: Path, name: str) -> Path:

@@ -89,6 +89,8 @@ def match(
     """
     source = recognise(tensors, "" if tensors.taken == chosen.weights else chosen.weights, chosen.drop)
     notes = notes_beside(source, tensors.folder, tensors.metadata)
+    if _of_run(tensors):
+        notes = notes.having(lines=(f"of the run's checkpoints {tensors.file} is taken", *notes.lines))
     preset = identify(source, tensors.metadata, name, overrides, notes)
     model = outline(preset)
     shapes, fresh = shapes_of(model), frozenset[str]()
@@ -114,8 +116,9 @@ def load_model(
         if name == "auto":
             _check_whole(found, checkpoint)
         _take_over(found.model, found.plan, tensors, checkpoint, found.fresh)
+        file = tensors.file if _of_run(tensors) else None
     found.model.init_parameters_data()  # whatever was not taken from the checkpoint
-    found.model.checkpoint = os.fspath(checkpoint)
+    found.model.checkpoint = os.fspath(file or checkpoint)
     log = logging.getLogger("ms_seg")
     for line in (*_choices(found.source, tensors), *found.lines):
         log.warning("%s: %s", checkpoint, line)
@@ -127,6 +130,11 @@ def load_model(
             checkpoint, found.other_classes, ", ".join(sorted(found.fresh)),
         )  # fmt: skip
     return found.model
+
+
+def _of_run(tensors: Checkpoint) -> bool:
+    """Whether a folder was opened whose weights are in a folder of its own, as a training's are."""
+    return tensors.folder is not None and tensors.file is not None and tensors.file.parent != tensors.folder
 
 
 def preset_of(checkpoint: str | os.PathLike[str], chosen: Choice) -> Preset:

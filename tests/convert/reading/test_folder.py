@@ -143,6 +143,28 @@ def test_a_folder_of_checkpoints_names_them(tmp_path: Path):
         open_checkpoint(tmp_path)
 
 
+def test_of_a_run_the_best_checkpoint_is_taken_and_its_average_where_it_has_one(tmp_path: Path):
+    """One whose progress is not there was not written to its end."""
+    array = np.ones(3, np.float32)
+    for step, best in ((100, 100), (200, 100), (300, 100)):
+        folder = tmp_path / "checkpoints" / f"{step:08}"
+        folder.mkdir(parents=True)
+        for name in ("model.ckpt", "optimizer.ckpt"):
+            write_checkpoint(folder / name, {name: ArrayEntry(array)})
+        if step < 300:
+            (folder / "progress.json").write_text(json.dumps({"step": step, "best_step": best}))
+    best = tmp_path / "checkpoints" / "00000100"
+    for path in (tmp_path, best):
+        with open_checkpoint(path) as tensors:
+            assert list(tensors) == ["model.ckpt"] and tensors.file == best / "model.ckpt"
+    write_checkpoint(best / "average.ckpt", {"average": ArrayEntry(array)})
+    (best.with_name("00000200") / "progress.json").write_text('{"step": 200, "best_step": null}')
+    with open_checkpoint(best) as tensors:
+        assert list(tensors) == ["average"]
+    with open_checkpoint(tmp_path) as tensors:
+        assert tensors.file.parent.name == "00000200"
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "model.safetensors.index.json")
     with pytest.raises(CheckpointError, match=r"index\.json must be a file"):
