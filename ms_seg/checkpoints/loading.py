@@ -354,7 +354,10 @@ def _described(source: Source, notes: Notes) -> Preset:
     """The model that a folder describes, with what it does not say from the published one that comes nearest."""
     kind, sizes = notes.backbone or source.backbone or ("", {})
     arguments = {**source.arguments, **notes.arguments}
-    row = nearest_preset(source.layout.system, kind, {**sizes, **arguments})
+    try:
+        row = _published(source, {})
+    except ValueError:  # none, or several
+        row = nearest_preset(source.layout.system, kind, {**sizes, **arguments})
     rest = row.backbone[1] if row.backbone[0] == kind else {}
     labels = row.label_set if row is notes.published else None  # which of a model's own classes nobody knows
     return row.override(backbone=(kind, {**rest, **sizes}), label_set=labels, **arguments)

@@ -57,6 +57,8 @@ def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, An
         if not isinstance(config.get(key, True), bool | None):
             raise _wrong(key, "true or false", config[key])
     fields = {"window": None, "logits_via_input": False, "query_rule": "transformers", **_values(config)}
+    if kind.divisor and config.get("pad_size") is not None:
+        raise _wrong("pad_size", "null: pictures are padded to no size here", config["pad_size"])
     if config.get("do_resize") is False:
         return {**fields, "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}
     return {**fields, **_resize(config, kind), "resample": _resample(config)}

@@ -14,8 +14,10 @@ from convert import CheckpointError, open_checkpoint
 from convert.__main__ import main as convert
 from convert.plan import find_layout
 from convert.recognition import recognise
+from ms_seg.checkpoints.loading import identify
 from ms_seg.checkpoints.openmmlab.config import read_config, read_recorded
 from ms_seg.presets import ASSETS, TASKS, Window, find_preset
+from tests.convert.layouts.published import manifests, read_manifest
 from tests.convert.reading import files
 
 SEGFORMER = """
@@ -189,6 +191,37 @@ def test_easycvs_mask2former_is_told_by_its_shapes_and_asked_as_in_its_tests():
     notes = read_config({"model": {**model, "test_cfg": {"semantic_on": True}}}, "config")
     assert notes.system == "mask2former" and notes.backbone is None and not notes.arguments
     assert notes.fields["tasks"] == ("semantic",)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "backbone", "head", "name"),
+    [
+        (
+            "segformer_b0_mmseg_ade150",
+            {
+                "type": "MixVisionTransformer",
+                "embed_dims": 32,
+                "num_layers": [2] * 4,
+                "num_heads": [1, 2, 5, 8],
+                "drop_path_rate": 0.1,
+            },  # fmt: skip
+            {"type": "SegformerHead", "channels": 256, "num_classes": 150},
+            "segformer_b0_ade20k_mmseg",
+        ),
+        (
+            "mask2former_r101_cityscapes_semantic_mmseg1",
+            {"type": "ResNet", "depth": 101, "norm_cfg": {"type": "BN", "requires_grad": False}},
+            {"type": "Mask2FormerHead", "num_classes": 19},
+            "mask2former_r101_cityscapes_semantic_mmseg",
+        ),
+    ],
+)
+def test_a_published_model_is_the_one_that_its_shapes_tell(manifest: str, backbone: dict, head: dict, name: str):
+    """Its configuration says the same of it."""
+    notes = read_config({"model": {"backbone": backbone, "decode_head": head}}, "config")
+    source = recognise(read_manifest(manifests(manifest)[manifest]))
+    found = identify(source, {}, beside=notes)
+    assert (found.name, found.sizes) == (name, find_preset(name).sizes)
 
 
 def test_decoders_of_different_heads_are_refused():

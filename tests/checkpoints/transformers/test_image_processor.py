@@ -58,6 +58,11 @@ def test_mask2formers_sides_are_taken_up_to_its_divisor(config: dict, found: tup
     assert read.query_rule == "transformers"
 
 
+def test_pictures_that_are_padded_to_a_size_are_not_taken_for_others():
+    with pytest.raises(CheckpointError, match="pad_size must be null"):
+        rule({"pad_size": {"height": 100, "width": 100}}, "mask2former")
+
+
 def test_a_picture_that_is_not_resized_keeps_its_size():
     picture = np.zeros((37, 201, 3), np.uint8)
     assert network_input(picture, rule({"do_resize": False}))[1].padded == (37, 201)
