@@ -134,8 +134,16 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options) or "none")
-@pytest.mark.parametrize(("classes", "ignored"), [(2, 0.0), (7, 0.3), (150, 0.3)])
+SAMPLES = [(7, 0.3)] * len(OPTIONS) + [(2, 0.0), (150, 0.3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "ignored"),
+    [
+        (options, *sample)
+        for options, sample in zip([*OPTIONS, *OPTIONS[-1:] * 2, *OPTIONS[7:8] * 2], SAMPLES, strict=True)
+    ],
+)
 def test_weights_dice_and_ohem_are_mmsegmentations(options: dict, classes: int, ignored: float):
     logits, labels = semantic_sample(classes, ignored)
     if options.get("ce_class_weight"):
