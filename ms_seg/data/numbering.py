@@ -16,6 +16,7 @@ IGNORED = 255  # in a label map: a pixel that is neither learned nor scored
 MAX_CLASSES = 254
 MAX_VALUE = 65_535
 _MAX_LISTED = 8  # values that a rule in words lists
+_SMEARED = 8  # numbers that stand for nothing in one file: more were not painted
 _WRONG = 254  # in a table: a number that label files must not hold
 
 # COCO has 182 numbers for 171 classes; these, counted from 0 as in the published label maps, were never annotated.
@@ -93,10 +94,12 @@ class Numbering:
         """
         classes = self.table[numbers]
         if (classes == _WRONG).any():
-            wrong = int(numbers[classes == _WRONG].max())
-            kind = "colour" if self.in_colour else "value"
+            wrong = np.unique(numbers[classes == _WRONG])
+            kind, last = "colour" if self.in_colour else "value", self.text(int(wrong[-1]))
+            smeared = f"; it holds {len(wrong)} that stand for nothing, as if resized or smoothed like a picture"
             raise ValueError(
-                f"{file} holds the {kind} {self.text(wrong)}, but there are {self.count} classes: {self.meaning}"
+                f"{file} holds the {kind} {last}, but there are {self.count} classes: {self.meaning}"
+                f"{smeared if len(wrong) > _SMEARED else ''}"
             )
         return classes
 

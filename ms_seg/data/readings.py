@@ -90,10 +90,7 @@ def decide(classes: ClassList, files: Sequence[Path], said: LabelOptions) -> tup
     for, and where options contradict the list; AmbiguousLabels where several readings are possible.
     """
     if len(classes.names) == 1:
-        raise ValueError(
-            f"{classes.file} names {classes.names[0]!r} alone, and nothing to tell it from: name what the other pixels "
-            "are too, such as background, on a line of its own"
-        )
+        raise ValueError(_one_name(classes, files))
     from_zero(len(classes.names))  # refuses too many classes before any file is read
     if said.numbering is not None:
         return _kept(classes, said.numbering), said.numbering
@@ -105,6 +102,20 @@ def decide(classes: ClassList, files: Sequence[Path], said: LabelOptions) -> tup
         numbering = _as_said(classes, said, numbers)
         return classes.label_set, numbering
     return classes.label_set, _inferred(classes, files, numbers, said)
+
+
+def _one_name(classes: ClassList, files: Sequence[Path]) -> str:
+    """Why one name is not enough, and what to write, where the values show it."""
+    (name,), found = classes.names, Distribution()
+    sentence = f"{classes.file} names {name!r} alone, and nothing to tell it from"
+    for file, values in _read_all(spread(files, _SAMPLE), read_values, LabelOptions(skip_damaged=True)):
+        found.add(values, file)
+    if len(found.pixels) == 2:
+        low, high = sorted(found.pixels)
+        return (
+            f"{sentence}: the label files hold {low} and {high}; write '{low} background' and '{high} {name}' into it"
+        )
+    return f"{sentence}: name what the other pixels are too, such as background, on a line of its own"
 
 
 def _kept(classes: ClassList, numbering: Numbering) -> LabelSet:

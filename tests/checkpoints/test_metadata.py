@@ -12,11 +12,13 @@ from convert import CheckpointError
 from ms_seg.checkpoints.metadata import (
     describe,
     noted_arithmetic,
+    noted_label_values,
     noted_labels,
     noted_preprocessing,
     noted_tasks,
     noted_window,
 )
+from ms_seg.data.numbering import from_record, from_values
 from ms_seg.label_sets import LabelSet
 from ms_seg.presets import PRESETS, Preset, find_preset
 
@@ -105,6 +107,28 @@ def test_a_part_of_a_model_says_nothing_of_pictures_and_classes():
 
 def test_a_file_without_notes_says_nothing():
     assert (noted_arithmetic({}), noted_preprocessing({}), noted_labels({}, 3)) == ({}, {}, None)
+
+
+def test_how_labels_were_numbered_is_described_and_read_again():
+    numbering = from_values((7, 300), (0, 255), " in labels.txt")
+    notes = describe(own_preset().override(label_values=numbering.record))
+    (record,) = noted_label_values(notes).values()
+    assert from_record(record) == numbering
+    assert noted_label_values(describe(own_preset())) == {}  # as of a published dataset
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2]",
+        '{"values": [1]}',
+        '{"values": [1, "2"], "ignored": [], "meaning": "", "in_colour": false}',
+        '{"values": [1, 99999999], "ignored": [], "meaning": "", "in_colour": false}',
+        '{"values": [1, 2], "ignored": [], "meaning": 3, "in_colour": false}',
+    ],
+)
+def test_a_numbering_that_is_none_is_refused(text):
+    refused(noted_label_values, text)
 
 
 def test_labels_of_a_person_need_a_class_for_each_output():

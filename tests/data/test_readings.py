@@ -73,8 +73,12 @@ def test_black_and_white_is_asked_after(tmp_path):
 
 
 def test_one_name_alone_is_refused_with_what_to_write(tmp_path):
-    with pytest.raises(ValueError, match=r"labels\.txt names 'building' alone, .* such as background"):
-        numbering(tmp_path, "building\n", [0, 1])
+    for values in ([0, 1], [0, 255]):
+        lines = f"'0 background' and '{values[1]} building' into it"
+        with pytest.raises(ValueError, match=rf"labels\.txt names 'building' alone, .* {lines}"):
+            numbering(tmp_path, "building\n", values)
+    with pytest.raises(ValueError, match="name what the other pixels are too, such as background"):
+        numbering(tmp_path, "building\n", [0, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,13 @@ def test_values_of_nobody_are_named_with_the_option_that_fits(tmp_path):
 def test_labels_that_were_resized_like_pictures_are_told(tmp_path):
     with pytest.raises(ValueError, match="200 different values for the 3 classes .* resized or smoothed like pictures"):
         numbering(tmp_path, NAMES, range(200))
+
+
+def test_they_are_told_where_the_values_are_said_too(tmp_path):
+    decided = numbering(tmp_path, "0 background\n255 building\n", range(0, 256, 15))
+    file = tmp_path / "0.png"
+    with pytest.raises(ValueError, match="holds the value 240, .* it holds 16 that stand for nothing, as if resized"):
+        decided.classes(decided.read(file), file)
 
 
 # --------------------------------------------------------------------------------------------------------- recorded
