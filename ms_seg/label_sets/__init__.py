@@ -38,12 +38,14 @@ class LabelSet:
 
     things: for each class, whether it is a thing, counted one by one; None if the label set does not tell things from
     stuff. ids: the numbers of the classes in published annotations, if they differ from the order of the outputs.
+    categories: for each class, the name of the group that the dataset's own figures count it in too, if there are any.
     """
 
     names: tuple[str, ...]
     palette: np.ndarray
     things: tuple[bool, ...] | None = None
     ids: tuple[int, ...] | None = None
+    categories: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,7 +79,7 @@ def read_labels(name: str) -> LabelSet:
     palette.flags.writeable = False  # every caller is given the same array
     things = tuple(mark == "1" for mark in columns["isthing"]) if "isthing" in columns else None
     ids = tuple(map(int, columns["id"])) if "id" in columns else None
-    return LabelSet(columns["name"], palette, things, ids)
+    return LabelSet(columns["name"], palette, things, ids, columns.get("category"))
 
 
 def things_only(label_set: LabelSet) -> LabelSet:

@@ -80,6 +80,7 @@ def test_iou_of_classes_is_the_scripts(original, root, tmp_path, capsys):
     said = pixels.evaluateImgLists(theirs, truth_files(root, "labelIds"), pixels.args)
     found = results("semantic", dataset, TASKS["semantic"].from_files(ours, dataset, 19))
     assert found.figures["mIoU"] == said["averageScoreClasses"]
+    assert found.figures["mIoU of categories"] == said["averageScoreCategories"]
     shown = [row for row in found.classes if row["IoU"] is not None]
     assert [row["IoU"] for row in shown] == [said["classScores"][row["class"]] for row in shown] and len(shown) > 4
 

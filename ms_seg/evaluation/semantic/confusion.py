@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -79,6 +80,18 @@ class ConfusionMatrix:
     def aacc(self) -> float:
         """The share of all counted pixels that were predicted correctly."""
         return float(_ratio(self.counts.diagonal().sum(), self.counts.sum()))
+
+
+def merged(matrix: ConfusionMatrix, groups: Sequence[str]) -> ConfusionMatrix:
+    """The same counts by the group that each class is in, the groups in their order of appearance.
+
+    "No class" is left out, as cityscapesScripts leaves it out of its categories.
+    """
+    names = list(dict.fromkeys(groups))
+    member = np.array([[group == name for group in groups] for name in names], np.int64)  # (G, C)
+    whole = ConfusionMatrix(len(names))
+    whole.counts[:, :-1] = member @ matrix.counts[:, :-1] @ member.T
+    return whole
 
 
 def picture_iou(counts: np.ndarray) -> float:
