@@ -36,8 +36,10 @@ class Fields:
 
     def _checked(self, key: str, value: Any, default: Any) -> Any:
         if isinstance(default, list | tuple):
+            if isinstance(value, tuple):
+                value = tuple(int(v) if isinstance(v, float) and v.is_integer() else v for v in value)
             if not isinstance(value, tuple) or len(value) != 4 or not all(type(v) is int and v > 0 for v in value):
-                raise self.error(key, f"{brief(value)}: it must be four numbers, one for each stage")
+                raise self.error(key, f"{brief(value)}: it must be four whole numbers, one for each stage")
         elif isinstance(default, float):
             if type(value) not in (int, float) or not 0 <= value:
                 raise self.error(key, f"{brief(value)}: it must be a number")

@@ -65,7 +65,9 @@ def test_the_weights_named_in_a_folder_are_described_by_it_too(folder: Path):
         ({"id2label": {"0": "a", "2": "b"}}, "they must be those of the classes 0 to 1"),
         ({"depths": [2, 2, 2, 2]}, "says depths="),
         ({"decoder_hidden_size": 256}, "says head_width=256, and its weights have head_width=96"),
-        ({"depths": [1, 2]}, "it must be four numbers"),
+        ({"depths": [1, 2]}, "it must be four whole numbers"),
+        ({"mlp_ratios": [4, 4, 4, 2.5]}, "it must be four whole numbers"),
+        ({"id2label": ["a", "b"]}, "id2label=['a', 'b']: it must be a table"),
         ({"sr_ratios": [4, 2, 1, 1]}, "says sr_ratios=(4, 2, 1, 1), and its weights have"),
         ({"hidden_act": "relu"}, "only gelu can be loaded here"),
         ({"num_attention_heads": [5, 5, 5, 5]}, "channels must be a multiple of heads: 24 is not a multiple of 5"),
@@ -100,6 +102,12 @@ def test_a_part_of_a_model_is_no_model_of_another_kind(config: dict[str, Any], s
         return
     with pytest.raises(CheckpointError, match=sentence):
         read_transformers(tmp_path)
+
+
+def test_numbers_are_read_as_transformers_reads_them(folder: Path, config: dict[str, Any]):
+    changed(folder, config, mlp_ratios=[4.0] * 4, id2label={str(index): index for index in range(9)})
+    preset = ms_seg.create_model("auto", folder).preset
+    assert preset.sizes["mlp_ratios"] == (4, 4, 4, 4) and preset.label_set.names == tuple("012345678")
 
 
 def test_a_configuration_of_another_system_is_refused(folder: Path):

@@ -377,10 +377,12 @@ def _count(config: Fields) -> int | None:
 def _labels(config: Fields) -> str | LabelSet | None:
     """The classes that a file names: a published label set where they are one's, or None where they have no names."""
     names = config.values.get("id2label")
-    if not isinstance(names, dict):
+    if names is None:
         return None
+    if not isinstance(names, dict):
+        raise config.error("id2label", f"{brief(names)}: it must be a table of the classes' numbers and names")
     count = len(names)
-    rows = [names[str(i)].strip() for i in range(count) if isinstance(names.get(str(i)), str)]
+    rows = [str(names[str(i)]).strip() for i in range(count) if isinstance(names.get(str(i)), str | int)]
     if len(rows) != count:
         raise config.error("id2label", f"a table of {count} names: they must be those of the classes 0 to {count - 1}")
     if all(name == f"LABEL_{index}" for index, name in enumerate(rows)):
