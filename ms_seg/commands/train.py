@@ -273,7 +273,8 @@ def _preflight_lines(sources: Sequence[Source], training: Sequence[list[str]], v
     lines = training[0]
     if len(training) > 1:
         titles = [name if folder is None else f"{name} in {folder}" for name, folder in sources]
-        lines = [f"{title}: {'; '.join(said)}" for title, said in zip(titles, training, strict=True)]
+        pairs = zip(titles, training, strict=True)
+        lines = [line for title, said in pairs for line in (f"{title}:", *(f"  {part}" for part in said))]
     first, *more = validation
     return [*lines, "; ".join([f"validation: {first}", *(line for line in more if line not in training[0])])]
 

@@ -84,9 +84,13 @@ def test_a_run_goes_on_with_its_own_datasets_alone(trained: Path, folder: Path, 
 def test_what_each_dataset_holds_is_said(untrained, folder: Path, tmp_path: Path, capfd):
     assert run(folder, tmp_path / "run", *of(folder, "folder", "ade20k")) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split(": ")[0] for line in lines] == [
-        f"folder in {folder / 'folder'}", f"ade20k in {folder / 'ade20k'}", "validation",
-    ]  # fmt: skip
+    places = [lines.index(f"{name} in {folder / name}:") for name in ("folder", "ade20k")]
+    assert [lines[place + 1].split(";")[0] for place in places] == [
+        "  3 pictures, 3 classes",
+        "  3 pictures, 150 classes",
+    ]
+    assert "  value  share  files  class" in lines[places[0] : places[1]]
+    assert lines[-1].startswith("validation: 3 pictures, 3 classes")
 
 
 def test_the_words_of_ade20k_are_lang_segs(untrained, folder: Path, tmp_path: Path, monkeypatch):
