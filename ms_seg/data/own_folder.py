@@ -50,6 +50,8 @@ def _pairs(root: Path, split: str) -> tuple[Path, Path, tuple[Pair, ...]]:
     if pictures.is_dir() and labels:
         pairs = pair_alike(pictures, labels[0])
         return pictures, labels[0], pairs if split == WHOLE else _listed(root, split, pairs)
+    if labels and not any((root / name).is_dir() for name in _PICTURES):
+        raise ValueError(f"{labels[0]} is there and no {pictures}: export the pictures too, or put them there")
     pictures, labels_of_split = _folders(root, split)
     if pictures == labels_of_split:
         return pictures, pictures, pair_in_one(pictures)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_PHOTO_ENDINGS = (".jpg", ".jpeg")
 LABEL_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 
 _WORD = re.compile(r"[-_.][A-Za-z]\w*$")  # what names of one kind may have in common at their end, such as "_mask"
@@ -68,6 +69,8 @@ def pair_alike(pictures: Path, labels: Path) -> tuple[Pair, ...]:
     Raises ValueError as `pair` does, and where label files of several kinds could be meant.
     """
     found = _stems(pictures, files_in(pictures, PICTURE_ENDINGS, nested=True))
+    if (photos := files_below(labels, _PHOTO_ENDINGS)) and not files_below(labels, LABEL_ENDINGS):
+        raise ValueError(f"{labels / photos[0]} is a JPEG file, which changes the values of labels: save them as PNG")
     labelled = _stems(labels, files_in(labels, LABEL_ENDINGS, nested=True))
     own, word = _words(found, labelled, labels)
     found = {_without(stem, own): name for stem, name in found.items()}

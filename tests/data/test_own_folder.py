@@ -99,3 +99,18 @@ def test_a_persons_own_pictures_may_have_a_test_split_and_published_ones_have_no
     assert len(dataset) == 3 and dataset.paths(0)[0].parent == root / "images" / "test"
     with pytest.raises(ValueError, match="ade20k has no split 'test': choose from training, validation"):
         open_for_task("ade20k", root, "test")
+
+
+def test_an_export_without_its_pictures_is_told(tmp_path):
+    root = write_cvat(tmp_path)
+    (root / "JPEGImages").rename(root / "elsewhere")
+    with pytest.raises(ValueError, match=r"SegmentationClass is there and no .*JPEGImages: export the pictures too"):
+        open_dataset("folder", root, "training")
+
+
+def test_labels_that_were_saved_as_jpeg_are_told(tmp_path):
+    (tmp_path / "labels.txt").write_text("sky\nroad\n")
+    for name in ("images/training/a.jpg", "labels/training/a.jpg"):
+        write_picture(tmp_path / name)
+    with pytest.raises(ValueError, match=r"labels/training/a\.jpg is a JPEG file, which changes the values of labels"):
+        open_dataset("folder", tmp_path, "training")
