@@ -13,6 +13,7 @@ from ms_seg.data.class_list import ClassList
 from ms_seg.data.distribution import Distribution
 from ms_seg.data.numbering import (
     IGNORED,
+    MAX_CLASSES,
     Numbering,
     colour_text,
     from_colours,
@@ -204,6 +205,10 @@ def _has_colours(file: Path) -> bool:
 
 def _unnamed_colours(file: Path, classes: ClassList) -> str:
     counts = number_counts(read_colours(file))
+    if len(counts) > MAX_CLASSES:
+        return (
+            f"{file} has {len(counts)} colours, as photographs and smoothed label files have: no class is each of them"
+        )
     most = [colour_text(colour) for colour in sorted(counts, key=lambda colour: -counts[colour])[:_MAX_SHOWN]]
     others = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     return (

@@ -11,7 +11,7 @@ from PIL import Image
 from ms_seg.data.class_list import find_class_list
 from ms_seg.data.numbering import Numbering, from_one, from_values, from_zero
 from ms_seg.data.readings import AmbiguousLabels, LabelOptions, decide
-from tests.data.small_datasets import write_labels
+from tests.data.small_datasets import write_labels, write_picture
 
 SKY, ROAD, CAR = 0x804040, 0x408020, 0x0000FF  # blue, green, red, as packed
 COLOURS = "sky #404080\nroad #208040\ncar #ff0000\n"
@@ -216,6 +216,12 @@ def test_colours_without_a_list_of_them_are_named_with_what_to_write(tmp_path):
         ValueError, match=r"a\.png has colours \(#208040, #404080\).* write it behind the name, such as sky"
     ):
         by_colours(tmp_path, NAMES, file)
+
+
+def test_a_photograph_among_the_labels_is_told(tmp_path):
+    write_picture(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png has 600 colours, as photographs and smoothed label files have"):
+        by_colours(tmp_path, NAMES, tmp_path / "a.png")
 
 
 def test_a_colour_that_the_list_lacks_is_named(tmp_path):
