@@ -45,7 +45,7 @@ class ProgressBar:
         self.total, self.label = total, label
         self.done: float = done
         self._whole = done  # without the part of the next one
-        self._text = ""
+        self._text = self._line = ""
         self._stream = stream
         self._terminal = stream.isatty()
         self._begun = self._drawn = time.monotonic()
@@ -102,8 +102,9 @@ class ProgressBar:
         if self._terminal:
             bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
             self._stream.write(f"\r\x1b[K{self.label} [{bar}] {fraction:4.0%} {seconds}{self._text}")
-        else:
-            self._stream.write(f"{self.label}: {fraction:.0%}, {seconds}{self._text}\n")
+        elif (line := f"{self.label}: {fraction:.0%}, {seconds}{self._text}\n") != self._line:
+            self._stream.write(line)
+            self._line = line
         self._stream.flush()
 
 

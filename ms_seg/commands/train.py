@@ -27,7 +27,7 @@ from ms_seg.data.semantic import first_pictures
 from ms_seg.distributed import start
 from ms_seg.presets import PRESETS, Preset
 from ms_seg.presets.former_names import FORMER_RECIPE
-from ms_seg.presets.recipe import GROUPS, Recipe, shortened, steps_of, without_effect
+from ms_seg.presets.recipe import GROUPS, Recipe, check_warmup, shortened, steps_of, without_effect
 
 Source = tuple[str, str | None]  # a dataset's name, and the folder it lies in
 
@@ -221,6 +221,7 @@ def _recipe(options: argparse.Namespace, preset: Preset, begun: Mapping[str, Any
         refuse_others(options.output, begun, {"recipe": asdict(recipe)})
         return recipe, []
     recipe, follows = shortened(preset.recipe, given)
+    check_warmup(recipe)
     idle = without_effect(recipe, preset.output)
     for name in given:
         if name in idle:

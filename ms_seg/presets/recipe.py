@@ -189,6 +189,12 @@ def steps_of(epochs: float, pictures: Sequence[int], batch_size: int) -> int:
     return max(1, math.ceil(epochs * sum(-(-count // batch_size) for count in pictures)))
 
 
+def check_warmup(recipe: Recipe) -> None:
+    """Raise ValueError for a warm-up that does not end: its learning rate would never be reached."""
+    if recipe.warmup_steps > recipe.steps:
+        raise ValueError(f"warmup_steps must be at most steps, {recipe.steps}: {recipe.warmup_steps} are more")
+
+
 def without_effect(recipe: Recipe, output: str) -> dict[str, str]:
     """The numbers that change nothing in a run by this recipe, with the reason.
 

@@ -94,10 +94,10 @@ def _mark_best(panel: Any, metrics: Mapping[str, tuple[np.ndarray, np.ndarray]],
     """A line at the step of the best weights, with the first metric there."""
     if step is None:
         return
-    steps, values = next(iter(metrics.values()))
+    name, (steps, values) = next(iter(metrics.items()))
     here = values[steps == step]
     panel.axvline(step, color="tab:red", linewidth=0.8, linestyle="--")
-    text = f"best: step {step}" + (f", {here[0]:.4f}" if len(here) else "")
+    text = f"best: step {step}" + (f", {name} {here[0]:.4f}" if len(here) else "")
     middle = sum(panel.get_xlim()) / 2
     panel.annotate(
         text, (step, 0), (-4 if step > middle else 4, 4), xycoords=("data", "axes fraction"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from ms_seg.data.semantic import own_label_values
 from ms_seg.distributed import World
-from ms_seg.presets.recipe import Recipe
+from ms_seg.presets.recipe import Recipe, check_warmup
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
 from ms_seg.training.journal import check_tensorboard
@@ -75,8 +75,8 @@ def train(
     check_figure(task, validation, recipe)
     layers_of(model, recipe)  # for what it raises, before there is a folder
     freeze(model, recipe)
-    if recipe.warmup_steps > recipe.steps and not resume:
-        raise ValueError(f"warmup_steps must be at most steps, {recipe.steps}: {recipe.warmup_steps} are more")
+    if not resume:
+        check_warmup(recipe)
     label_values = own_label_values(datasets[0]) if len(datasets) == 1 else None
     model.preset = model.preset.override(label_values=label_values)  # its checkpoints record it
     record = {"model": model.preset.name, **(options or {}), LABEL_VALUES: label_values}

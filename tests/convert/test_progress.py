@@ -69,6 +69,14 @@ def test_a_file_gets_a_line_now_and_then(clock):
     assert "\r" not in stream.getvalue()
 
 
+def test_a_file_gets_no_line_twice(clock):
+    stream = io.StringIO()
+    with progress_bar(2, "writing", stream) as advance:
+        clock[0] = 20.0
+        advance(2)
+    assert stream.getvalue() == "writing: 100%, 0:20\n"
+
+
 def test_a_note_has_a_line_of_its_own():
     stream = Terminal()
     with progress_bar(2, "segmenting", stream) as bar:

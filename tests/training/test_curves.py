@@ -61,7 +61,7 @@ def test_a_loss_that_falls_by_decades_is_logarithmic_with_plain_ticks(panels):
 
 def test_the_best_step_is_marked_and_the_run_named(panels):
     figure, _, _, validation = panels(log(np.ones(9), mIoU=[0.40, 0.42]), 20, "segformer in runs/garden")
-    assert [text.get_text() for text in validation.texts] == ["best: step 20, 0.4200"]
+    assert [text.get_text() for text in validation.texts] == ["best: step 20, mIoU 0.4200"]
     assert figure.get_suptitle() == "segformer in runs/garden"
 
 
