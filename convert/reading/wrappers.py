@@ -19,7 +19,7 @@ import json
 from collections.abc import Collection
 
 from convert.reading.entry import CheckpointError, Contents, Entry, shown
-from convert.reading.pickle_machine import Opaque
+from convert.reading.pickle_machine import LongText, Opaque
 from convert.reading.source import Source
 from convert.reading.tensor import NUMPY_CODES, UnreadableTensor
 from convert.reading.torch_objects import as_tensor
@@ -28,7 +28,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", 
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema", "shadow")
 BESIDE_THE_MODEL = ("optim", "hyper", "callbacks", "lr_sched", "sched", "scaler", "amp", "loops", "message_hub", "meta")
 MAX_CLASSES = 65536
-MAX_CONFIG = 1 << 20  # characters
+MAX_CONFIG = 1 << 20  # bytes
 MAX_DEPTH = 64  # of modules inside modules
 MAX_NAME = 4096  # characters
 MAX_VISITS = 500_000  # of values in modules, which may be shared and so be met more often than they are stored
@@ -169,7 +169,9 @@ def _recorded_classes(loaded: object) -> dict[str, str]:
             except (TypeError, ValueError, RecursionError):  # of something else than texts and numbers
                 continue
     text = meta.get("config") or meta.get("cfg")
-    if isinstance(text, str) and len(text) <= MAX_CONFIG:
+    if isinstance(text, LongText) and len(text.view) <= MAX_CONFIG:
+        text = str(text.view, text.encoding, "replace")
+    if isinstance(text, str):
         recorded["CONFIG"] = text
     return recorded
 

@@ -392,6 +392,8 @@ def _labels(source: Source, metadata: Mapping[str, str], notes: Notes, output: s
     if source.layout.name == NATIVE:  # another's "labels" could be anything
         return noted_labels(metadata, told)
     labels = notes.labels or recorded_labels(metadata)
+    if isinstance(labels, LabelSet) and notes.things is not None:
+        labels = replace(labels, things=tuple(index < notes.things for index in range(len(labels))))
     known = labels_of(labels)
     if known is None or told is None:
         return None

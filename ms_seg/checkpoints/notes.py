@@ -15,7 +15,8 @@ class Notes:
     """title: where they are from. system: whose model they describe, model: which preset; "" where they do not say it.
 
     arithmetic: constructor arguments that shapes cannot tell. fields: of the preset, those of its preprocessing and
-    `tasks`. labels: the classes, see `Preset.label_set`; None where they have no names.
+    `tasks`. labels: the classes, see `Preset.label_set`; None where they have no names. things: how many of them, the
+    first ones, are things; None where that is not said.
 
     published: the published model that it is a copy of, where that is said.
 
@@ -31,6 +32,7 @@ class Notes:
     arithmetic: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     labels: str | LabelSet | None = None
+    things: int | None = None
     published: Preset | None = None
     backbone: tuple[str, Mapping[str, Any]] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)

@@ -1,16 +1,23 @@
-"""What mmsegmentation's training leaves, opened here and there: its configuration says how pictures are answered."""
+"""What mmsegmentation's and mmdetection's trainings leave, opened here and there: their configurations say how pictures
+are answered."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
+import drawn
+import mask2former_reference
+import mindspore as ms
 import numpy as np
 import pytest
 import references
 import torch
+from errors import relative_error
 from PIL import Image
 
 import ms_seg
+from ms_seg.presets import find_preset
 
 NAMES = ("road", "verge", "a lake", "sky", "house", "boat", "hill")
 CONFIG = """
@@ -78,3 +85,45 @@ def test_a_checkpoint_answers_as_in_mmsegmentation(kind: str, tmp_path: Path):
     assert answer.label_set.names == NAMES[: len(answer.label_set)]
     assert len(np.unique(theirs)) > 1
     assert np.mean(answer.label_map != theirs) <= 1e-3
+
+
+PIPELINE = [
+    {"type": "LoadImageFromFile"},
+    {
+        "type": "MultiScaleFlipAug", "img_scale": (200, 96), "flip": False,
+        "transforms": [
+            {"type": "Resize", "keep_ratio": True},
+            {"type": "Normalize", "mean": [120.0, 110.0, 100.0], "std": [60.0, 50.0, 40.0], "to_rgb": True},
+            {"type": "Pad", "size_divisor": 32},
+        ],
+    },
+]  # fmt: skip
+
+
+def test_a_checkpoint_of_mmdetection_predicts_as_there(tmp_path: Path):
+    """Heads and points of attention are in its configuration alone."""
+    sizes = {
+        "num_classes": 5, "queries": 7, "width": 32, "decoder_heads": 4, "points": 3, "pixel_layers": 1,
+        "pixel_hidden": 48, "query_layers": 2, "query_hidden": 40, "channels": 12, "depths": (1, 1, 2, 1),
+        "heads": (1, 2, 3, 4), "window": 3, "drop_path_rate": 0.0,
+    }  # fmt: skip
+    preset = find_preset("mask2former_swin_t_coco_panoptic").override(**sizes)
+    references.import_mmdet()
+    import mmcv
+    from mmdet.models import build_detector
+
+    built: list[mmcv.ConfigDict] = []
+    with mock.patch("mmdet.models.build_detector", lambda model: built.append(model) or build_detector(model)):
+        reference = references.draw_weights(mask2former_reference.build(preset), 2)
+    config = mmcv.Config({"model": built[0].to_dict(), "test_pipeline": PIPELINE})
+    meta = {"config": config.pretty_text, "CLASSES": NAMES[:5]}
+    torch.save({"meta": meta, "state_dict": reference.state_dict()}, tmp_path / "epoch_3.pth")
+    model = ms_seg.create_model("auto", tmp_path / "epoch_3.pth")
+    rule = model.preset.preprocessing
+    assert (rule.short_side, rule.long_side, rule.pad_multiple, rule.mean) == (96, 200, 32, (120.0, 110.0, 100.0))
+    assert model.preset.tasks[0] == "panoptic" and model.preset.label_set.things == (True, True, True, False, False)
+    images = drawn.images((1, 3, 64, 96), 4)
+    with torch.no_grad():
+        theirs = mask2former_reference.all_layers(reference, torch.from_numpy(images))[-1]
+    for ours, expected in zip(model(ms.Tensor(images)), theirs, strict=True):
+        assert relative_error(ours.asnumpy(), expected.numpy()) <= 1e-4

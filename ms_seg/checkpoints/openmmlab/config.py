@@ -177,11 +177,7 @@ def _mask2former(config: Fields, key: str, notes: Notes) -> Notes:
     notes = _described(config, notes, "mask2former", arguments, _attention(head), fields, sizes=not easycv)
     if semantic and notes.backbone:  # mmsegmentation 1's own, not ViT-Adapter's
         notes = notes.having(fields={**notes.fields, "query_rule": "mmseg"})
-    told = labels_of(notes.labels)
-    if isinstance(notes.labels, LabelSet) and told is not None and things is not None and not semantic:
-        known = tuple(index < things for index in range(len(told)))
-        return notes.having(labels=LabelSet(told.names, told.palette, known))
-    return notes
+    return notes if semantic else notes.having(things=things)
 
 
 _HEADS = {
