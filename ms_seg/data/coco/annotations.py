@@ -153,6 +153,17 @@ def first_folder(*folders: Path) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def picture_folder(root: Path, split: str) -> Path:
-    """The pictures of a split in a COCO folder."""
-    return first_folder(root / PARTS[split], root / "images" / PARTS[split])
+def annotation_file(root: Path, kind: str, split: str) -> tuple[Path, str]:
+    """annotations/KIND_val2017.json and "val2017", or, where there is that file, KIND_val.json and "val"; the same with
+    "train" for training. Raises ValueError where both are there."""
+    parts = PARTS[split], PARTS[split].removesuffix("2017")
+    files = [(root / "annotations" / f"{kind}_{part}.json", part) for part in parts]
+    found = [named for named in files if named[0].is_file()]
+    if len(found) > 1:
+        raise ValueError(f"both {found[0][0]} and {found[1][0]} could be meant: leave one of them there")
+    return found[0] if found else files[0]
+
+
+def picture_folder(root: Path, part: str) -> Path:
+    """The pictures of a part, such as "val2017", in a COCO folder."""
+    return first_folder(root / part, root / "images" / part)

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from ms_seg.data.coco.annotations import (
-    PARTS,
     CocoPicture,
     PictureId,
+    annotation_file,
     check_files,
     coco_labels,
     field,
@@ -27,6 +27,7 @@ from ms_seg.data.instance import Thing
 from ms_seg.data.picture import read_picture
 from ms_seg.label_sets import LabelSet, things_only
 
+_ROBOFLOW = {"training": "train", "validation": "valid"}
 _FURTHEST = 1e5  # pixels from a picture's corner: outlines may go a little beyond its borders
 
 
@@ -100,16 +101,21 @@ class CocoInstance:
 
 def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> CocoInstance:
     """COCO instances from `root`: annotations/instances_val2017.json, and the pictures in val2017 or images/val2017;
-    train2017 for training.
+    train2017 for training. A person's own may be "val" and "train", or, as Roboflow exports them,
+    valid/_annotations.coco.json and train/_annotations.coco.json beside the pictures.
 
     with_pictures: False if only the things are needed, and the pictures may be missing.
 
     Raises ValueError, naming the file, for a JSON file of another form, one without annotations, and a missing picture.
     """
-    file = root / "annotations" / f"instances_{PARTS[split]}.json"
+    file, part = annotation_file(root, "instances", split)
+    pictures = picture_folder(root, part)
+    exported = root / _ROBOFLOW[split] / "_annotations.coco.json"
+    if not file.is_file() and exported.is_file():
+        file, pictures = exported, exported.parent
     return open_instance_file(
         file,
-        picture_folder(root, split),
+        pictures,
         lambda rows: things_only(read_categories(rows, file, coco_labels(things=True))),
         with_pictures,
     )

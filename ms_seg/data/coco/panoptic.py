@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from ms_seg.data.coco.annotations import (
-    PARTS,
     CocoPicture,
     PictureId,
+    annotation_file,
     check_files,
     coco_labels,
     field,
@@ -126,15 +126,16 @@ class CocoPanoptic:
 
 def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> CocoPanoptic:
     """COCO panoptic from `root`: annotations/panoptic_val2017.json, the PNG files in annotations/panoptic_val2017 or
-    panoptic_val2017, the pictures in val2017 or images/val2017; train2017 for training.
+    panoptic_val2017, the pictures in val2017 or images/val2017; train2017 for training. A person's own may be "val" and
+    "train".
 
     with_pictures: False if only the segments are needed, and the pictures may be missing.
 
     Raises ValueError, naming the file, for a JSON file of another form, one without annotations, and a missing picture
     or PNG file.
     """
-    file = root / "annotations" / f"panoptic_{PARTS[split]}.json"
-    folder, pictures = first_folder(file.with_suffix(""), root / file.stem), picture_folder(root, split)
+    file, part = annotation_file(root, "panoptic", split)
+    folder, pictures = first_folder(file.with_suffix(""), root / file.stem), picture_folder(root, part)
     return open_panoptic_file(
         file, folder, pictures, lambda rows: read_categories(rows, file, coco_labels()), with_pictures
     )

@@ -406,3 +406,22 @@ def test_an_outline_that_cannot_be_scored_names_file_and_picture(instances):
     dataset = open_coco_instance(instances, "validation")
     with pytest.raises(ValueError, match=f"{file}: picture 100: the run lengths do not fill a mask of 20x30"):
         average_precision(dataset, [[], []], "mask")
+
+
+@pytest.mark.parametrize("layout", ["val", "roboflow"])
+def test_a_persons_own_splits_need_not_be_called_after_the_year(instances, layout):
+    file = instances / "annotations" / "instances_val2017.json"
+    if layout == "val":
+        file.rename(file.with_name("instances_val.json"))
+        (instances / "val2017").rename(instances / "val")
+    else:
+        (instances / "val2017").rename(instances / "valid")
+        file.rename(instances / "valid" / "_annotations.coco.json")
+    dataset = open_coco_instance(instances, "validation")
+    assert len(dataset.things(0)) == 4 and dataset.picture(0).shape == (20, 30, 3)
+
+
+def test_two_files_of_one_split_are_refused(root):
+    json_of(root).with_name("panoptic_val.json").write_text(json_of(root).read_text())
+    with pytest.raises(ValueError, match=r"both .*panoptic_val2017\.json and .*panoptic_val\.json could be meant"):
+        open_coco_panoptic(root, "validation")
