@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
-from ms_seg.cells.activation import gelu
+from ms_seg.cells.activation import GELU
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP, Dense
 from ms_seg.cells.norm import LayerNorm, LayerScale
@@ -48,7 +48,7 @@ class Block(nn.Cell):
         self.norm1 = LayerNorm(channels, NORM_EPS)
         self.attn = RelativeSelfAttention(channels, heads, grid)
         self.norm2 = LayerNorm(channels, NORM_EPS)
-        self.mlp = MLP(channels, MLP_RATIO * channels, gelu())
+        self.mlp = MLP(channels, MLP_RATIO * channels, GELU())
         self.scale1, self.scale2 = LayerScale(channels, LAYER_SCALE), LayerScale(channels, LAYER_SCALE)
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from mindspore import Tensor, nn
 
-from ms_seg.cells.attention import MergeHeads, SplitHeads, scaled_dot_product_attention
+from ms_seg.cells.attention import Attention
 from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import Dense, MixFFN
@@ -29,7 +29,7 @@ class EfficientSelfAttention(nn.Cell):
         self.q = Dense(channels, channels)
         self.kv = Dense(channels, 2 * channels)
         self.proj = Dense(channels, channels)
-        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
+        self.attend = Attention(heads)
         if sr_ratio > 1:
             self.sr = Conv2d(channels, channels, sr_ratio, stride=sr_ratio)
             self.sr_norm = LayerNorm(channels, norm_eps)
@@ -40,8 +40,7 @@ class EfficientSelfAttention(nn.Cell):
         if self.sr_ratio > 1:
             reduced = self.sr_norm(self.to_tokens(self.sr(self.to_map(x, grid))))
         key, value = self.kv(reduced).chunk(2, axis=-1)
-        query, key, value = self.split_heads(self.q(x)), self.split_heads(key), self.split_heads(value)
-        return self.proj(self.merge_heads(scaled_dot_product_attention(query, key, value)))
+        return self.proj(self.attend(self.q(x), key, value))
 
 
 class Block(nn.Cell):

@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
-from ms_seg.cells.activation import gelu
+from ms_seg.cells.activation import GELU
 from ms_seg.cells.attention import BiasedSoftmax, attn_scores, weighted_sum
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
 from ms_seg.cells.drop import DropPath
@@ -86,7 +86,7 @@ class Block(nn.Cell):
         self.norm1 = LayerNorm(channels, NORM_EPS)
         self.attn = WindowAttention(channels, heads, window, shift)
         self.norm2 = LayerNorm(channels, NORM_EPS)
-        self.mlp = MLP(channels, MLP_RATIO * channels, gelu())
+        self.mlp = MLP(channels, MLP_RATIO * channels, GELU())
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def construct(self, x: Tensor, partition: Partition) -> Tensor:

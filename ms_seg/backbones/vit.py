@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, TruncatedNormal, initializer
 
-from ms_seg.cells.activation import gelu
+from ms_seg.cells.activation import GELU
 from ms_seg.cells.conv import Conv2d, ConvTranspose2d, fan_in_uniform
 from ms_seg.cells.mlp import Dense
 from ms_seg.cells.resize import Resize
@@ -33,7 +33,7 @@ class VisionTransformer(nn.Cell):
         self.cls_token = Parameter(initializer(Normal(1e-6), (1, 1, channels)))
         self.pos_embed = Parameter(initializer(TruncatedNormal(0.02), (1, 1 + grid * grid, channels)))
         self.patch_embed = PatchEmbed(3, channels, patch)
-        self.blocks = nn.CellList([TransformerBlock(channels, heads, gelu(), NORM_EPS) for _ in range(depth)])
+        self.blocks = nn.CellList([TransformerBlock(channels, heads, GELU(), NORM_EPS) for _ in range(depth)])
         self.resize = Resize()
         self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
 
@@ -95,7 +95,7 @@ class Readout(nn.Cell):
         super().__init__()
         self.token = Dense(channels, channels)
         self.image = Dense(channels, channels, bias=False)
-        self.gelu = gelu()
+        self.gelu = GELU()
 
     def construct(self, x: Tensor) -> Tensor:
         return self.gelu(self.token(x[:, 1:]) + self.image(x[:, :1]))

@@ -6,7 +6,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
 from ms_seg.backbones.beit import LAYER_SCALE, NORM_EPS, PATCH_SIZE, BEiT
-from ms_seg.cells.activation import gelu
+from ms_seg.cells.activation import GELU
 from ms_seg.cells.conv import Conv2d, ConvNormReLU, ConvTranspose2d, DepthwiseConv2d, fan_out_normal
 from ms_seg.cells.deformable_attention import DeformableAttention, spatial_shapes
 from ms_seg.cells.drop import DropPath
@@ -104,7 +104,7 @@ class ConvFFN(nn.Cell):
         self.fc1 = Dense(channels, hidden)
         self.dwconv = DepthwiseConv2d(hidden)
         self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
-        self.gelu = gelu()
+        self.gelu = GELU()
         self.fc2 = Dense(hidden, channels)
 
     def construct(self, x: Tensor) -> Tensor:

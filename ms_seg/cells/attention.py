@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
 from ms_seg.cells.mlp import Dense
 from ms_seg.cells.position import arange
-from ms_seg.cells.precision import in_precision
+from ms_seg.cells.precision import in_float32, in_precision
 from ms_seg.cells.tokens import SwapAxes
 
 
@@ -45,59 +46,105 @@ def weighted_sum(attn_weights: Tensor, value: Tensor) -> Tensor:
     return in_precision(ops.BatchMatMul(), attn_weights, value)
 
 
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """softmax(query key^T / sqrt(D) + bias) value, for (N, heads, Lq, D), (N, heads, Lk, D), (N, heads, Lk, D).
+class Attention(nn.Cell):
+    """softmax(query key^T / sqrt(D) + mask) value, head by head: arXiv:1706.03762, section 3.2.
 
-    bias: (Lq, Lk), such as a mask of 0 and -inf. Where many scores share a large one, use BiasedSoftmax.
+    query (N, Lq, C), key and value (N, Lk, C), in each of which D = C / heads channels are a head's -> (N, Lq, C), all
+    float32. mask: (N, Lq, Lk), or (1, Lq, Lk) for all samples, added to the scores of all heads: 0, and -inf where a
+    query must not attend, but not everywhere. It has no gradient.
     """
-    scores = attn_scores(query, key)  # (N, heads, Lq, Lk)
-    if bias is not None:
-        scores = scores + bias
-    return weighted_sum(ops.softmax(scores, axis=-1), value)
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.attend = _Attention(heads)
+        self.float32_attend = _NativeAttention(heads) if native.available() else self.attend
+
+    def construct(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        if in_float32():
+            return self.float32_attend(query, key, value, mask)
+        return self.attend(query, key, value, mask)
+
+
+class _NativeAttention(nn.Cell):
+    """What _Attention computes, with no array of the scores' size. TODO figures"""
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.heads = Tensor(heads, ms.int32)
+        gradient = native.gradient("attention_grad", of=3)
+        masked_gradient = native.gradient("masked_attention_grad", of=3)
+
+        def bprop(
+            query: Tensor, key: Tensor, value: Tensor, heads: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, ...]:
+            return *gradient(query, key, value, heads, dout), ops.zeros_like(heads)
+
+        def masked_bprop(
+            query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, ...]:
+            gradients = masked_gradient(query, key, value, mask, heads, dout)
+            return *gradients, ops.zeros_like(mask), ops.zeros_like(heads)
+
+        self.forward = native.operator("attention", 4, bprop)
+        self.masked_forward = native.operator("masked_attention", 5, masked_bprop)
+
+    def construct(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return self.forward(query, key, value, self.heads)
+        return self.masked_forward(query, key, value, mask, self.heads)
+
+
+class _Attention(nn.Cell):
+    """A mask is added by BiasedSoftmax, which many heads share."""
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.softmax = BiasedSoftmax()
+        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
+
+    def construct(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
+        scores = attn_scores(query, key)  # (N, heads, Lq, Lk)
+        if mask is None:
+            attn_weights = ops.softmax(scores, axis=-1)
+        else:
+            mask_index = ops.reshape(arange(mask.shape[0]), (-1, 1))
+            attn_weights = self.softmax(scores, mask, ops.broadcast_to(mask_index, (query.shape[0], self.heads)))
+        return self.merge_heads(weighted_sum(attn_weights, value))
 
 
 class SelfAttention(nn.Cell):
     """Multi-head self-attention, (N, L, C) -> the same: arXiv:1706.03762, section 3.2.2.
 
-    Queries, keys and values come from one packed projection, in this order. position: (L, C), added to the input of
-    queries and keys.
+    Queries, keys and values come from one packed projection, in this order. mask: Attention's. position: (L, C), added
+    to the input of queries and keys.
     """
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
         self.qkv = Dense(channels, 3 * channels)
         self.proj = Dense(channels, channels)
-        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
+        self.attend = Attention(heads)
 
-    def construct(self, x: Tensor, bias: Tensor | None = None, position: Tensor | None = None) -> Tensor:
+    def construct(self, x: Tensor, mask: Tensor | None = None, position: Tensor | None = None) -> Tensor:
         query, key, value = self.qkv(x).chunk(3, axis=-1)
         if position is not None:
             query, key, _ = self.qkv(x + position).chunk(3, axis=-1)
-        query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
-        return self.proj(self.merge_heads(scaled_dot_product_attention(query, key, value, bias)))
+        return self.proj(self.attend(query, key, value, mask))
 
 
 class CrossAttention(nn.Cell):
-    """Multi-head attention of queries (N, Lq, C) to keys and values (N, Lk, C) -> (N, Lq, C).
-
-    mask: (N, Lq, Lk), added to the scores of all heads: 0, and -inf where a query must not attend.
-    """
+    """Multi-head attention of queries (N, Lq, C) to keys and values (N, Lk, C) -> (N, Lq, C). mask: Attention's."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
-        self.heads = heads
         self.q, self.k, self.v = Dense(channels, channels), Dense(channels, channels), Dense(channels, channels)
         self.proj = Dense(channels, channels)
-        self.softmax = BiasedSoftmax()
-        self.split_heads, self.merge_heads = SplitHeads(heads), MergeHeads()
+        self.attend = Attention(heads)
 
     def construct(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        query, key = self.split_heads(self.q(query)), self.split_heads(self.k(key))
-        value = self.split_heads(self.v(value))
-        n = mask.shape[0]
-        mask_index = ops.broadcast_to(ops.reshape(arange(n), (n, 1)), (n, self.heads))
-        attn_weights = self.softmax(attn_scores(query, key), mask, mask_index)
-        return self.proj(self.merge_heads(weighted_sum(attn_weights, value)))
+        return self.proj(self.attend(self.q(query), self.k(key), self.v(value), mask))
 
 
 class BiasedSoftmax(nn.Cell):

@@ -41,6 +41,39 @@ class _NativeLayerNorm(nn.Cell):
         return self.forward(x, gamma, beta, self.epsilon)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Over the channels of each group and all positions of (N, channels, H, W): arXiv:1803.08494. Epsilon 1e-5."""
+
+    def __init__(self, groups: int, channels: int):
+        super().__init__(groups, channels, eps=1e-5)
+        self.native = _NativeGroupNorm(groups) if native.available() else None
+
+    def construct(self, x: Tensor) -> Tensor:
+        if self.native is not None:
+            return self.native(x, self.gamma, self.beta)
+        return super().construct(x)
+
+
+class _NativeGroupNorm(nn.Cell):
+    """TODO figures"""
+
+    def __init__(self, groups: int):
+        super().__init__()
+        self.groups, self.epsilon = Tensor(groups, ms.int32), Tensor(1e-5, ms.float32)
+        gradient = native.gradient("group_norm_grad", of=3)
+
+        def bprop(
+            x: Tensor, gamma: Tensor, beta: Tensor, groups: Tensor, epsilon: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, ...]:
+            gradients = gradient(x, gamma, beta, groups, epsilon, dout)
+            return *gradients, ops.zeros_like(groups), ops.zeros_like(epsilon)
+
+        self.forward = native.operator("group_norm", 5, bprop)
+
+    def construct(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        return self.forward(x, gamma, beta, self.groups, self.epsilon)
+
+
 class LayerScale(nn.Cell):
     """A residual connection whose branch is scaled, channel by channel: x + gamma * branch, each (N, L, channels).
 

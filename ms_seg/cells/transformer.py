@@ -24,7 +24,7 @@ class TransformerBlock(nn.Cell):
         self.norm2 = LayerNorm(channels, norm_eps)
         self.mlp = MLP(channels, MLP_RATIO * channels, activation)
 
-    def construct(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """bias: (L, L), added to the scores of attention, such as a mask of 0 and -inf."""
-        x = x + self.attn(self.norm1(x), bias)
+    def construct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """mask: (1, L, L), Attention's."""
+        x = x + self.attn(self.norm1(x), mask)
         return x + self.mlp(self.norm2(x))

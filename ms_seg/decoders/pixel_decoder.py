@@ -13,7 +13,7 @@ from mindspore.common.initializer import HeUniform, Initializer, Normal, XavierN
 from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.deformable_attention import DeformableAttention, spatial_shapes
 from ms_seg.cells.mlp import MLP
-from ms_seg.cells.norm import LayerNorm
+from ms_seg.cells.norm import GroupNorm, LayerNorm
 from ms_seg.cells.position import SinePosition, pixel_centres
 from ms_seg.cells.resize import Resize
 from ms_seg.cells.tokens import MapToTokens, TokensToMap, add_vector
@@ -29,7 +29,7 @@ class ConvGroupNorm(nn.Cell):
     def __init__(self, in_channels: int, channels: int, kernel: int, bias: bool, weight_init: Initializer):
         super().__init__()
         self.conv = Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=bias, weight_init=weight_init)
-        self.norm = nn.GroupNorm(_GROUPS, channels, eps=1e-5)
+        self.norm = GroupNorm(_GROUPS, channels)
 
     def construct(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))

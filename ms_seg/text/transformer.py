@@ -35,13 +35,13 @@ class TextTransformer(nn.Cell):
         for block in self.blocks:
             _init_weights(block, width, layers)
         hidden = np.full((context_length, context_length), -np.inf, np.float32)
-        self.causal_mask = Tensor(np.triu(hidden, 1))
+        self.causal_mask = Tensor(np.triu(hidden, 1)[None])
         self.project = ops.MatMul()
 
     def construct(self, tokens: Tensor) -> Tensor:
         texts, length = tokens.shape
         x = ops.gather(self.token_embedding, tokens, 0) + self.pos_embed[:length]  # (K, L, W)
-        mask = self.causal_mask[:length, :length]
+        mask = self.causal_mask[:, :length, :length]
         for block in self.blocks:
             x = block(x, mask)
         end = ops.argmax(tokens.astype(ms.float32), 1) + length * ops.arange(texts)  # rows of the end-of-text tokens

@@ -1,4 +1,4 @@
-"""The softmax of scores to which one of several biases is added, and its gradients, with the operator and without."""
+"""Attention, and the softmax of scores to which one of several biases is added, with the operators and without."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from contextlib import nullcontext
 import mindspore as ms
 import numpy as np
 import pytest
+import torch
 from mindspore import Tensor
 
 from ms_seg.cells import native
-from ms_seg.cells.attention import BiasedSoftmax
+from ms_seg.cells.attention import Attention, BiasedSoftmax
+from ms_seg.cells.precision import compute_dtype
 
 LARGE = (2, 3, 400, 1000)  # enough work for two threads
 
@@ -73,3 +75,71 @@ def test_a_graph_for_every_size_gives_what_one_for_this_size_gives():
     for shape in ((2, 3, 4), (3, 3, 4), (2, 5, 6), (1, 1, 2)):
         inputs = [Tensor(array) for array in drawn(shape, 2)[:3]]
         np.testing.assert_array_equal(graph(*inputs).asnumpy(), cell(*inputs).asnumpy())
+
+
+# Samples, heads, channels of a head, queries, keys, masks: one of each; more than a piece of queries, of which the last
+# is full, and is not; fewer heads than threads; many heads; enough work for two threads.
+ATTENTIONS = [
+    (1, 1, 1, 1, 1, 0),
+    (2, 3, 5, 7, 4, 2),
+    (2, 1, 16, 256, 33, 1),
+    (1, 16, 8, 150, 20, 1),
+    (1, 2, 32, 700, 600, 0),
+]
+
+
+@pytest.fixture(params=["operator", "formulation"])
+def make_attention(request):
+    def make(heads: int) -> Attention:
+        with native.disabled() if request.param == "formulation" else nullcontext():
+            return Attention(heads)
+
+    return make
+
+
+@pytest.mark.parametrize(("samples", "heads", "depth", "queries", "keys", "masks"), ATTENTIONS)
+def test_attention_and_its_gradients_are_pytorchs(make_attention, samples, heads, depth, queries, keys, masks):
+    generator, channels = np.random.default_rng(0), heads * depth
+    shapes = (queries, keys, keys, queries)
+    *inputs, gradient = (generator.standard_normal((samples, n, channels)).astype(np.float32) for n in shapes)
+    mask = np.where(generator.random((masks, queries, keys)) < 0.3, -np.inf, 0).astype(np.float32)
+    mask[..., 0] = 0
+    ours = _outcome(make_attention(heads), inputs, Tensor(mask) if masks else None, gradient)
+
+    wide = [torch.from_numpy(array).double().requires_grad_() for array in inputs]
+    split = [tensor.reshape(samples, -1, heads, depth).transpose(1, 2) for tensor in wide]
+    its_mask = torch.from_numpy(mask)[:, None].double() if masks else None
+    truth = torch.nn.functional.scaled_dot_product_attention(*split, its_mask).transpose(1, 2).reshape(gradient.shape)
+    truth.backward(torch.from_numpy(gradient).double())
+    for our_array, its in zip(ours, (truth.detach(), *(tensor.grad for tensor in wide)), strict=True):
+        assert error(our_array, its.numpy()) < 2e-6 or not its.any()
+
+
+def _outcome(cell: Attention, inputs: list[np.ndarray], mask: Tensor | None, gradient: np.ndarray) -> list[Tensor]:
+    """The output, and the gradients of query, key and value."""
+
+    def weighted(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        out = cell(query, key, value, mask)
+        return (out * Tensor(gradient)).sum(), out
+
+    (_, out), gradients = ms.jit(ms.value_and_grad(weighted, (0, 1, 2), has_aux=True))(*map(Tensor, inputs))
+    return [out, *gradients]
+
+
+def test_a_graph_of_attention_for_every_size_gives_what_one_for_this_size_gives(make_attention):
+    cell = make_attention(2)
+    graph = ms.jit(cell.construct, dynamic=1)
+    for samples, queries, keys in ((1, 3, 4), (2, 5, 4), (3, 1, 7), (1, 2, 2)):
+        query, key, value = (Tensor(drawn((samples, n, 6), 1)[0]) for n in (queries, keys, keys))
+        mask = Tensor(np.zeros((samples, queries, keys), np.float32))
+        ours, truth = graph(query, key, value, mask).asnumpy(), cell(query, key, value, mask).asnumpy()
+        np.testing.assert_allclose(ours, truth, rtol=1e-6, atol=1e-7)
+
+
+def test_attention_in_float16_is_of_rounded_numbers():
+    query, key, value = (np.random.default_rng(n).standard_normal((1, 5, 8)).astype(np.float32) for n in range(3))
+    cell = Attention(2)
+    truth = cell(*map(Tensor, (query, key, value))).asnumpy()
+    with compute_dtype(ms.float16):
+        rounded = cell(*map(Tensor, (query, key, value)))
+    assert 1e-5 < error(rounded, truth) < 4e-3

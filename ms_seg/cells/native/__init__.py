@@ -9,6 +9,7 @@ file beside this one; operator.h states the contract.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import logging
@@ -147,6 +148,7 @@ def _library() -> Path | None:
     except (OSError, subprocess.SubprocessError) as error:
         _log.info("the operators in C could not be compiled and are done without: %s", error)
         return None
+    ctypes.CDLL(str(library))  # its threads stay as long as the process: MindSpore must not be the last to close it
     return library
 
 

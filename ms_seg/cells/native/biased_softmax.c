@@ -30,7 +30,7 @@ static inline float add_bias(const float *restrict row, const float *restrict bi
     return highest;
 }
 
-static void softmax_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void softmax_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const BiasedSoftmax *task = argument;
     int64_t keys = task->keys, queries = task->queries;
     for (int64_t i = begin; i < end; i++) {
@@ -42,7 +42,7 @@ static void softmax_part(const void *argument, int64_t begin, int64_t end, int p
 }
 
 /* Items are queries of all groups: no two of them write to the same row of a bias. */
-static void softmax_grad_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void softmax_grad_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const BiasedSoftmax *task = argument;
     int64_t keys = task->keys, queries = task->queries;
     for (int64_t group = 0; group < task->groups; group++) {

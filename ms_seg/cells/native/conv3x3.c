@@ -14,7 +14,7 @@ typedef struct {
     Sgemm sgemm;
     int64_t channels, out_channels, height, width;
     int64_t across, rows; /* tiles of a row of tiles, and rows of a strip */
-    int64_t scratch_size; /* of a part */
+    int64_t scratch_size; /* of a worker */
 } Conv;
 
 static inline int64_t strips_of(const Conv *task) {
@@ -32,7 +32,7 @@ static inline void transform_weight(const float *w, int64_t step, float *out, in
 }
 
 /* Items are output channels. */
-static void weights_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void weights_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Conv *task = argument;
     int64_t plane = task->out_channels * task->channels;
     for (int64_t item = begin * task->channels; item < end * task->channels; item++) {
@@ -113,10 +113,10 @@ static void transform_back(const Conv *task, const float *products, int64_t firs
 }
 
 /* Items are strips of all samples. */
-static void conv_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void conv_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Conv *task = argument;
     int64_t tiles = task->rows * task->across, map = task->height * task->width;
-    float *windows = task->scratch + part * task->scratch_size, *products = windows + PLACES * task->channels * tiles;
+    float *windows = task->scratch + worker * task->scratch_size, *products = windows + PLACES * task->channels * tiles;
     float *line = products + PLACES * task->out_channels * tiles;
     for (int64_t item = begin; item < end; item++) {
         int64_t sample = item / strips_of(task), first = item % strips_of(task) * task->rows;
@@ -156,9 +156,8 @@ int conv3x3(ARGUMENTS) {
     int64_t tiles = task.rows * task.across;
     task.scratch_size = PLACES * (task.channels + task.out_channels) * tiles + WINDOW * (2 * task.across + 2);
     int64_t items = x[0] * strips_of(&task), weights = PLACES * task.out_channels * task.channels;
-    int parts = parts_for(size(4, x) * task.out_channels);
-    parts = items < parts ? (int)items : parts;
-    float *memory = malloc((weights + parts * task.scratch_size) * sizeof *memory);
+    int64_t parts = parts_for(size(4, x) * task.out_channels);
+    float *memory = malloc((weights + workers() * task.scratch_size) * sizeof *memory);
     if (!memory)
         return NO_MEMORY;
     task.weights = memory, task.scratch = memory + weights;

@@ -52,7 +52,7 @@ static inline __attribute__((always_inline)) void sum_samples(const Sampling *ta
     }
 }
 
-static void sample_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void sample_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Sampling *task = argument;
     for (int64_t query = begin; query < end; query++)
         for (int64_t head = 0; head < task->heads; head++)
@@ -97,7 +97,7 @@ static inline __attribute__((always_inline)) void scatter_gradient(const Samplin
 }
 
 /* Items are heads of samples of the batch: no two of them write to the same pixel's channels. */
-static void sample_grad_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void sample_grad_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Sampling *task = argument;
     for (int64_t item = begin; item < end; item++)
         for (int64_t i = 0; i < task->queries; i++) {

@@ -31,7 +31,7 @@ static void correlate(const DepthwiseConv *task, const float *plane, const float
     }
 }
 
-static void conv_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void conv_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const DepthwiseConv *task = argument;
     int64_t area = task->height * task->width;
     for (int64_t plane = begin; plane < end; plane++) /* of all samples */
@@ -51,7 +51,7 @@ static void add_products(const float *restrict out_grad, const float *restrict r
     sums[2] += after;
 }
 
-static void conv_grad_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void conv_grad_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const DepthwiseConv *task = argument;
     int64_t area = task->height * task->width;
     for (int64_t channel = begin; channel < end; channel++) {

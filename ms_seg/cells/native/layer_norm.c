@@ -2,11 +2,13 @@
 
 #include "operator.h"
 
+enum { STRIP = 512 }; /* rows whose gradients of gamma and beta are summed up first */
+
 typedef struct {
     const float *x, *gamma, *beta, *out_grad;
-    float *out, *partial; /* partial: gradients of gamma and beta of each part */
+    float *out, *partial; /* partial: gradients of gamma and beta of each strip */
     float epsilon;
-    int64_t channels;
+    int64_t rows, channels;
 } LayerNorm;
 
 static inline void moments(const float *restrict row, int64_t channels, float epsilon, float *mean, float *scale) {
@@ -19,7 +21,7 @@ static inline void moments(const float *restrict row, int64_t channels, float ep
     *scale = 1.0f / sqrtf(squares / channels + epsilon);
 }
 
-static void layer_norm_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void layer_norm_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const LayerNorm *task = argument;
     int64_t channels = task->channels;
     const float *restrict gamma = task->gamma, *restrict beta = task->beta;
@@ -32,12 +34,11 @@ static void layer_norm_part(const void *argument, int64_t begin, int64_t end, in
     }
 }
 
-static void layer_norm_grad_part(const void *argument, int64_t begin, int64_t end, int part) {
-    const LayerNorm *task = argument;
-    int64_t channels = task->channels;
+static void layer_norm_grad_strip(const LayerNorm *task, int64_t strip) {
+    int64_t channels = task->channels, end = (strip + 1) * STRIP;
     const float *restrict gamma = task->gamma;
-    float *restrict gamma_grad = task->partial + 2 * part * channels, *restrict beta_grad = gamma_grad + channels;
-    for (int64_t i = begin; i < end; i++) {
+    float *restrict gamma_grad = task->partial + 2 * strip * channels, *restrict beta_grad = gamma_grad + channels;
+    for (int64_t i = strip * STRIP; i < end && i < task->rows; i++) {
         const float *restrict row = task->x + i * channels, *restrict out_grad = task->out_grad + i * channels;
         float *restrict out = task->out + i * channels, mean, scale, sum = 0, product = 0;
         moments(row, channels, task->epsilon, &mean, &scale);
@@ -53,6 +54,12 @@ static void layer_norm_grad_part(const void *argument, int64_t begin, int64_t en
         for (int64_t c = 0; c < channels; c++)
             out[c] = scale * (out_grad[c] * gamma[c] - sum - (row[c] - mean) * scale * product);
     }
+}
+
+/* Items are strips. */
+static void layer_norm_grad_part(const void *argument, int64_t begin, int64_t end, int worker) {
+    for (int64_t strip = begin; strip < end; strip++)
+        layer_norm_grad_strip(argument, strip);
 }
 
 /* Whether the first four arrays are x (..., C), gamma (C), beta (C), epsilon (). */
@@ -71,8 +78,9 @@ int layer_norm(ARGUMENTS) {
     if (!shapes_fit(ranks, shapes) || !same_shape(ranks[0], shapes[0], ranks[4], shapes[4]))
         return WRONG_SHAPE;
     int64_t channels = shapes[1][0], elements = size(ranks[0], shapes[0]);
-    LayerNorm task = {params[0], params[1], params[2], NULL, params[4], NULL, *(float *)params[3], channels};
-    parallel_for(layer_norm_part, &task, elements / channels, parts_for(elements));
+    LayerNorm task = {.x = params[0], .gamma = params[1], .beta = params[2], .epsilon = *(float *)params[3],
+                      .out = params[4], .rows = elements / channels, .channels = channels};
+    parallel_for(layer_norm_part, &task, task.rows, parts_for(elements));
     return DONE;
 }
 
@@ -86,19 +94,20 @@ int layer_norm_grad(ARGUMENTS) {
         if (!same_shape(ranks[output], shapes[output], ranks[5 + output], shapes[5 + output]))
             return WRONG_SHAPE;
     int64_t channels = shapes[1][0], elements = size(ranks[0], shapes[0]);
-    int parts = parts_for(elements);
-    float *partial = calloc(2 * parts * channels, sizeof *partial);
+    int64_t strips = (elements / channels + STRIP - 1) / STRIP;
+    float *partial = calloc(2 * strips * channels + 1, sizeof *partial);
     if (!partial)
         return NO_MEMORY;
-    LayerNorm task = {params[0], params[1], NULL, params[4], params[5], partial, *(float *)params[3], channels};
-    parallel_for(layer_norm_grad_part, &task, elements / channels, parts);
+    LayerNorm task = {.x = params[0], .gamma = params[1], .epsilon = *(float *)params[3], .out_grad = params[4],
+                      .out = params[5], .partial = partial, .rows = elements / channels, .channels = channels};
+    parallel_for(layer_norm_grad_part, &task, strips, parts_for(elements));
     float *gamma_grad = params[6], *beta_grad = params[7];
-    memcpy(gamma_grad, partial, channels * sizeof *partial);
-    memcpy(beta_grad, partial + channels, channels * sizeof *partial);
-    for (int part = 1; part < parts; part++)
+    memset(gamma_grad, 0, channels * sizeof *gamma_grad);
+    memset(beta_grad, 0, channels * sizeof *beta_grad);
+    for (int64_t strip = 0; strip < strips; strip++)
         for (int64_t c = 0; c < channels; c++) {
-            gamma_grad[c] += partial[2 * part * channels + c];
-            beta_grad[c] += partial[(2 * part + 1) * channels + c];
+            gamma_grad[c] += partial[2 * strip * channels + c];
+            beta_grad[c] += partial[(2 * strip + 1) * channels + c];
         }
     free(partial);
     return DONE;

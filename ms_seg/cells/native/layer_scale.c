@@ -8,7 +8,7 @@ typedef struct {
     int64_t rows, channels;
 } LayerScale;
 
-static void scale_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void scale_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const LayerScale *task = argument;
     const float *restrict gamma = task->gamma;
     for (int64_t i = begin; i < end; i++) {
@@ -20,7 +20,7 @@ static void scale_part(const void *argument, int64_t begin, int64_t end, int par
 }
 
 /* Items are channels: a sum over rows is one thread's. */
-static void scale_grad_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void scale_grad_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const LayerScale *task = argument;
     const float *restrict gamma = task->gamma;
     float *restrict gamma_grad = task->gamma_grad;

@@ -24,16 +24,13 @@
    with the inputs' shapes, in which -1 is a size that is not known yet. Operators of fixed sizes have none: Python tells
    the shape.
 
-   Work is cut into equal parts, one for each core that the process may use, if there is enough of it. What an element
-   of an output is computed from, and in which order, does not depend on the cut, with one exception: layer_norm's
-   gradients of gamma and beta are sums over the parts' sums. So the same number of cores gives the same bits. */
+   Work is cut into equal parts by its size alone, never by the number of cores, and idle threads take them one by one:
+   what an element of an output is computed from, and in which order, is the same on every number of cores. */
 
 #ifndef OPERATOR_H
 #define OPERATOR_H
 #define _GNU_SOURCE
 #include <math.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,47 +72,22 @@ static inline int same_shape(int rank, const int64_t *shape, int other_rank, con
 
 /* ------------------------------------------------------------------------------------------------------ threads */
 
-#define MAX_THREADS 64
-#define MIN_WORK (1 << 20) /* elements of a thread, which may wait 4 ms for a core where one of MindSpore's idles */
+#define MAX_WORKERS 64
+#define MAX_PARTS 64
+#define MIN_WORK (1 << 15) /* elements of a part: some 10 us, which a thread that wakes up takes */
 
-typedef void (*Work)(const void *task, int64_t begin, int64_t end, int part);
+/* Do items begin .. end - 1. worker: the number of the thread, from 0 to workers() - 1, for memory of its own. */
+typedef void (*Work)(const void *task, int64_t begin, int64_t end, int worker);
 
-typedef struct {
-    Work work;
-    const void *task;
-    int64_t begin, end;
-    int part;
-} Job;
+int workers(void); /* the cores that the process may use, when its first operator runs */
 
-static inline void *run_job(void *argument) {
-    const Job *job = argument;
-    job->work(job->task, job->begin, job->end, job->part);
-    return NULL;
-}
+/* Do items 0 .. items - 1 in that many equal parts, in this thread and the workers of pool.c. */
+void parallel_for(Work work, const void *task, int64_t items, int64_t parts);
 
 /* How many parts to cut this many elements into. */
-static inline int parts_for(int64_t elements) {
-    cpu_set_t cores;
-    int available = sched_getaffinity(0, sizeof cores, &cores) ? 1 : CPU_COUNT(&cores);
+static inline int64_t parts_for(int64_t elements) {
     int64_t useful = elements / MIN_WORK + 1;
-    int64_t parts = available < useful ? available : useful;
-    return (int)(parts < MAX_THREADS ? parts : MAX_THREADS);
-}
-
-/* Do items 0 .. items - 1 in that many parts, the first of them in this thread. */
-static inline void parallel_for(Work work, const void *task, int64_t items, int parts) {
-    pthread_t threads[MAX_THREADS];
-    Job jobs[MAX_THREADS];
-    int started[MAX_THREADS];
-    for (int part = parts - 1; part >= 0; part--) {
-        jobs[part] = (Job){work, task, items * part / parts, items * (part + 1) / parts, part};
-        started[part] = part && !pthread_create(&threads[part], NULL, run_job, &jobs[part]);
-        if (!started[part])
-            run_job(&jobs[part]);
-    }
-    for (int part = 1; part < parts; part++)
-        if (started[part])
-            pthread_join(threads[part], NULL);
+    return useful < MAX_PARTS ? useful : MAX_PARTS;
 }
 
 /* ------------------------------------------------------------------------------------------------------- shapes */

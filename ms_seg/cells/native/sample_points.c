@@ -8,7 +8,7 @@ typedef struct {
     float *out;
 } Task;
 
-static void sample_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void sample_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Task *task = argument;
     int64_t sharing = task->points.sharing;
     while (begin < end) {
@@ -19,7 +19,7 @@ static void sample_part(const void *argument, int64_t begin, int64_t end, int pa
 }
 
 /* Items are maps: a map's gradient is that of all rows which mean it. */
-static void scatter_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void scatter_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Task *task = argument;
     const Points *points = &task->points;
     int64_t area = points->height * points->width;

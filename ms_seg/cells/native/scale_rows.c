@@ -8,7 +8,7 @@ typedef struct {
     int64_t row; /* its numbers */
 } ScaleRows;
 
-static void scale_rows_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void scale_rows_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const ScaleRows *task = argument;
     for (int64_t i = begin; i < end;) { /* numbers of all rows, for there may be few rows */
         int64_t next = (i / task->row + 1) * task->row;

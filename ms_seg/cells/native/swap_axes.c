@@ -22,7 +22,7 @@ static inline void swap_tile(const float *x, int64_t stride, int64_t lines, int6
 }
 
 /* Items are tiles' heights of the first axis, of all samples. */
-static void swap_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void swap_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const SwapAxes *task = argument;
     int64_t a = task->a, b = task->b, tiles = (a + TILE - 1) / TILE;
     for (int64_t item = begin; item < end; item++) {
@@ -38,7 +38,7 @@ static void swap_part(const void *argument, int64_t begin, int64_t end, int part
 }
 
 /* Items are the first axis, of all samples. */
-static void swap_rows_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void swap_rows_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const SwapAxes *task = argument;
     int64_t a = task->a, b = task->b, depth = task->depth;
     for (int64_t item = begin; item < end; item++) {
@@ -66,7 +66,7 @@ int swap_axes(ARGUMENTS) {
     if (ranks[0] != 4 || !same_shape(4, (int64_t[]){shape[0], shape[2], shape[1], shape[3]}, ranks[1], shapes[1]))
         return WRONG_SHAPE;
     SwapAxes task = {.x = params[0], .out = params[1], .a = shape[1], .b = shape[2], .depth = shape[3]};
-    int parts = parts_for(size(4, shape));
+    int64_t parts = parts_for(size(4, shape));
     if (task.depth == 1)
         parallel_for(swap_part, &task, shape[0] * ((task.a + TILE - 1) / TILE), parts);
     else

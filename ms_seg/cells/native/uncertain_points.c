@@ -4,7 +4,7 @@
 
 typedef struct {
     Points points;
-    float *out, *samples; /* samples: of a row, for each part */
+    float *out, *samples; /* samples: of a row, for each worker */
     int64_t kept;
 } Task;
 
@@ -34,10 +34,10 @@ static uint32_t select_magnitude(const float *samples, int64_t count, int64_t ke
     return found;
 }
 
-static void select_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void select_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Task *task = argument;
     const Points *points = &task->points;
-    float *samples = task->samples + part * points->point_count;
+    float *samples = task->samples + worker * points->point_count;
     for (int64_t row = begin; row < end; row++) {
         const float *candidate = points->points + row * points->point_count * 2;
         float *out = task->out + row * task->kept * 2;
@@ -74,11 +74,10 @@ int uncertain_points(ARGUMENTS) {
         !same_shape(3, (int64_t[]){rows, shapes[3][0], 2}, ranks[4], shapes[4]))
         return WRONG_SHAPE;
     task.kept = shapes[3][0];
-    int parts = parts_for(8 * rows * candidates);
-    task.samples = malloc(parts * candidates * sizeof *task.samples + 1);
+    task.samples = malloc(workers() * candidates * sizeof *task.samples + 1);
     if (!task.samples)
         return NO_MEMORY;
-    parallel_for(select_part, &task, rows, parts);
+    parallel_for(select_part, &task, rows, parts_for(8 * rows * candidates));
     free(task.samples);
     return DONE;
 }

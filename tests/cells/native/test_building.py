@@ -14,24 +14,31 @@ from mindspore import Tensor, nn, ops
 
 import ms_seg
 from ms_seg.cells import native
-from ms_seg.cells.activation import gelu
-from ms_seg.cells.attention import BiasedSoftmax
+from ms_seg.cells.activation import GELU
+from ms_seg.cells.attention import Attention, BiasedSoftmax
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.drop import Drop
-from ms_seg.cells.norm import LayerNorm, LayerScale
+from ms_seg.cells.mlp import Dense
+from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
 from ms_seg.cells.tokens import SwapAxes
 
 CELLS = {
-    "gelu": gelu,
+    "gelu": GELU,
     "layer_norm": lambda: LayerNorm(6, 1e-5),
+    "group_norm": lambda: GroupNorm(2, 6),
+    "linear": lambda: Dense(6, 6),
+    "linear_relu": lambda: Dense(6, 6, activation=nn.ReLU()),
+    "linear_gelu": lambda: Dense(6, 6, activation=GELU()),
     "swap_axes": SwapAxes,
     "scale_rows": lambda: Drop(0.5, 1),
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
     "conv3x3": lambda: Conv2d(32, 32, 3, padding=1),
+    "attention": lambda: Attention(2),
+    "masked_attention": lambda: Attention(2),
     "biased_softmax": BiasedSoftmax,
     "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),
     "relative_attention": lambda: RelativeAttention(2, (2, 3)),

@@ -18,7 +18,7 @@ import pytest
 from mindspore import Tensor, mint
 
 from ms_seg.cells import native
-from ms_seg.cells.activation import gelu
+from ms_seg.cells.activation import GELU
 
 ROOT = Path(__file__).resolve().parents[3]
 WRONG_TYPE, WRONG_SHAPE, WRONG_INDEX = 2, 3, 4
@@ -130,6 +130,18 @@ SOUND = {  # inputs, outputs
     "gelu_grad": ([ones(3, 4), ones(3, 4)], [(3, 4)]),
     "layer_norm": ([draw(3, 4), ones(4), ones(4), ones()], [(3, 4)]),
     "layer_norm_grad": ([draw(3, 4), ones(4), ones(4), ones(), ones(3, 4)], [(3, 4), (4,), (4,)]),
+    "group_norm": ([draw(2, 4, 3), ones(4), ones(4), np.int32(2), ones()], [(2, 4, 3)]),
+    "group_norm_grad": (
+        [draw(2, 4, 3), ones(4), ones(4), np.int32(2), ones(), ones(2, 4, 3)],
+        [(2, 4, 3), (4,), (4,)],
+    ),
+    "linear": ([ones(2, 3, 4), ones(5, 4), ones(5)], [(2, 3, 5)]),
+    "linear_relu": ([ones(2, 3, 4), ones(5, 4), ones(5)], [(2, 3, 5)]),
+    "linear_gelu": ([ones(2, 3, 4), ones(5, 4), ones(5)], [(2, 3, 5)]),
+    "linear_relu_grad": ([ones(2, 3, 5), ones(2, 3, 5)], [(2, 3, 5)]),
+    "linear_x_grad": ([ones(2, 3, 4), ones(5, 4), ones(2, 3, 5)], [(2, 3, 4)]),
+    "linear_weight_grad": ([ones(5, 4), ones(2, 3, 4), ones(2, 3, 5)], [(5, 4)]),
+    "linear_bias_grad": ([ones(5), ones(2, 3, 5)], [(5,)]),
     "layer_scale": ([ones(2, 3, 4), ones(2, 3, 4), ones(4)], [(2, 3, 4)]),
     "layer_scale_grad": ([ones(2, 3, 4), ones(4), ones(2, 3, 4)], [(2, 3, 4), (4,)]),
     "scale_rows": ([ones(2, 3, 4), ones(2)], [(2, 3, 4)]),
@@ -142,6 +154,19 @@ SOUND = {  # inputs, outputs
     "conv3x3": ([ones(2, 3, 4, 5), ones(6, 3, 3, 3)], [(2, 6, 4, 5)]),
     "biased_softmax": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0)], [(2, 3, 4)]),
     "biased_softmax_grad": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0), ones(2, 3, 4)], [(2, 3, 4), (1, 3, 4)]),
+    "attention": ([draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 4), np.int32(2)], [(2, 3, 4)]),
+    "attention_grad": (
+        [draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 4), np.int32(2), draw(2, 3, 4)],
+        [(2, 3, 4), (2, 5, 4), (2, 5, 4)],
+    ),
+    "masked_attention": (
+        [draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 4), ones(2, 3, 5), np.int32(2)],
+        [(2, 3, 4)],
+    ),
+    "masked_attention_grad": (
+        [draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 4), ones(2, 3, 5), np.int32(2), draw(2, 3, 4)],
+        [(2, 3, 4), (2, 5, 4), (2, 5, 4)],
+    ),
     "relative_attention": ([ones(1, 7, 12), ones(18, 2), numbers(2, 3)], [(1, 7, 4)]),
     "relative_attention_grad": (
         [ones(1, 7, 12), ones(18, 2), numbers(2, 3), ones(1, 7, 4)],
@@ -163,6 +188,7 @@ FITS = {  # longer arrays that are sound as well: more maps, larger ones, more p
     *((name, 2, (2, 7, 2)) for name in ("sample_points", "sample_points_grad")),
     ("uncertain_points", 2, (2, 8, 2)),
     ("biased_softmax", 1, (2, 3, 4)),
+    *(("linear_bias_grad", 1, shape) for shape in ((3, 3, 5), (2, 4, 5))),
 }
 
 
@@ -374,4 +400,4 @@ def test_views_arrive_without_gaps():
     views = (mint.transpose(x, 0, 1), x[:, ::2], mint.narrow(x, 1, 2, 3), mint.chunk(x, 2, 1)[1])
     assert not all(view.is_contiguous() for view in views)
     for view in views:
-        np.testing.assert_array_equal(gelu()(view).asnumpy(), gelu()(Tensor(view.asnumpy().copy())).asnumpy())
+        np.testing.assert_array_equal(GELU()(view).asnumpy(), GELU()(Tensor(view.asnumpy().copy())).asnumpy())

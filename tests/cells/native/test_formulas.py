@@ -11,10 +11,11 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
-from ms_seg.cells.activation import gelu
+from ms_seg.cells.activation import GELU, QuickGELU
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.drop import Drop, give_noise
-from ms_seg.cells.norm import LayerNorm, LayerScale
+from ms_seg.cells.mlp import Dense
+from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
 from ms_seg.cells.tokens import MapToTokens, SwapAxes
 
 LARGE = (2, 16, 256, 260)  # enough work for two threads
@@ -32,9 +33,9 @@ def error(ours: Tensor, truth: np.ndarray) -> float:
 class Trained(nn.Cell):
     """Output of a cell, and the gradients of its input and its parameters for a given gradient of the output."""
 
-    def __init__(self, cell: nn.Cell):
+    def __init__(self, cell: nn.Cell, training: bool):
         super().__init__()
-        self.cell = cell.set_train(True)
+        self.cell = cell.set_train(training)
         self.pull_back = ms.grad(self.weighted, 0, cell.trainable_params() or None)
 
     def weighted(self, x: Tensor, gradient: Tensor) -> Tensor:
@@ -44,8 +45,8 @@ class Trained(nn.Cell):
         return self.cell(x), self.pull_back(x, gradient)
 
 
-def outcome(cell: nn.Cell, x: np.ndarray, gradient: np.ndarray) -> list[Tensor]:
-    out, gradients = ms.jit(Trained(cell).construct)(Tensor(x), Tensor(gradient))
+def outcome(cell: nn.Cell, x: np.ndarray, gradient: np.ndarray, training: bool = True) -> list[Tensor]:
+    out, gradients = ms.jit(Trained(cell, training).construct)(Tensor(x), Tensor(gradient))
     return [out, gradients[0], *gradients[1]] if cell.trainable_params() else [out, gradients]
 
 
@@ -57,7 +58,7 @@ def test_this_machine_has_the_operators():
 @pytest.mark.parametrize("shape", [(3,), LARGE])
 def test_gelu_and_its_gradient_are_those_of_the_normal_distribution(shape: tuple[int, ...]):
     x, gradient = 3 * draw(*shape), draw(*shape, seed=1)
-    out, of_x = outcome(gelu(), x, gradient)
+    out, of_x = outcome(GELU(), x, gradient)
     distribution = 0.5 + 0.5 * np.vectorize(math.erf)(x.astype(np.float64) / math.sqrt(2))
     density = np.exp(-0.5 * x.astype(np.float64) ** 2) / math.sqrt(2 * math.pi)
     assert error(out, x * distribution) < 2e-7
@@ -75,8 +76,16 @@ class Twice(nn.Cell):
 
 @pytest.mark.parametrize(
     "make",
-    [gelu, lambda: LayerNorm(5, 1e-3), lambda: DepthwiseConv2d(3), SwapAxes, MapToTokens],
-    ids=["gelu", "layer_norm", "depthwise_conv", "swap_axes", "map_to_tokens"],
+    [
+        GELU,
+        lambda: Dense(5, 4, activation=nn.ReLU()),
+        lambda: GroupNorm(3, 3),
+        lambda: LayerNorm(5, 1e-3),
+        lambda: DepthwiseConv2d(3),
+        SwapAxes,
+        MapToTokens,
+    ],
+    ids=["gelu", "linear", "group_norm", "layer_norm", "depthwise_conv", "swap_axes", "map_to_tokens"],
 )
 def test_a_graph_that_calls_a_cell_twice_is_differentiated_by_pynative(make: Callable[[], nn.Cell]):
     cell = Twice(make())
@@ -89,7 +98,7 @@ def test_a_graph_that_calls_a_cell_twice_is_differentiated_by_pynative(make: Cal
 
 def test_gelu_of_nan_is_nan():
     x = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -1e30], np.float32)
-    out, _ = outcome(gelu(), x, np.ones_like(x))
+    out, _ = outcome(GELU(), x, np.ones_like(x))
     assert np.isnan(out.asnumpy()[0])
     assert out.asnumpy()[[1, 3, 4]].tolist() == [np.inf, 0, np.float32(1e30)]
 
@@ -112,6 +121,61 @@ def test_layer_norm_and_its_gradients_are_those_of_the_formula(shape: tuple[int,
         assert error(of_x, scale * (weighted - rest)) < 5e-7
         assert error(of_gamma, (gradient * normal).sum(axes)) < 5e-6
     assert error(of_beta, gradient.astype(np.float64).sum(axes)) < 5e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 1, 2), (2, 6, 3, 5), (3, 4, 130, 131)])
+def test_group_norm_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...]):
+    cell = GroupNorm(2, shape[1])
+    cell.gamma.set_data(Tensor(draw(shape[1], seed=2)))
+    cell.beta.set_data(Tensor(draw(shape[1], seed=3)))
+    x, gradient = 2 * draw(*shape) + 1, draw(*shape, seed=1)
+    out, of_x, of_gamma, of_beta = outcome(cell, x, gradient)
+
+    gamma, beta = (p.asnumpy().astype(np.float64).reshape(1, -1, 1, 1) for p in (cell.gamma, cell.beta))
+    grouped = x.astype(np.float64).reshape(shape[0], 2, -1)
+    scale = 1 / np.sqrt(grouped.var(-1, keepdims=True) + 1e-5)
+    normal = (grouped - grouped.mean(-1, keepdims=True)) * scale
+    weighted = (gradient * gamma).reshape(grouped.shape)
+    rest = weighted.mean(-1, keepdims=True) + normal * (weighted * normal).mean(-1, keepdims=True)
+    assert error(out, normal.reshape(shape) * gamma + beta) < 5e-7
+    assert error(of_x, (scale * (weighted - rest)).reshape(shape)) < 1e-6
+    assert error(of_gamma, (gradient * normal.reshape(shape)).sum((0, 2, 3))) < 2e-6
+    assert error(of_beta, gradient.astype(np.float64).sum((0, 2, 3))) < 2e-6
+
+
+ROWS = [(1, 3, 2), (7, 40, 33), (2100, 17, 1), (2500, 500, 520), (900, 260, 1200)]  # each way of cutting a product
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), ROWS)
+@pytest.mark.parametrize("activation", [None, nn.ReLU, GELU, QuickGELU])
+def test_a_linear_layer_and_its_gradients_are_those_of_the_formula(rows, inputs, outputs, activation):
+    cell = Dense(inputs, outputs, activation=activation and activation())
+    cell.weight.set_data(Tensor(draw(outputs, inputs, seed=2)))
+    cell.bias.set_data(Tensor(draw(outputs, seed=3)))
+    x, gradient = draw(1, rows, inputs), draw(1, rows, outputs, seed=1)
+    weight, bias = cell.weight.asnumpy().astype(np.float64), cell.bias.asnumpy()
+    sums = x.astype(np.float64) @ weight.T + bias
+    truth, slope = _activated(sums, activation)
+    for training in (True, False):  # GELU is within the operator in one, and after it in the other
+        made = outcome(cell, x, gradient, training)
+        of_sums = gradient * slope
+        assert error(made[0], truth) < 1e-6
+        assert error(made[1], of_sums @ weight) < 2e-6
+        assert error(made[2], of_sums[0].T @ x[0]) < 2e-6
+        assert error(made[3], of_sums.sum((0, 1))) < 5e-6
+
+
+def _activated(x: np.ndarray, activation: type[nn.Cell] | None) -> tuple[np.ndarray, np.ndarray]:
+    """An activation of x and its slope there, in float64."""
+    if activation is None:
+        return x, np.ones_like(x)
+    if activation is nn.ReLU:
+        return np.maximum(x, 0), (x > 0).astype(np.float64)
+    if activation is GELU:
+        distribution = 0.5 + 0.5 * np.vectorize(math.erf)(x / math.sqrt(2))
+        return x * distribution, distribution + x * np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+    sigmoid = 1 / (1 + np.exp(-1.702 * x))
+    return x * sigmoid, sigmoid * (1 + 1.702 * x * (1 - sigmoid))
 
 
 @pytest.mark.parametrize("make", [SwapAxes, MapToTokens])
@@ -210,8 +274,10 @@ def test_a_convolution_by_winograds_algorithm_and_its_gradients_are_sums_over_wi
     [
         (SwapAxes, [(2, 3, 4, 1), (2, 5, 4, 1), (1, 3, 4, 2), (3, 1, 1, 1)]),
         (MapToTokens, [(2, 3, 4, 1), (2, 5, 4, 1), (1, 3, 4, 2), (3, 1, 1, 1)]),
-        (gelu, [(2, 3), (2, 4), (5, 3), (1, 1)]),
+        (GELU, [(2, 3), (2, 4), (5, 3), (1, 1)]),
         (lambda: LayerNorm(6, 1e-5), [(2, 6), (3, 6), (5, 6), (1, 6)]),
+        (lambda: Dense(6, 5, activation=GELU()), [(2, 6), (3, 6), (5, 6), (1, 6)]),
+        (lambda: GroupNorm(2, 6), [(2, 6, 3, 4), (1, 6, 5, 4), (5, 6, 1, 1), (1, 6, 2, 2)]),
         (lambda: Residual(6), [(2, 6), (3, 6), (5, 6), (1, 6)]),
         (lambda: DepthwiseConv2d(2), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
         (lambda: Conv2d(32, 33, 3, padding=1), [(1, 32, 3, 4), (1, 32, 5, 4), (2, 32, 4, 4), (1, 32, 6, 1)]),
@@ -230,7 +296,17 @@ def test_a_graph_for_every_size_gives_what_one_for_this_size_gives(make, shapes:
         np.testing.assert_array_equal(graph(Tensor(x)).asnumpy(), cell(Tensor(2 * x)).asnumpy() + 1)
 
 
-@pytest.mark.parametrize("make", [gelu, lambda: LayerNorm(6, 1e-5), lambda: Residual(6), lambda: DepthwiseConv2d(6)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        GELU,
+        lambda: LayerNorm(6, 1e-5),
+        lambda: GroupNorm(3, 6),
+        lambda: Dense(6, 6),
+        lambda: Residual(6),
+        lambda: DepthwiseConv2d(6),
+    ],
+)
 def test_without_the_operators_the_cells_are_the_same(make):
     x, gradient = draw(2, 6, 6, 6), draw(2, 6, 6, 6, seed=1)
     ms.set_seed(0)
