@@ -38,8 +38,8 @@ class _NativeLinear(nn.Cell):
 
     A ReLU is part of the operator, GELU only where nothing is trained: its gradient needs what it is of. Without the
     activation, and with MindSpore's own product and bias, two cores (AMD Zen 4, whose peak is 215 GFLOP/s) do 901 rows
-    of 1024 -> 4096 channels at 192 and 150 GFLOP/s, 16,464 rows of 4096 -> 1024 at 212 and 190, 16,384 rows of 32 -> 128
-    at 90 and 65.
+    of 1024 -> 4096 channels at 192 and 150 GFLOP/s, 16,464 rows of 4096 -> 1024 at 212 and 190, 16,384 rows of 32 ->
+    128 at 90 and 65.
     """
 
     def __init__(self, activation: nn.Cell | None):

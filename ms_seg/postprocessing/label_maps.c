@@ -44,7 +44,7 @@ typedef struct {
     double *sums; /* (bands, classes) */
     int64_t bands;
     float *scratch;
-    int64_t scratch_of_part;
+    int64_t scratch_of_worker;
 } LabelMaps;
 
 typedef struct { /* a row of every class */
@@ -208,10 +208,10 @@ static void label_row(const LabelMaps *task, Row row, Floats *values, int32_t *o
     }
 }
 
-static void bands_part(const void *argument, int64_t begin, int64_t end, int part) {
+static void bands_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const LabelMaps *task = argument;
     int64_t row_size = task->width * task->classes;
-    Floats *at_pixels = (Floats *)(task->scratch + part * task->scratch_of_part);
+    Floats *at_pixels = (Floats *)(task->scratch + worker * task->scratch_of_worker);
     float *rows = (float *)(at_pixels + PAIR * task->classes), *line = rows + 4 * row_size;
     Latest values = {{rows, rows + row_size}, {-1, -1}}, inputs = {{rows + 2 * row_size, rows + 3 * row_size}, {-1, -1}};
     for (int64_t band = begin; band < end; band++) {
@@ -277,16 +277,17 @@ int label_map(const float *values, const int64_t *sizes, const int32_t **indices
     task.input_rows = taps[0], task.rows = taps[2];
     task.blocks = (task.picture_width + PAIR * LANES - 1) / (PAIR * LANES);
     task.bands = task.picture_height < MAX_BANDS ? task.picture_height : MAX_BANDS;
-    int parts = parts_for(task.picture_height * task.picture_width * task.classes);
-    task.scratch_of_part = (5 * task.width * task.classes / LANES + 1 + PAIR * task.classes) * LANES;
+    task.scratch_of_worker = (5 * task.width * task.classes / LANES + 1 + PAIR * task.classes) * LANES;
     Pixels *pixels = aligned_alloc(sizeof(Floats), task.blocks * PAIR * sizeof *pixels);
-    task.scratch = aligned_alloc(sizeof(Floats), parts * task.scratch_of_part * sizeof *task.scratch);
+    task.scratch = aligned_alloc(sizeof(Floats), workers() * task.scratch_of_worker * sizeof *task.scratch);
     task.sums = calloc(task.bands * task.classes, sizeof *task.sums);
     Status status = pixels && task.scratch && task.sums ? DONE : NO_MEMORY;
     if (status == DONE) {
         plan_pixels(pixels, task.blocks * PAIR, task.picture_width, task.width, taps[1], taps[3]);
         task.pixels = pixels;
-        parallel_for(bands_part, &task, task.bands, parts);
+        /* A part resizes its first rows anew: there are no more of them than what keeps the workers equally busy. */
+        int64_t parts = parts_for(task.picture_height * task.picture_width * task.classes), most = 4 * workers();
+        parallel_for(bands_part, &task, task.bands, parts < most ? parts : most);
         for (int64_t band = 0; band < task.bands; band++)
             for (int64_t c = 0; c < task.classes; c++)
                 sums[c] += task.sums[band * task.classes + c];

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ms_seg.cells.compiler import shared_library
+from ms_seg.cells.compiler import HEADERS, shared_library
 from ms_seg.postprocessing.resizing import Taps
 
 # Without contractions and regrouping: label maps are NumPy's.
@@ -85,7 +85,8 @@ def _pointer(array: np.ndarray) -> int:
 
 @functools.cache
 def _label_map() -> Callable[..., int] | None:
-    library = shared_library("label_maps", [Path(__file__).parent / "label_maps.c"], _FLAGS, ["-lm"])
+    sources = [Path(__file__).parent / "label_maps.c", HEADERS / "pool.c"]
+    library = shared_library("label_maps", sources, _FLAGS, ["-lm"])
     if library is None:
         return None
     call = ctypes.CDLL(str(library)).label_map

@@ -11,13 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import logging
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,16 +22,15 @@ import mindspore as ms
 from mindspore import ops
 from mindspore.ops import CustomRegOp, DataType
 
+from ms_seg.cells.compiler import shared_library
 from ms_seg.cells.device import on_cpu
 
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(sorted(_FOLDER.glob("*.c")))
-_HEADERS = tuple(sorted(_FOLDER.glob("*.h")))
 # Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
 _MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
-_FLAGS = ("-std=c11", "-O3", "-march=native", *_MATH, "-fPIC", "-shared", "-pthread")
+_FLAGS = ("-std=c11", "-O3", *_MATH)
 _LIBRARIES = ("-lm", "-ldl")
-_SECONDS = 120
 
 _STATUS = {  # of operator.h
     1: "there was not enough memory",
@@ -48,7 +41,6 @@ _STATUS = {  # of operator.h
 _REFUSAL = re.compile(r"CPU AOT kernel\(.*\)'s function\((\w+)\) is (\d+)")  # in MindSpore's message
 
 _enabled = ContextVar("enabled", default=True)
-_log = logging.getLogger(__name__)
 
 
 def available() -> bool:
@@ -128,34 +120,8 @@ def fixed_size_operator(
 
 @functools.cache
 def _library() -> Path | None:
-    """The compiled file: kept for this user, source, compiler and processor. None if it cannot be made."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
-    if compiler is None:
-        _log.info("there is no C compiler: the operators in C are done without")
-        return None
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
-    read = [source.read_bytes() for source in (*_SOURCES, *_HEADERS)]
-    made_of = (*read, compiler.encode(), _processor(), *(flag.encode() for flag in (*_FLAGS, *_LIBRARIES)))
-    library = folder / f"kernels-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
-    try:
-        if not library.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as drafts:
-                draft = Path(drafts) / library.name
-                command = [compiler, *_FLAGS, *map(str, _SOURCES), "-o", str(draft), *_LIBRARIES]
-                subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
-                os.replace(draft, library)
-    except (OSError, subprocess.SubprocessError) as error:
-        _log.info("the operators in C could not be compiled and are done without: %s", error)
-        return None
-    ctypes.CDLL(str(library))  # its threads stay as long as the process: MindSpore must not be the last to close it
+    """The compiled file, or None if it cannot be made."""
+    library = shared_library("kernels", _SOURCES, _FLAGS, _LIBRARIES)
+    if library is not None:
+        ctypes.CDLL(str(library))  # its threads stay as long as the process: MindSpore must not be the last to close it
     return library
-
-
-def _processor() -> bytes:
-    """What the compiler makes instructions for: a home folder may be shared by machines of several kinds."""
-    try:
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-    except OSError:
-        return b""
-    return b"".join(sorted({line for line in lines if line.startswith((b"model name", b"flags", b"Features"))}))
