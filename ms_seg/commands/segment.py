@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ms_seg.answers import BaseAnswer
     from ms_seg.inference import Segmenter
 
+_FINISHERS = 2  # threads that save: a file's last byte is waited for, and much of the rest is Python
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
@@ -185,7 +187,8 @@ def _segment_all(
         return answer.summary
 
     failed = 0
-    with closing(segmenter.stream(stems, lambda picture: picture, save, labels, show)) as results:
+    stream = segmenter.stream(stems, lambda picture: picture, save, labels, show, finishers=_FINISHERS)
+    with closing(stream) as results:
         for picture, result in results:
             if isinstance(result, (ValueError, RuntimeError)):
                 failed += 1

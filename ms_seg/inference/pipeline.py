@@ -20,8 +20,8 @@ MAX_PIXELS = 64_000_000  # of pictures in all stages together, beyond the first
 
 @dataclass(frozen=True)
 class Stages(Generic[Item, Read, Made, Result]):
-    """What is done with an item: `read` and `finish` each in a thread of its own, one item after the other, `run` in
-    the caller's, with up to `batch_size` items at once that are of one `kind`. pixels: how large what is read is.
+    """What is done with an item: `read` in a thread of its own, `run` in the caller's, with up to `batch_size` items at
+    once that are of one `kind`, and `finish` in `finishers` other threads. pixels: how large what is read is.
     """
 
     read: Callable[[Item], Read]
@@ -30,6 +30,7 @@ class Stages(Generic[Item, Read, Made, Result]):
     kind: Callable[[Read], Hashable]
     pixels: Callable[[Read], int]
     batch_size: int = 1
+    finishers: int = 1
 
     def __call__(self, items: Iterable[Item]) -> Generator[tuple[Item, Result | Failure]]:
         """Each item, in order, with its result or what was wrong with it: a ValueError or RuntimeError of any stage.
@@ -39,7 +40,7 @@ class Stages(Generic[Item, Read, Made, Result]):
 
         As many items are in the stages as the batch needs, and few more; items are taken as they are needed.
         """
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as finisher:
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(self.finishers) as finisher:
             flow = _Flow(self, iter(items), reader, finisher)
             try:
                 yield from flow.results()
@@ -68,7 +69,7 @@ class _Flow(Generic[Item, Read, Made, Result]):
             self._read_ahead()
             if self._reading:
                 self._run_next()
-                behind = self._stages.batch_size
+                behind = self._stages.batch_size + self._stages.finishers - 1
             elif self._finishing:  # nothing more to read, or no room for it
                 behind = len(self._finishing) - 1
             else:

@@ -144,16 +144,17 @@ class Segmenter:
         labels: Sequence[str] | None = None,
         progress: Progress | None = None,
         name: Callable[[Item], str | None] = name_of,
+        finishers: int = 1,
     ) -> Generator[tuple[Item, Result | Failure]]:
         """Segment many pictures: while the network looks at some, the next are read and the last ones finished.
 
         Args:
             items: what stands for the pictures: their files, or indices.
             read: the picture of an item, as a call takes it.
-            finish: takes an item and its answer, for example to save it. It runs in a thread of its own, one item after
-                the other, and so does `read` in another.
+            finish: takes an item and its answer, for example to save it.
             labels, progress: as of a call.
             name: an item's file, or what else sentences about it begin with.
+            finishers: in how many threads `finish` runs; in one, it takes one item after the other. `read` has another.
 
         Returns: each item, in order, with what `finish` returned, or the ValueError or RuntimeError that reading,
             looking or finishing raised: the others go on. Other errors are raised. Few pictures are in memory at once.
@@ -166,6 +167,7 @@ class Segmenter:
             kind=lambda seen: seen.image.shape,
             pixels=lambda seen: seen.picture.shape[0] * seen.picture.shape[1],
             batch_size=self.batch_size,
+            finishers=finishers,
         )
         return stages(items)
 

@@ -1,11 +1,11 @@
-"""Label maps by label_maps.c, where the machine has a C compiler. It is called without MindSpore, by ctypes."""
+"""Label maps and masks in C, where the machine has a C compiler. Called without MindSpore, by ctypes."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,7 +23,7 @@ _enabled = ContextVar("enabled", default=True)
 
 def available() -> bool:
     """Whether there is a C compiler, outside `disabled()`."""
-    return _enabled.get() and _label_map() is not None
+    return _enabled.get() and _library() is not None
 
 
 @contextmanager
@@ -59,36 +59,52 @@ def best_classes(
         return label_map, sums
     steps = [stride // values.itemsize for stride in values.strides]
     sizes = (values.shape[2], steps[2], steps[0], steps[1], values.shape[1], label_map.shape[1], label_map.shape[0])
-    sides = itertools.chain.from_iterable((one.lower, one.upper) for one in taps)
-    indices = [np.ascontiguousarray(side, np.int32) for side in sides]
-    weights = [np.ascontiguousarray(one.weight, np.float32) for one in taps]
-    call = _label_map()
-    assert call is not None, "available() says so"
-    status = call(
-        _pointer(values),
-        (ctypes.c_int64 * len(sizes))(*sizes),
-        (ctypes.c_void_p * len(indices))(*map(_pointer, indices)),
-        (ctypes.c_void_p * len(weights))(*map(_pointer, weights)),
-        int(bool(columns.weight.any())),
-        int(shares),
-        _pointer(label_map),
-        _pointer(sums),
-    )
-    if status:
-        raise MemoryError("there was not enough memory for a label map")
+    _call("label_map", values, sizes, taps, bool(columns.weight.any()), shares, label_map, sums)
     return label_map, sums
 
 
-def _pointer(array: np.ndarray) -> int:
-    return array.ctypes.data
+def resize_maps(values: np.ndarray, steps: Sequence[tuple[Taps, Taps]], sigmoid: bool) -> np.ndarray:
+    """Maps (K, h, w) float32, whose columns lie side by side, resized by one or two steps as `Taps.blend` does.
+
+    steps: along columns and rows. sigmoid: of what comes out.
+
+    Returns (K, H, W) float32. Raises MemoryError.
+    """
+    taps = tuple(itertools.chain.from_iterable(steps))
+    counts = [len(one.weight) for one in taps]
+    out = np.empty((len(values), counts[-1], counts[-2]), np.float32)
+    if out.size:
+        strides = (stride // values.itemsize for stride in values.strides[:2])
+        _call("resize_maps", values, (*values.shape, *strides, len(steps), *counts), taps, sigmoid, out)
+    return out
+
+
+def _call(
+    name: str, values: np.ndarray, sizes: Sequence[int], taps: Sequence[Taps], *others: np.ndarray | bool
+) -> None:
+    """Call a function of the library, whose file says what it takes."""
+    sides = itertools.chain.from_iterable((one.lower, one.upper) for one in taps)
+    indices = [np.ascontiguousarray(side, np.int32) for side in sides]
+    weights = [np.ascontiguousarray(one.weight, np.float32) for one in taps]
+    library = _library()
+    assert library is not None, "available() says so"
+    status = getattr(library, name)(
+        _pointer(values),
+        (ctypes.c_int64 * len(sizes))(*sizes),
+        (ctypes.c_void_p * len(indices))(*(side.ctypes.data for side in indices)),
+        (ctypes.c_void_p * len(weights))(*(weight.ctypes.data for weight in weights)),
+        *(_pointer(other) if isinstance(other, np.ndarray) else ctypes.c_int(other) for other in others),
+    )
+    if status:
+        raise MemoryError("there was not enough memory for what the network said at the picture's size")
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 @functools.cache
-def _label_map() -> Callable[..., int] | None:
-    sources = [Path(__file__).parent / "label_maps.c", HEADERS / "pool.c"]
-    library = shared_library("label_maps", sources, _FLAGS, ["-lm"])
-    if library is None:
-        return None
-    call = ctypes.CDLL(str(library)).label_map
-    call.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int] * 2 + [ctypes.c_void_p] * 2
-    return call
+def _library() -> ctypes.CDLL | None:
+    sources = [*sorted(Path(__file__).parent.glob("*.c")), HEADERS / "pool.c"]
+    library = shared_library("postprocessing", sources, _FLAGS, ["-lm"])
+    return None if library is None else ctypes.CDLL(str(library))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ms_seg.data.preprocessing import Geometry
+from ms_seg.postprocessing import native
 from ms_seg.postprocessing.logits import softmax
 from ms_seg.postprocessing.resizing import Taps
 
@@ -53,7 +54,7 @@ class Queries:
         """The mask logits of some queries on a square grid, (K, side, side) float32."""
         values = self.mask_logits[chosen]
         rows, columns = (Taps.between(size, side) for size in values.shape[1:])
-        return rows.blend(columns.blend(values, 2), 1)
+        return resize_maps(values, columns, rows)
 
 
 class UpsampledMasks:
@@ -97,12 +98,14 @@ class UpsampledMasks:
             for (by_row, by_column), source, target in zip(self._steps, windows, windows[1:], strict=False)
         ]
         part = self.values[chosen, rows, columns]
+        if native.available() and self._activation in (None, sigmoid):
+            return native.resize_maps(part, steps, sigmoid=self._activation is sigmoid)
         result = np.empty((len(part), *(side.stop - side.start for side in tile)), np.float32)
         step = max(1, _CACHE_BYTES // max(result[0].nbytes, 1)) if len(part) else 1
         for start in range(0, len(part), step):
             few = part[start : start + step]
             for by_column, by_row in steps:
-                few = by_row.blend(by_column.blend(few, 2), 1)
+                few = resize_maps(few, by_column, by_row)
             result[start : start + step] = self._activation(few) if self._activation else few
         return result
 
@@ -136,6 +139,13 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
         exponential = np.exp(-logits.astype(np.float64)).astype(np.float32)
     exponential += 1
     return np.divide(1, exponential, out=exponential)
+
+
+def resize_maps(maps: np.ndarray, by_column: Taps, by_row: Taps) -> np.ndarray:
+    """(K, h, w) float32 -> (K, H, W), along the columns and then along the rows, as PyTorch does it."""
+    if native.available():
+        return native.resize_maps(maps, [(by_column, by_row)], sigmoid=False)
+    return by_row.blend(by_column.blend(maps, 2), 1)
 
 
 def _taps(source: tuple[int, ...], target: tuple[int, ...]) -> tuple[Taps, Taps]:

@@ -9,7 +9,15 @@ import numpy as np
 
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing.logits import ClassMaps, best_classes, label_pixels
-from ms_seg.postprocessing.queries import Queries, Tile, UpsampledMasks, class_probabilities, sigmoid, tiles
+from ms_seg.postprocessing.queries import (
+    Queries,
+    Tile,
+    UpsampledMasks,
+    class_probabilities,
+    resize_maps,
+    sigmoid,
+    tiles,
+)
 from ms_seg.postprocessing.resizing import Taps
 from ms_seg.postprocessing.rules import Rule
 
@@ -69,8 +77,7 @@ def _scores_at_input(queries: Queries, classes: np.ndarray) -> Callable[[Tile], 
     def scores(tile: Tile) -> np.ndarray:
         rows, columns = by_row.sources(tile[0]), by_column.sources(tile[1])
         values = _summed(classes, masks.crop((rows, columns)))
-        values = by_column.part(tile[1], columns.start).blend(values, 2)
-        return by_row.part(tile[0], rows.start).blend(values, 1)
+        return resize_maps(values, by_column.part(tile[1], columns.start), by_row.part(tile[0], rows.start))
 
     return scores
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_the_next_item_is_read_and_the_last_one_finished_while_one_is_run():
             return super().finish(item, made)
 
     assert len(Waiting()(range(4))) == 4
+
+
+def test_several_are_finished_at_once_and_come_in_order():
+    both = threading.Barrier(2, timeout=PATIENCE)
+
+    class Meeting(Watch):
+        def finish(self, item, made):
+            both.wait()
+            return super().finish(item, made)
+
+    watch = Meeting()
+    watch.stages = replace(watch.stages, finishers=2)
+    assert [item for item, _ in watch(range(6))] == list(range(6))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

@@ -1,4 +1,4 @@
-"""Label maps in C: those of NumPy to the last pixel, on any number of cores, and done without where no compiler is."""
+"""Label maps and masks in C: NumPy's to the last pixel, on any number of cores, and done without where none is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ import pytest
 from ms_seg.cells.compiler import shared_library
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing import native
+from ms_seg.postprocessing.instance import instance_inference
 from ms_seg.postprocessing.logits import Logits, best_classes, label_pixels
+from ms_seg.postprocessing.panoptic import panoptic_inference
+from ms_seg.postprocessing.queries import Queries, sigmoid
+from ms_seg.postprocessing.resizing import Taps
+from ms_seg.postprocessing.rules import RULES
+from ms_seg.postprocessing.semantic import semantic_inference
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,6 +127,50 @@ def test_label_maps_in_c_need_no_mindspore():
 def test_without_a_compiler_numpy_answers(monkeypatch):
     values, geometry, via_input = GEOMETRIES["reduced"]
     expected = label_pixels(Logits(values, geometry, via_input))[0]
-    monkeypatch.setattr(native, "_label_map", lambda: None)
+    monkeypatch.setattr(native, "_library", lambda: None)
     assert not native.available()
     np.testing.assert_array_equal(label_pixels(Logits(values, geometry, via_input))[0], expected)
+
+
+def drawn_queries(geometry: Geometry) -> Queries:
+    """Six blobs, each of a class of its own, and as many queries that saw nothing."""
+    rng = np.random.default_rng(3)
+    height, width = (side // 4 for side in geometry.padded)
+    y, x = np.mgrid[:height, :width]
+    middles = rng.uniform(0, 1, (12, 2, 1, 1)) * [[[height]], [[width]]]
+    far = ((y - middles[:, 0]) / (0.3 * height)) ** 2 + ((x - middles[:, 1]) / (0.2 * width)) ** 2
+    masks = np.clip(9 * (1 - far), -200, 9) + rng.normal(0, 0.5, far.shape)
+    classes = rng.normal(0, 1, (12, 9))
+    classes[np.arange(12), np.r_[np.arange(6), [8] * 6]] += 9
+    return Queries(classes.astype(np.float32), masks.astype(np.float32), geometry)
+
+
+@pytest.mark.parametrize("picture", [(70, 100), (200, 333), (20, 31)], ids=["alike", "larger", "smaller"])
+@pytest.mark.parametrize("rule", RULES)
+def test_answers_of_queries_are_those_of_numpy(rule: str, picture: tuple[int, int]):
+    queries, things = drawn_queries(Geometry(picture, (112, 160), (128, 160))), [True] * 5 + [False] * 3
+
+    def answers():
+        panoptic = panoptic_inference(queries, things, RULES[rule])
+        instances = instance_inference(queries, things, RULES[rule])
+        masks = [instances.mask(place) for place in range(len(instances))]
+        return panoptic, instances, masks, semantic_inference(queries, RULES[rule])
+
+    ours = answers()
+    with native.disabled():
+        expected = answers()
+    np.testing.assert_array_equal(ours[0].segment_map, expected[0].segment_map)
+    assert ours[0].segments == expected[0].segments != ()
+    np.testing.assert_allclose(ours[1].scores, expected[1].scores, atol=1e-7)
+    np.testing.assert_array_equal(ours[2], expected[2])
+    np.testing.assert_array_equal(ours[3][0], expected[3][0])
+    np.testing.assert_allclose(ours[3][1], expected[3][1], atol=1e-6)
+
+
+def test_masks_are_the_sigmoids_of_numpy_to_the_last_bit_but_a_few():
+    logits = np.float32([[-200, -104, -88.5, -20, -1, -1e-8, 0, 1e-8, 1, 20, 88.5, 200]]).repeat(9, 0)
+    logits = np.concatenate((logits, np.random.default_rng(0).normal(0, 8, (9, 20_000)).astype(np.float32)), axis=1)
+    here = tuple(Taps.between(side, side) for side in logits.shape[::-1])
+    ours = native.resize_maps(logits[None], [here], sigmoid=True)[0]
+    assert np.mean(ours != sigmoid(logits)) < 1e-5
+    np.testing.assert_allclose(ours, sigmoid(logits), rtol=2e-7)

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+_SHIFTS = 5 * np.arange(7)  # groups of five bits, more than a picture's pixels need
+_LIMITS = 16 << _SHIFTS  # of the numbers that end with each group
+
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """A mask (H, W) bool -> {"size": [H, W], "counts": str}, ready for JSON."""
@@ -76,12 +79,8 @@ def _compress(counts: np.ndarray) -> str:
         counts = counts[:-1]
     differences = counts.copy()
     differences[3:] -= counts[1:-2]
-    characters = bytearray()
-    for value in differences.tolist():
-        more = True
-        while more:
-            group = value & 0x1F
-            value >>= 5
-            more = value != (-1 if group & 0x10 else 0)
-            characters.append(48 + group + (0x20 if more else 0))
-    return characters.decode("ascii")
+    values = differences.reshape(-1, 1)
+    further = (values >= _LIMITS) | (values < -_LIMITS)  # whether a group is not the last
+    groups = (values >> _SHIFTS & 0x1F) + (48 + 0x20 * further)
+    written = np.pad(further[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    return groups[written].astype(np.uint8).tobytes().decode("ascii")
