@@ -17,7 +17,7 @@ import ms_seg
 from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
-from ms_seg.data.datasets import DATASETS, open_for_task, task_of
+from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
 from ms_seg.data.numbering import from_record
 from ms_seg.data.own_folder import OWN, TEST
 from ms_seg.data.semantic import SPLITS
@@ -128,6 +128,8 @@ def _check(options: argparse.Namespace) -> None:
         for name in _OF_A_MODEL:
             if getattr(options, name):
                 raise ValueError(f"--predictions scores files without a model: leave out --{name.replace('_', '-')}")
+    if options.data and options.dataset in DRAWN:
+        raise ValueError(f"{options.dataset} is drawn and lies in no folder: leave out --data {options.data}")
     if not options.slide and (options.crop or options.stride):
         raise ValueError("--crop and --stride belong to --slide: add it, or leave them out")
 

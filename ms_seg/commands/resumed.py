@@ -45,9 +45,8 @@ def find_run(options: argparse.Namespace) -> dict[str, Any] | None:
 def _fill(options: argparse.Namespace, begun: Mapping[str, Any]) -> None:
     """Give options that a person left out the values of the run.
 
-    Raises ValueError where its dataset is not recorded, or has gone from where it was.
+    Raises ValueError where its dataset is not recorded.
     """
-    data = options.data
     options.override = options.override or [(name, as_tuple(value)) for name, value in begun["overrides"].items()]
     for name in ("dataset", "data", "checkpoint", "drop", "allow"):
         setattr(options, name, getattr(options, name) or _all(begun.get(name)))
@@ -55,10 +54,14 @@ def _fill(options: argparse.Namespace, begun: Mapping[str, Any]) -> None:
         setattr(options, name, getattr(options, name) or begun.get(name))
     if not options.dataset:
         raise ValueError(f"{options.output} was begun by train() in Python: go on there, or pass --dataset too")
-    if gone := [folder for folder in options.data if not data and not os.path.isdir(folder)]:
-        raise ValueError(
-            f"the pictures of {options.output} were in {gone[0]}, which is not there: pass --data with where they are"
-        )
+
+
+def refuse_moved(options: argparse.Namespace, begun: Mapping[str, Any]) -> None:
+    """Raise ValueError where a run's pictures have gone from where they were."""
+    for folder in options.data:
+        if folder in _all(begun.get("data")) and not os.path.isdir(folder):
+            where = f"the pictures of {options.output} were in {folder}, which is not there"
+            raise ValueError(f"{where}: pass --data with where they are")
 
 
 def known_labels(begun: Mapping[str, Any] | None, said: LabelOptions) -> LabelOptions:

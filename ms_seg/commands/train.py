@@ -18,7 +18,7 @@ from ms_seg.commands.device import add_device, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options, without_damaged
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.parser import Parser
-from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded
+from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded, refuse_moved
 from ms_seg.data.class_balance import median_frequency
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
 from ms_seg.data.preflight import ALLOWED, check_splits
@@ -145,6 +145,8 @@ def run(options: argparse.Namespace) -> int:
         if world.rank == 0:
             print(finished)
         return 0
+    if begun:
+        refuse_moved(options, begun)
     task, *_ = [training_task(preset, task_of(name), name) for name in options.dataset]
     sources = _sources(options)
     said = known_labels(begun, said)

@@ -139,6 +139,7 @@ def test_windows_and_several_scales_give_other_figures_each(toy, data, tmp_path)
         (("--checkpoint", "x.pth", "--stride", 3), "--crop and --stride belong to --slide"),
         (("--checkpoint", "x.pth", "--slide", "--crop", 8, "--stride", 9), "stride must be 1 to 8, the side of the"),
         (("--model", "segformer_b0_ade20k"), "segformer_b0_ade20k needs its weights"),
+        (("--dataset", "shapes"), "shapes is drawn and lies in no folder: leave out --data"),
         (("--predictions", "nowhere"), "there is no folder nowhere"),
     ],
 )

@@ -53,6 +53,10 @@ def test_a_finished_run_says_so_and_what_comes_next(begun, capsys):
     capsys.readouterr()
     assert resume() == 0
     said = capsys.readouterr()
+    assert not said.err
+    (begun / "data").rename(begun / "moved")  # its pictures are not needed any more
+    assert resume() == 0
+    assert capsys.readouterr().out == said.out
     file = "run/checkpoints/00000002/model.ckpt"
     assert said.out.splitlines() == [
         f"run is finished, 2 steps. The best weights with mIoU 0.5000, of step 2: {file}",
@@ -61,7 +65,6 @@ def test_a_finished_run_says_so_and_what_comes_next(begun, capsys):
         f"  to use them: python -m ms_seg segment PICTURE --checkpoint {file}",
         "  to train further: begin another run with that --checkpoint",
     ]
-    assert not said.err
 
 
 def test_a_run_and_its_pictures_may_move(begun, capsys):
