@@ -93,16 +93,16 @@ def test_a_models_instances_are_scored_and_written(data, tmp_path):
 @pytest.mark.parametrize("dataset", ["coco_panoptic", "coco_instance"])
 def test_an_evaluation_that_stopped_goes_on(data, tmp_path, monkeypatch, dataset):
     monkeypatch.setattr(tally_module, "_MAX_SHARE", float("inf"))
-    asked, segment_one = [], ms_seg.Segmenter.__call__
+    asked, look = [], ms_seg.Segmenter._look
 
-    def stopping(self, picture, labels=None):
+    def stopping(self, inputs, words, progress):
         if len(asked) == 2:
             asked.append("stop")
             raise ValueError("stopped")
         asked.append("a picture")
-        return segment_one(self, picture, labels)
+        return look(self, inputs, words, progress)
 
-    monkeypatch.setattr(ms_seg.Segmenter, "__call__", stopping)
+    monkeypatch.setattr(ms_seg.Segmenter, "_look", stopping)
     saved = ("--save-predictions", tmp_path / "saved")
     assert evaluate(data, tmp_path / "out", *saved, dataset=dataset) == 2
     assert evaluate(data, tmp_path / "out", *saved, dataset=dataset) == 0
