@@ -239,6 +239,8 @@ def identify(
         preset = preset.override(window=_window(preset, noted.pop("window"), native))
     preset = preset.override(**{**noted, **overrides})
     labels, outputs = _labels(source, metadata, notes, preset.output), source.arguments.get("num_classes")
+    if preset.num_classes != outputs and "label_values" not in overrides:  # which are those of other classes
+        preset = preset.override(label_values=None)
     if preset.told_apart != preset.num_classes == outputs and preset.label_set is None:
         labels = labels or OBJECT
     if labels is None or "label_set" in overrides or preset.num_classes != outputs:

@@ -104,6 +104,16 @@ def test_a_part_of_a_model_is_no_model_of_another_kind(config: dict[str, Any], s
         read_transformers(tmp_path)
 
 
+def test_how_label_files_were_numbered_comes_from_the_folder_and_not_for_other_classes(
+    folder: Path, config: dict[str, Any]
+):
+    (folder / "preprocessor_config.json").write_text('{"do_reduce_labels": true}')
+    changed(folder, config)
+    assert ms_seg.create_model("auto", folder).preset.label_values["values"] == tuple(range(1, 10))
+    other = ms_seg.create_model("auto", folder, fine_tune=True, num_classes=3).preset
+    assert other.num_classes == 3 and other.label_values is None
+
+
 def test_numbers_are_read_as_transformers_reads_them(folder: Path, config: dict[str, Any]):
     changed(folder, config, mlp_ratios=[4.0] * 4, id2label={str(index): index for index in range(9)})
     preset = ms_seg.create_model("auto", folder).preset

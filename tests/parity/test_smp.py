@@ -93,6 +93,16 @@ def test_a_folder_answers_as_there(classes: int, tmp_path: Path):
         assert np.mean(answer.label_map != expected) <= 1e-3
 
 
+def test_the_way_back_is_bit_identical(tmp_path: Path):
+    reference = written(tmp_path, CLASSES)
+    assert convert([str(tmp_path), str(tmp_path / "model.ckpt")]) == 0
+    assert convert([str(tmp_path / "model.ckpt"), str(tmp_path / "back.pth"), "--to", "smp"]) == 0
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    reference.load_state_dict(back)
+    for name, tensor in reference.state_dict().items():
+        assert torch.equal(back[name], tensor), name
+
+
 def test_a_bare_file_is_found_by_its_names(tmp_path: Path):
     reference = written(tmp_path, 150)
     torch.save({"state_dict": {f"model.{key}": value for key, value in reference.state_dict().items()}},
