@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -76,13 +76,31 @@ def run(options: argparse.Namespace) -> None:
     multi = _load(name, options)
     dataset, words, translate = multi.segmenter.network.for_dataset(dataset, "semantic")
 
-    def segment(picture: np.ndarray) -> Answer:
-        return translate(multi(picture, words))
-
+    segment = OneByOne(lambda picture: translate(multi(picture, words)))
     if options.eval:
         score(segment, dataset, options)
     else:
         draw_all(segment, dataset)
+
+
+class OneByOne:
+    """Answers the pictures of a dataset one after the other: each is seen in several scales as it is."""
+
+    def __init__(self, segment: Segment):
+        self.segment = segment
+
+    def __call__(self, picture: np.ndarray) -> Answer:
+        return self.segment(picture)
+
+    def stream(
+        self,
+        items: Iterable[int],
+        read: Callable[[int], np.ndarray],
+        finish: Callable[[int, Answer], str],
+        name: Callable[[int], str],
+    ) -> Generator[tuple[int, str]]:
+        for item in items:
+            yield item, finish(item, self(read(item)))
 
 
 def draw(segment: Segment, pictures: Mapping[Path, Path]) -> None:
@@ -94,7 +112,7 @@ def draw(segment: Segment, pictures: Mapping[Path, Path]) -> None:
             bar()
 
 
-def score(segment: Segment, dataset: SemanticDataset, options: argparse.Namespace) -> None:
+def score(segment: OneByOne, dataset: SemanticDataset, options: argparse.Namespace) -> None:
     """Print pixAcc and mIoU, and log them with each class's IoU."""
     predictions = CachedPredictions(ModelLabelMaps(segment, dataset))
     matrix = evaluate(dataset, predictions, SemanticTally.of(dataset), World(0, 1, [])).matrix
@@ -112,7 +130,7 @@ def figures(matrix: ConfusionMatrix) -> tuple[float, np.ndarray]:
     return matrix.aacc, np.nan_to_num(matrix.per_class_iou)
 
 
-def draw_all(segment: Segment, dataset: SemanticDataset) -> None:
+def draw_all(segment: OneByOne, dataset: SemanticDataset) -> None:
     """The label map of each picture of a dataset, as `python -m ms_seg evaluate --predictions` reads them."""
     predictions = ModelLabelMaps(segment, dataset, OUTPUT)
     with progress_bar(len(dataset), "segmenting", log="ms_seg") as bar:

@@ -64,7 +64,8 @@ def write(root: Path, dataset: str, classes: int) -> Path:
         ):
             (root / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(root / folder / name)
-    (root / "labels.txt").write_text("\n".join(read_labels("cityscapes").names) + "\n")
+    numbered = (f"{value} {name}\n" for value, name in enumerate(read_labels("cityscapes").names))
+    (root / "labels.txt").write_text("".join(numbered))
     return root
 
 

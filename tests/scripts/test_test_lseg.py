@@ -54,7 +54,7 @@ def stripes(*names: str, width: int = 24, height: int = 40) -> np.ndarray:
 def write_dataset(root: Path) -> Path:
     """Two pictures in the folders of a person's own dataset; the truth calls one blue stripe green."""
     root.mkdir()
-    (root / "labels.txt").write_text("red\ngreen\nblue\n")
+    (root / "labels.txt").write_text("0 red\n1 green\n2 blue\n")
     for split in semantic.SPLITS:
         images, labels = root / "images" / split, root / "labels" / split
         images.mkdir(parents=True)
