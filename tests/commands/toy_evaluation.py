@@ -28,11 +28,11 @@ def toy_segmenter(seconds: float):
     from ms_seg.inference import Segmenter
 
     class Slow(Segmenter):
-        def __call__(self, picture, labels=None):
-            time.sleep(seconds)
+        def _look(self, inputs, words, progress):
+            time.sleep(seconds * len(inputs))
             with open(os.environ.get("ASKED", os.devnull), "a") as asked:
-                asked.write("a picture\n")
-            return super().__call__(picture, labels)
+                asked.write("a picture\n" * len(inputs))
+            return super()._look(inputs, words, progress)
 
     return Slow
 
