@@ -14,7 +14,7 @@ from convert import CheckpointError, open_checkpoint
 from convert.layouts.row import NATIVE
 from convert.recognition import recognise
 from convert.writing import write_checkpoint
-from ms_seg.checkpoints.loading import identify, notes_beside
+from ms_seg.checkpoints.identification import identify, notes_beside
 from ms_seg.checkpoints.modelscope import read_modelscope
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers, write_config

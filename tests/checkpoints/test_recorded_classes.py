@@ -12,7 +12,7 @@ import ms_seg
 from convert import open_checkpoint
 from convert.__main__ import main as convert
 from convert.recognition import recognise
-from ms_seg.checkpoints.loading import identify
+from ms_seg.checkpoints.identification import identify
 from ms_seg.label_sets import OBJECT
 from ms_seg.presets import ASSETS
 from tests.convert.layouts.published import manifests, read_manifest

@@ -14,7 +14,7 @@ from convert import CheckpointError, open_checkpoint
 from convert.__main__ import main as convert
 from convert.plan import find_layout
 from convert.recognition import recognise
-from ms_seg.checkpoints.loading import identify
+from ms_seg.checkpoints.identification import identify
 from ms_seg.checkpoints.openmmlab.config import read_config, read_recorded
 from ms_seg.presets import ASSETS, TASKS, Window, find_preset
 from tests.convert.layouts.published import manifests, read_manifest

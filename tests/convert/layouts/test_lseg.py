@@ -8,7 +8,7 @@ import pytest
 from convert.layouts.row import NATIVE
 from convert.plan import Source, find_layout
 from convert.recognition import recognise
-from ms_seg.checkpoints.loading import identify
+from ms_seg.checkpoints.identification import identify
 from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
 
 MANIFESTS = manifests("lseg_", "timm_vit_", "resnet101_")

@@ -8,7 +8,7 @@ import pytest
 from convert.layouts.row import NATIVE
 from convert.plan import find_layout
 from convert.recognition import recognise
-from ms_seg.checkpoints.loading import identify
+from ms_seg.checkpoints.identification import identify
 from tests.convert.layouts.published import Declared, manifests, model_shapes, read_manifest
 
 SWIN_L, R50 = "mask2former_swin_l_coco_panoptic", "mask2former_r50_coco_panoptic"

@@ -7,7 +7,7 @@ import pytest
 
 from convert.plan import find_layout
 from convert.recognition import recognise
-from ms_seg.checkpoints.loading import identify
+from ms_seg.checkpoints.identification import identify
 from tests.convert.layouts.published import manifests, model_shapes, read_manifest
 
 MANIFESTS = manifests("segformer_", "mit_")
