@@ -437,3 +437,9 @@ def test_a_wrong_call_shows_its_usage(arguments, capsys):
         main(arguments)
     assert end.value.code == 2
     assert "usage: python -m ms_seg" in capsys.readouterr().err
+
+
+def test_the_package_shows_its_doors_and_is_imported_at_once():
+    assert {"Segmenter", "create_model", "list_models", "to_pretrained"} <= set(dir(ms_seg))
+    code = "import sys, ms_seg, convert; sys.exit(bool({'numpy', 'mindspore'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
