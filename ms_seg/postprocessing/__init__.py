@@ -1,1 +1,1 @@
-"""From a network's outputs to labels and segments at the picture's own size: plain NumPy."""
+"""From a network's outputs to labels and segments at the picture's own size: NumPy, and C where that pays."""
