@@ -166,3 +166,81 @@ int conv3x3(ARGUMENTS) {
     free(memory);
     return DONE;
 }
+
+/* -------------------------------------------------------------------------------------------- the weight's gradient */
+
+enum { POSITIONS = 1024, TAPS = 9 }; /* positions, about, whose neighbours are laid out for one product */
+
+typedef struct {
+    const float *x, *out_grad;
+    float *out, *scratch; /* scratch: the neighbours of each worker, (a block's channels, TAPS, positions) */
+    Sgemm sgemm;
+    int64_t samples, channels, out_channels, height, width;
+    int64_t block, rows;  /* channels of an item, and rows of the map that are laid out together */
+    int64_t scratch_size; /* of a worker */
+} WeightGrad;
+
+/* Rows first .. first + rows - 1 of a channel, moved by a tap, with zeros around the map. */
+static void lay_out(const WeightGrad *task, const float *x, int64_t first, int64_t rows, int tap, float *out) {
+    int64_t width = task->width, across = tap % 3 - 1, begin = across < 0, end = width - (across > 0);
+    for (int64_t row = 0; row < rows; row++, out += width) {
+        int64_t y = first + row + tap / 3 - 1;
+        if (y < 0 || y >= task->height) {
+            memset(out, 0, width * sizeof *out);
+            continue;
+        }
+        out[0] = out[width - 1] = 0;
+        if (end > begin)
+            memcpy(out + begin, x + y * width + begin + across, (end - begin) * sizeof *out);
+    }
+}
+
+/* Items are blocks of channels: a sum over positions and samples is one thread's. */
+static void weight_grad_part(const void *argument, int64_t begin, int64_t end, int worker) {
+    const WeightGrad *task = argument;
+    int64_t map = task->height * task->width, stride = task->channels * TAPS;
+    float *neighbours = task->scratch + worker * task->scratch_size;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t channel = item * task->block, left = task->channels - channel;
+        int64_t channels = left < task->block ? left : task->block;
+        for (int64_t sample = 0; sample < task->samples; sample++)
+            for (int64_t first = 0; first < task->height; first += task->rows) {
+                int64_t rows = task->height - first < task->rows ? task->height - first : task->rows;
+                int64_t positions = rows * task->width;
+                for (int64_t c = 0; c < channels; c++)
+                    for (int tap = 0; tap < TAPS; tap++)
+                        lay_out(task, task->x + (sample * task->channels + channel + c) * map, first, rows, tap,
+                                neighbours + (c * TAPS + tap) * positions);
+                const float *grad = task->out_grad + sample * task->out_channels * map + first * task->width;
+                product(task->sgemm, task->out_channels, channels * TAPS, positions, (Matrix){grad, map, 0},
+                        (Matrix){neighbours, positions, 1}, sample || first, task->out + channel * TAPS, stride);
+            }
+    }
+}
+
+/* weight, x, gradient of the output -> gradient of the weight. (That of x is conv3x3 with the weight turned round.) */
+int conv3x3_weight_grad(ARGUMENTS) {
+    if (!types_are("ffff", count, types))
+        return WRONG_TYPE;
+    const int64_t *weight = shapes[0], *x = shapes[1];
+    if (ranks[1] != 4 || x[1] < 1 || !same_shape(4, (int64_t[]){weight[0], x[1], 3, 3}, ranks[0], weight) ||
+        !same_shape(4, (int64_t[]){x[0], weight[0], x[2], x[3]}, ranks[2], shapes[2]) ||
+        !same_shape(4, weight, ranks[3], shapes[3]))
+        return WRONG_SHAPE;
+    WeightGrad task = {.x = params[1], .out_grad = params[2], .out = params[3], .sgemm = find_sgemm(), .samples = x[0],
+                       .channels = x[1], .out_channels = weight[0], .height = x[2], .width = x[3]};
+    if (!size(4, x)) {
+        memset(task.out, 0, size(4, weight) * sizeof *task.out);
+        return DONE;
+    }
+    task.block = task.channels >= 512 ? 64 : task.channels >= 64 ? 16 : 4;
+    task.rows = POSITIONS / task.width < 1 ? 1 : POSITIONS / task.width;
+    task.scratch_size = task.block * TAPS * task.rows * task.width;
+    task.scratch = malloc(workers() * task.scratch_size * sizeof *task.scratch);
+    if (!task.scratch)
+        return NO_MEMORY;
+    parallel_for(weight_grad_part, &task, (task.channels + task.block - 1) / task.block,
+                 parts_for(size(4, x) * task.out_channels));
+    free(task.scratch);
+    return DONE;
+}

@@ -36,6 +36,7 @@ CELLS = {
     "scale_rows": lambda: Drop(0.5, 1),
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
+    "conv1x1": lambda: Conv2d(6, 5, 1),
     "conv3x3": lambda: Conv2d(32, 32, 3, padding=1),
     "attention": lambda: Attention(2),
     "masked_attention": lambda: Attention(2),

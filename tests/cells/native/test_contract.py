@@ -151,7 +151,12 @@ SOUND = {  # inputs, outputs
         [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],
         [(2, 3, 4, 5), (3, 1, 3, 3)],
     ),
+    "conv1x1": ([ones(2, 3, 4, 5), ones(6, 3, 1, 1), ones(6)], [(2, 6, 4, 5)]),
+    "conv1x1_x_grad": ([ones(2, 3, 4, 5), ones(6, 3, 1, 1), ones(2, 6, 4, 5)], [(2, 3, 4, 5)]),
+    "conv1x1_weight_grad": ([ones(6, 3, 1, 1), ones(2, 3, 4, 5), ones(2, 6, 4, 5)], [(6, 3, 1, 1)]),
+    "conv1x1_bias_grad": ([ones(6), ones(2, 6, 4, 5)], [(6,)]),
     "conv3x3": ([ones(2, 3, 4, 5), ones(6, 3, 3, 3)], [(2, 6, 4, 5)]),
+    "conv3x3_weight_grad": ([ones(6, 3, 3, 3), ones(2, 3, 4, 5), ones(2, 6, 4, 5)], [(6, 3, 3, 3)]),
     "biased_softmax": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0)], [(2, 3, 4)]),
     "biased_softmax_grad": ([ones(2, 3, 4), ones(1, 3, 4), numbers(0, 0), ones(2, 3, 4)], [(2, 3, 4), (1, 3, 4)]),
     "attention": ([draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 4), np.int32(2)], [(2, 3, 4)]),
@@ -188,6 +193,7 @@ FITS = {  # longer arrays that are sound as well: more maps, larger ones, more p
     *((name, 2, (2, 7, 2)) for name in ("sample_points", "sample_points_grad")),
     ("uncertain_points", 2, (2, 8, 2)),
     ("biased_softmax", 1, (2, 3, 4)),
+    *(("conv1x1_bias_grad", 1, shape) for shape in ((3, 6, 4, 5), (2, 6, 5, 5), (2, 6, 4, 6))),
     *(("linear_bias_grad", 1, shape) for shape in ((3, 3, 5), (2, 4, 5))),
 }
 

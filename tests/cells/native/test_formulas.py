@@ -247,7 +247,22 @@ def test_a_depthwise_convolution_and_its_gradients_are_sums_over_windows(shape: 
     assert error(of_bias, gradient.astype(np.float64).sum((0, 2, 3))) < 5e-6
 
 
-@pytest.mark.parametrize("shape", [(1, 32, 1, 1), (2, 32, 6, 1), (1, 40, 1, 7), (2, 33, 9, 8), (1, 32, 130, 131)])
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 5, 6, 7), (3, 70, 50, 45), (1, 600, 33, 7)])
+def test_a_1x1_convolution_and_its_gradients_are_sums_over_channels(shape: tuple[int, ...]):
+    cell = Conv2d(shape[1], 530, 1)
+    cell.weight.set_data(Tensor(draw(530, shape[1], 1, 1, seed=2)))
+    cell.bias.set_data(Tensor(draw(530, seed=3)))
+    x, gradient = draw(*shape), draw(shape[0], 530, *shape[2:], seed=1)
+    out, of_x, of_weight, of_bias = outcome(cell, x, gradient)
+    weight, wide = cell.weight.asnumpy()[:, :, 0, 0].astype(np.float64), gradient.astype(np.float64)
+    truth = np.einsum("oc,nchw->nohw", weight, x, optimize=True) + cell.bias.asnumpy().reshape(1, -1, 1, 1)
+    assert error(out, truth) < 1e-6
+    assert error(of_x, np.einsum("oc,nohw->nchw", weight, wide, optimize=True)) < 1e-6
+    assert error(of_weight[:, :, 0, 0], np.einsum("nohw,nchw->oc", wide, x, optimize=True)) < 2e-6
+    assert error(of_bias, wide.sum((0, 2, 3))) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 1, 1), (2, 32, 6, 1), (1, 40, 1, 7), (2, 70, 9, 8), (1, 32, 130, 131)])
 def test_a_convolution_by_winograds_algorithm_and_its_gradients_are_sums_over_windows(shape: tuple[int, ...]):
     cell = Conv2d(shape[1], 34, 3, padding=1)
     assert cell.winograd is not None
@@ -280,6 +295,7 @@ def test_a_convolution_by_winograds_algorithm_and_its_gradients_are_sums_over_wi
         (lambda: GroupNorm(2, 6), [(2, 6, 3, 4), (1, 6, 5, 4), (5, 6, 1, 1), (1, 6, 2, 2)]),
         (lambda: Residual(6), [(2, 6), (3, 6), (5, 6), (1, 6)]),
         (lambda: DepthwiseConv2d(2), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
+        (lambda: Conv2d(2, 5, 1), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
         (lambda: Conv2d(32, 33, 3, padding=1), [(1, 32, 3, 4), (1, 32, 5, 4), (2, 32, 4, 4), (1, 32, 6, 1)]),
     ],
 )
