@@ -17,6 +17,7 @@ from ms_seg.inference.outputs import Input
 from ms_seg.inference.views import SCALES
 from ms_seg.presets import Preprocessing
 from ms_seg.presets.preset import Window
+from ms_seg.systems import Model
 from tests.toy_model import PRESET
 
 SHORT, LONG, CLASSES = 64, 256, 7
@@ -31,7 +32,7 @@ def weight() -> np.ndarray:
 
 
 def ours(weight: np.ndarray, **options) -> Segmenter:
-    class Network(nn.Cell):
+    class Network(Model):
         def __init__(self):
             super().__init__()
             self.preset = replace(PRESET, preprocessing=RULE)

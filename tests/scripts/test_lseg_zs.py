@@ -257,7 +257,7 @@ def test_a_log_that_cannot_be_written_is_said_before_the_work(script, tmp_path, 
     write_fss(tmp_path, pictures=1)
     (tmp_path / "logs").write_text("")
     assert run(script) == 2
-    assert "Not a directory: 'logs/fewshot'" in capsys.readouterr().err
+    assert "logs/fewshot: Not a directory" in capsys.readouterr().err
     assert not script.asked
 
 
@@ -265,7 +265,7 @@ def test_a_model_without_words_is_refused(script, tmp_path, capsys):
     write_fss(tmp_path, pictures=1)
     script.preset = find_preset("segformer_b0_ade20k")
     assert run(script) == 2
-    assert "has classes of its own: labels are for a model that takes words" in capsys.readouterr().err
+    assert "has classes of its own: a vocabulary is for a model that takes words" in capsys.readouterr().err
 
 
 def test_the_script_runs_by_itself(tmp_path):
