@@ -1,8 +1,9 @@
-"""A file that appears under its name only when it is whole."""
+"""A file that appears under its name only when it is whole; and a folder."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,31 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def draft_folder(beside: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside a path, for what is not whole yet; at the end of the block it is removed.
+
+    What `take_over` moved out of it stays. Raises OSError when the folder cannot be written.
+    """
+    beside = Path(beside)
+    draft = beside.with_name(f".{beside.name}.{os.getpid()}.part")
+    try:
+        draft.mkdir()
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def take_over(draft: Path, path: Path) -> None:
+    """Give a file or folder of a `draft_folder` the name `path`, instead of what had it before."""
+    if draft.is_dir() and path.is_dir():
+        os.replace(path, draft.with_name(f"{path.name}.before"))  # removed together with the drafts
+    elif draft.is_file():
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+    os.replace(draft, path)
 
 
 @contextmanager

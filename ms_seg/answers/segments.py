@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,8 @@ DISPLAY_THRESHOLD = 0.5  # instances that score less are in every list, but not 
 class SegmentsAnswer(BaseAnswer):
     """What panoptic and instance answers have in common; see `BaseAnswer` for the fields.
 
+    colours: of the segments, RGB (K, 3) uint8, no two the same and none black; None for `segment_colours`.
+
     A label set that does not tell things from stuff counts as things alone.
     """
 
@@ -36,6 +38,7 @@ class SegmentsAnswer(BaseAnswer):
     label_set: LabelSet
     model: str
     source: str | None = None
+    colours: np.ndarray | None = field(default=None, kw_only=True)
 
     @property
     @abstractmethod
@@ -94,7 +97,15 @@ class SegmentsAnswer(BaseAnswer):
         ]
 
     def draw(self, opacity: float = OPACITY, legend: bool = True) -> Image.Image:
-        return draw_segments(self.picture, self.segment_map, self.classes, self.label_set, self.scores, opacity, legend)
+        return draw_segments(
+            self.picture, self.segment_map, self.classes, self.label_set, self.scores, opacity, legend, self.colours
+        )
+
+    def in_colours(self, colours: np.ndarray) -> Self:
+        """The same answer with its segments in these colours, which are their ids too: see `colours`."""
+        other = replace(self, colours=colours)
+        other.__dict__["segment_map"] = self.segment_map  # of instances it takes long to make
+        return other
 
     def label_image(self) -> Image.Image:
         """The ids of the segments as colours, RGB; black for none."""
@@ -102,7 +113,7 @@ class SegmentsAnswer(BaseAnswer):
 
     @cached_property
     def _colours(self) -> np.ndarray:
-        return segment_colours(self.classes, self.label_set)
+        return segment_colours(self.classes, self.label_set) if self.colours is None else self.colours
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""`segment`: pictures in; overlays, label maps and segments out."""
+"""`segment`: pictures and videos in; overlays, label maps and segments out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from convert.progress import ProgressBar, progress_bar
 from ms_seg.answers.drawing.colours import OPACITY
 from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
 from ms_seg.commands.override import add_choice, add_override
+from ms_seg.commands.segment_video import add_video, is_done, segment_videos
 from ms_seg.data.picture import pictures_in
+from ms_seg.data.video import is_video
 from ms_seg.hub import choose_model
 from ms_seg.presets import TASKS
 
@@ -30,7 +32,7 @@ _FINISHERS = 2  # threads that save: a file's last byte is waited for, and much 
 def add(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.usage = "%(prog)s PICTURE ... [--model NAME] [--checkpoint FILE] [--output DIR] [option ...]"
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures, or folders of pictures")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="pictures, videos, or folders of pictures")
     parser.add_argument("--recursive", action="store_true", help="also take the pictures in the folders of folders")
     parser.add_argument("--skip-existing", action="store_true", help="leave out pictures whose results are there")
     parser.add_argument("--quiet", action="store_true", help="say only what goes wrong")
@@ -59,6 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of the colours, 0 to 1 (default: %(default)s)",
     )
     parser.add_argument("--no-legend", action="store_true", help="leave the legend away")
+    add_video(parser)
     add_batch_size(parser)
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
@@ -69,8 +72,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Segment every picture; 0 if all went well, 1 if some could not be segmented, 2 if none could."""
-    pictures = find_pictures(options.pictures, options.recursive)
+    """Segment every picture and video; 0 if all went well, 1 if some could not be segmented, 2 if none could."""
+    videos = {path: Path() for path in dict.fromkeys(map(Path, options.pictures)) if is_video(path)}
+    pictures = find_pictures([path for path in options.pictures if Path(path) not in videos], options.recursive)
     model, checkpoint = choose_model(options.model, options.checkpoint)
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,22 +90,34 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.save_embeddings:
         segmenter.network.check_embeddings()
+        if videos:
+            raise ValueError(f"embeddings are saved of pictures alone: {next(iter(videos))} is a video")
     labels = segmenter.check_labels(_words(options))
-    stems = output_stems(pictures)
+    stems = output_stems({**pictures, **videos})
     if options.skip_existing:
-        stems = {p: s for p, s in stems.items() if not _is_done(folder / s, segmenter, options.save_embeddings)}
-    with progress_bar(len(stems), "segmenting", _Silence() if options.quiet else None, log="ms_seg") as bar:
-        try:
-            failed = _segment_all(segmenter, labels, stems, options, bar)
-        except KeyboardInterrupt:
-            done = f"stopped: {int(bar.done)} of {len(stems)} pictures are done, in {folder}"
-            raise KeyboardInterrupt(f"{done}; with --skip-existing the same command goes on with the others") from None
-    skipped = len(pictures) - len(stems)
+        stems = {p: s for p, s in stems.items() if not _is_done(p, folder / s, segmenter, options)}
+    to_do = {path: stem for path, stem in stems.items() if path not in videos}
+    stream = _Silence() if options.quiet else None
+    failed = 0
+    if to_do or not videos:
+        with progress_bar(len(to_do), "segmenting", stream, log="ms_seg") as bar:
+            try:
+                failed = _segment_all(segmenter, labels, to_do, options, bar)
+            except KeyboardInterrupt:
+                done = f"stopped: {int(bar.done)} of {len(to_do)} pictures are done, in {folder}"
+                hint = "with --skip-existing the same command goes on with the others"
+                raise KeyboardInterrupt(f"{done}; {hint}") from None
+    videos_to_do = {path: stem for path, stem in stems.items() if path in videos}
+    failed_videos, short = segment_videos(segmenter, labels, videos_to_do, options, stream)
+    failed += failed_videos
+    files = len(pictures) + len(videos)
     if not options.quiet:
+        skipped = files - len(stems)
         others = f", {skipped} were there already" if skipped else ""
-        done = f"{len(stems) - failed} of {len(stems)} pictures segmented by {segmenter.preset.name}"
+        kind = "pictures" if not videos else "videos" if not pictures else "files"
+        done = f"{len(stems) - failed} of {len(stems)} {kind} segmented by {segmenter.preset.name}"
         print(f"{done} into {folder}{others}")
-    return 0 if not failed else 1 if failed < len(pictures) else 2
+    return 0 if not failed + short else 1 if failed < files else 2
 
 
 class _Silence(io.StringIO):
@@ -160,10 +176,13 @@ def output_stems(pictures: Mapping[Path, Path]) -> dict[Path, Path]:
     return stems
 
 
-def _is_done(stem: Path, segmenter: Segmenter, embeddings: bool) -> bool:
-    """Whether the last file that is written for a picture is there."""
+def _is_done(path: Path, stem: Path, segmenter: Segmenter, options: argparse.Namespace) -> bool:
+    """Whether the last file that is written for a picture or video is there."""
+    if is_video(path):
+        return is_done(stem, options.save_label_maps)
     last = "panoptic.json" if segmenter.task == "panoptic" else "segments.json"
-    return all(Path(f"{stem}.{end}").is_file() for end in (last, *(["embeddings.npz"] if embeddings else [])))
+    others = ["embeddings.npz"] if options.save_embeddings else []
+    return all(Path(f"{stem}.{end}").is_file() for end in (last, *others))
 
 
 def _segment_all(

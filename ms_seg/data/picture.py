@@ -50,7 +50,7 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"the array is {picture.dtype} {picture.shape}: pass RGB (height, width, 3) uint8")
-        _check_size("the array", picture.shape[1], picture.shape[0])
+        check_size("the array", picture.shape[1], picture.shape[0])
         return np.ascontiguousarray(picture)
     if isinstance(picture, Image.Image):
         return _decode(picture, "the image", upright)
@@ -152,7 +152,7 @@ def _open(
     with _in_a_sentence(name):
         image = Image.open(file)
     with image:
-        _check_size(name, *image.size)
+        check_size(name, *image.size)
         if whole and image.format in ("JPEG", "MPO"):
             with _in_a_sentence(name):
                 content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
@@ -189,7 +189,7 @@ def _say(what: str, name: str) -> None:
 
 
 def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
-    _check_size(name, *image.size)
+    check_size(name, *image.size)
     with _in_a_sentence(name):
         image.load()
         image = ImageOps.exif_transpose(image) if upright else image
@@ -202,7 +202,7 @@ def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
 def _in_a_sentence(name: str) -> Iterator[None]:
     """Pillow's many errors as one sentence each, and none of its warnings.
 
-    It warns of sizes, which _check_size limits, of damaged EXIF tags, without which it goes on, and of transparency,
+    It warns of sizes, which check_size limits, of damaged EXIF tags, without which it goes on, and of transparency,
     which is dropped.
     """
     try:
@@ -239,7 +239,8 @@ def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _check_size(name: str, width: int, height: int) -> None:
+def check_size(name: str, width: int, height: int) -> None:
+    """Raise ValueError, beginning with the name, for a picture that is empty or has more than MAX_PIXELS."""
     if not width or not height:
         raise ValueError(f"{name} is empty: {width}x{height} pixels")
     if width * height > MAX_PIXELS:

@@ -75,18 +75,25 @@ def segment_colours(classes: Sequence[int], label_set: LabelSet) -> np.ndarray:
     The colours serve as ids in COCO's panoptic maps too, so that no two are the same and none is black, which means
     "no segment" there.
     """
-    table = class_colours(label_set)
     colours = np.zeros((len(classes), 3), np.uint8)
     seen: Counter[int] = Counter()
-    taken = {0}
+    taken: set[int] = set()
     for place, label in enumerate(classes):
-        colour = _shade(table[label], seen[label])
+        colours[place] = thing_colour(label, seen[label], label_set, taken)
         seen[label] += 1
-        while _packed(colour) in taken:
-            colour = _next(colour)
-        taken.add(_packed(colour))
-        colours[place] = colour
     return colours
+
+
+def thing_colour(label: int, number: int, label_set: LabelSet, taken: set[int]) -> tuple[int, ...]:
+    """The colour of the thing of a class that has this number, from 0 on, among those of the class.
+
+    taken: colours that it must not have, as ids of COCO's maps; its own is added. Black never is one.
+    """
+    colour = _shade(class_colours(label_set)[label], number)
+    while _packed(colour) in taken or not any(colour):
+        colour = _next(colour)
+    taken.add(_packed(colour))
+    return colour
 
 
 def _shade(colour: np.ndarray, number: int) -> tuple[int, ...]:

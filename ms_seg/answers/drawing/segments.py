@@ -26,6 +26,7 @@ def draw_segments(
     scores: np.ndarray | None = None,
     opacity: float = OPACITY,
     legend: bool = True,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """The overlay of segments with thin borders, names where there is room, and a legend of the classes.
 
@@ -35,11 +36,13 @@ def draw_segments(
         classes: the class of each segment.
         scores: (K,), written beside the names of things, which are counted one by one.
         opacity: of the colours, 0..1.
+        colours: of the segments, RGB (K, 3) uint8; None for `segment_colours`.
 
     A name stays on its segment and clear of the names of larger ones, or is left to the legend, which counts the
     segments of each class, and says what belongs to none.
     """
-    colours = segment_colours(classes, label_set)
+    if colours is None:
+        colours = segment_colours(classes, label_set)
     names = [label_set.names[label] for label in classes]
     things = [label_set.isthing[label] for label in classes]
     picture, segment_map = magnified(picture, segment_map)
