@@ -80,6 +80,14 @@ def test_a_row_beyond_the_last_map_is_refused(row: int):
     assert refuses(WRONG_INDEX, "uncertain_points", [maps, rows, ones(3, 7, 2), ones(2)], [(3, 2, 2)])
 
 
+@pytest.mark.parametrize("target", [-1, 5, 255, 2**31 - 1, -(2**31)])
+def test_a_class_that_has_no_logit_is_refused(target: int):
+    logits, targets = draw(2, 5, 3, 4), np.zeros((2, 1, 3, 4), np.int32)
+    targets[1, 0, 2, 3] = target
+    assert refuses(WRONG_INDEX, "cross_entropy", [logits, targets], [(2, 1, 3, 4)])
+    assert refuses(WRONG_INDEX, "cross_entropy_grad", [logits, targets, ones(2, 1, 3, 4)], [(2, 5, 3, 4)])
+
+
 def test_a_negative_row_stands_for_none():
     maps, rows, points = draw(3, 4, 5), numbers(-1, -(2**31), 2), np.full((3, 7, 2), 0.5, np.float32)
     (samples,) = outputs_of("sample_points", [maps, rows, points], [(3, 7)])
@@ -177,6 +185,11 @@ SOUND = {  # inputs, outputs
         [ones(1, 7, 12), ones(18, 2), numbers(2, 3), ones(1, 7, 4)],
         [(1, 7, 12), (18, 2)],
     ),
+    "cross_entropy": ([ones(2, 3, 4, 5), np.zeros((2, 1, 4, 5), np.int32)], [(2, 1, 4, 5)]),
+    "cross_entropy_grad": (
+        [ones(2, 3, 4, 5), np.zeros((2, 1, 4, 5), np.int32), ones(2, 1, 4, 5)],
+        [(2, 3, 4, 5)],
+    ),
     "sample_points": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2)], [(2, 7)]),
     "sample_points_grad": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2), ones(2, 7)], [(3, 4, 5)]),
     "uncertain_points": ([ones(3, 4, 5), numbers(0, 1), ones(2, 7, 2), ones(3)], [(2, 3, 2)]),
@@ -187,13 +200,14 @@ SOUND = {  # inputs, outputs
     ),
 }
 
-FITS = {  # longer arrays that are sound as well: more maps, larger ones, more points, more candidates, more biases
+FITS = {  # longer arrays that are sound too: more maps, larger ones, more points, candidates, biases or classes
     *(("sample_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
     *(("uncertain_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
     *((name, 2, (2, 7, 2)) for name in ("sample_points", "sample_points_grad")),
     ("uncertain_points", 2, (2, 8, 2)),
     ("biased_softmax", 1, (2, 3, 4)),
     *(("conv1x1_bias_grad", 1, shape) for shape in ((3, 6, 4, 5), (2, 6, 5, 5), (2, 6, 4, 6))),
+    ("cross_entropy", 0, (2, 4, 4, 5)),
     *(("linear_bias_grad", 1, shape) for shape in ((3, 3, 5), (2, 4, 5))),
 }
 

@@ -1,0 +1,76 @@
+"""Cross-entropies of pixels and their gradients, in both formulations, beside the formula in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from ms_seg.cells import native
+from ms_seg.cells.cross_entropy import CrossEntropy, Softmax
+
+FORMULATIONS = pytest.mark.parametrize("formulation", [nullcontext, native.disabled], ids=["C", "MindSpore"])
+SHAPES = [(1, 1, 2, 3), (2, 7, 1, 1), (2, 5, 9, 31), (1, 150, 40, 130), (3, 2, 256, 257)]
+
+
+def draw(shape: tuple[int, ...], scale: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, classes, and a gradient of each cross-entropy, a third of them 0."""
+    rng, pixels = np.random.default_rng(0), (shape[0], 1, *shape[2:])
+    gradient = rng.standard_normal(pixels) * (rng.random(pixels) > 0.3)
+    logits, targets = scale * rng.standard_normal(shape), rng.integers(0, shape[1], pixels)
+    return logits.astype(np.float32), targets.astype(np.int32), gradient.astype(np.float32)
+
+
+def outcome(cell: CrossEntropy, logits: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> list[np.ndarray]:
+    def weighted(logits: Tensor, targets: Tensor, gradient: Tensor) -> Tensor:
+        return (cell(logits, targets) * gradient).sum()
+
+    batch = [Tensor(array) for array in (logits, targets, gradient)]
+    return [cell(*batch[:2]).asnumpy(), ms.jit(ms.grad(weighted))(*batch).asnumpy()]
+
+
+def formula(logits: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> list[np.ndarray]:
+    logits = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    logarithms = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    hit = np.arange(logits.shape[1]).reshape(1, -1, 1, 1) == targets
+    return [-np.take_along_axis(logarithms, targets, 1), (np.exp(logarithms) - hit) * gradient]
+
+
+def build(formulation: Callable) -> CrossEntropy:
+    with formulation():
+        return CrossEntropy()
+
+
+@FORMULATIONS
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_and_gradients_are_the_formulas(shape: tuple[int, ...], formulation: Callable):
+    batch = draw(shape)
+    for ours, truth in zip(outcome(build(formulation), *batch), formula(*batch), strict=True):
+        assert np.abs(ours - truth).max() <= 2e-6 * max(1, np.abs(truth).max())
+
+
+@FORMULATIONS
+def test_logits_of_any_size_do_not_overflow(formulation: Callable):
+    batch = draw((2, 5, 9, 31), scale=1e4)
+    losses, gradient = outcome(build(formulation), *batch)
+    assert np.isfinite(losses).all() and losses.max() > 1e3
+    assert np.abs(gradient - formula(*batch)[1]).max() <= 2e-6 * np.abs(gradient).max()
+
+
+def test_logits_that_are_no_numbers_spoil_their_pixel_alone():
+    logits, targets, gradient = draw((1, 4, 3, 300))
+    logits[0, 2, 1, 7] = np.nan
+    for array in outcome(CrossEntropy(), logits, targets, np.ones_like(gradient)):
+        spoilt = np.isnan(array).any((0, 1))
+        assert spoilt[1, 7] and spoilt.sum() == 1
+
+
+def test_probabilities_of_a_pixel_are_those_of_its_logits():
+    logits, _, _ = draw((2, 5, 9, 31))
+    weights = np.exp(logits.astype(np.float64))
+    probs = Softmax()(Tensor(logits)).asnumpy().reshape(logits.shape)
+    assert np.abs(probs - weights / weights.sum(1, keepdims=True)).max() < 1e-6
