@@ -1,4 +1,4 @@
-"""python -m ms_seg segment | train | evaluate | data | models | demo: segmentation models of PyTorch, on MindSpore."""
+"""python -m ms_seg segment | train | evaluate | export | ...: segmentation models of PyTorch, on MindSpore."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _COMMANDS = {  # each a module of ms_seg.commands
     "segment": "segment pictures: overlay, label map and segments of each",
     "train": "train a model on a dataset by its published recipe",
     "evaluate": "score a model, or label maps in a folder, on a dataset",
+    "export": "write a model as a MindIR file, for Ascend and for MindSpore Lite, and compare it with the model",
     "data": "look at a dataset: what its labels mean, how often each class occurs, which files are broken",
     "models": "list the published models",
     "demo": "convert the embedded PyTorch checkpoint, segment two pictures, compare with PyTorch",

@@ -19,7 +19,7 @@ FLOORS = (
     ("ms_seg.systems", "ms_seg.data"),
     ("ms_seg.postprocessing",),
     ("ms_seg.answers",),
-    ("ms_seg.checkpoints", "ms_seg.inference"),
+    ("ms_seg.checkpoints", "ms_seg.inference", "ms_seg.deploy"),
     ("ms_seg.evaluation",),
     ("ms_seg.training",),
     ("ms_seg",),  # the public face

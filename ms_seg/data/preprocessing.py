@@ -7,6 +7,7 @@ Sources: mmcv 1.7 imrescale and imnormalize (mmsegmentation, EasyCV), transforme
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,14 +30,47 @@ class Geometry:
     padded: tuple[int, int]
 
 
-def network_input(picture: np.ndarray, rule: Preprocessing) -> tuple[np.ndarray, Geometry]:
-    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to go back."""
+def network_input(
+    picture: np.ndarray, rule: Preprocessing, sizes: Sequence[tuple[int, int]] = ()
+) -> tuple[np.ndarray, Geometry]:
+    """RGB (H, W, 3) uint8 -> normalised (1, 3, h, w) float32, and the sizes needed to go back.
+
+    sizes: if there are any, the input is padded to the smallest of them that holds it. Raises ValueError if none does.
+    """
     resized = _resize(picture, rule)
     height, width = resized.shape[:2]
-    padded = _multiple(max(height, _MIN_INPUT), rule.pad_multiple), _multiple(max(width, _MIN_INPUT), rule.pad_multiple)
+    padded = padded_size((height, width), rule)
+    if sizes:
+        padded = _smallest(padded, sizes)
     images = np.zeros((1, 3, *padded), np.float32)
     images[0, :, :height, :width] = _normalise(resized, rule).transpose(2, 0, 1)
     return images, Geometry((picture.shape[0], picture.shape[1]), (height, width), padded)
+
+
+def fixed_size(rule: Preprocessing) -> tuple[int, int] | None:
+    """The size (height, width) of the network's input, where it is the same for every picture; else None."""
+    if rule.resize == "squash":
+        return padded_size((rule.short_side, rule.short_side), rule)
+    if rule.resize in ("stretch", "stretch_cv2"):
+        return padded_size((rule.short_side, rule.long_side), rule)
+    if rule.resize == "fit" and rule.pad_multiple >= rule.long_side:
+        return padded_size((rule.long_side, rule.long_side), rule)
+    return None
+
+
+def padded_size(size: tuple[int, int], rule: Preprocessing) -> tuple[int, int]:
+    """The size of the network's input for a picture that was resized to `size`, both (height, width)."""
+    height, width = (_multiple(max(side, _MIN_INPUT), rule.pad_multiple) for side in size)
+    return height, width
+
+
+def _smallest(needed: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The smallest of the sizes that holds an input. Raises ValueError if none does."""
+    holding = [size for size in sizes if size[0] >= needed[0] and size[1] >= needed[1]]
+    if not holding:
+        known = ", ".join("{}x{}".format(*size) for size in sizes)
+        raise ValueError("its input of {}x{} must fit into {}: none is as large".format(*needed, known))
+    return min(holding, key=lambda size: size[0] * size[1])
 
 
 def _resize(picture: np.ndarray, rule: Preprocessing) -> np.ndarray:

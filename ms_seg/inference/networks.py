@@ -1,4 +1,4 @@
-"""The three kinds of networks behind one door: pictures, and words, in; outputs that answer a task out.
+"""The kinds of networks behind one door: pictures, and words, in; outputs that answer a task out.
 
 A network keeps no state between two calls. It takes several pictures of one input size at once, shows them to its model
 whole or by windows, and gives one output for each.
@@ -126,6 +126,8 @@ class OwnClasses:
 class LogitsNetwork(OwnClasses):
     """A model that gives logits of its own classes, (N, C, h, w)."""
 
+    _output: type[LogitsOutput] | type[ScoresOutput] = LogitsOutput
+
     def check_window(self, window: Window, task: str) -> None:
         """Any will do."""
 
@@ -135,10 +137,10 @@ class LogitsNetwork(OwnClasses):
         words: Words = None,
         window: Window | None = None,
         progress: Progress | None = None,
-    ) -> list[LogitsOutput]:
+    ) -> Sequence[LogitsOutput | ScoresOutput]:
         maps = _slide(self._logits, inputs, window, progress) if window else self._at_once(inputs)
         known = _label_set(self.preset, maps[0].num_classes)
-        return [LogitsOutput(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
+        return [self._output(own, item, self.preset, known) for own, item in zip(maps, inputs, strict=True)]
 
     def _at_once(self, inputs: Sequence[Input]) -> Sequence[ClassMaps]:
         logits = self._logits(_stacked(inputs))
@@ -147,6 +149,12 @@ class LogitsNetwork(OwnClasses):
     def _logits(self, images: np.ndarray) -> np.ndarray:
         (logits,) = _run(self._run, self.preset, images)
         return _with_background(logits, self.preset.preprocessing.threshold) if logits.shape[1] == 1 else logits
+
+
+class ScoresNetwork(LogitsNetwork):
+    """A graph that has made scores of classes of its queries, (N, C, h, w)."""
+
+    _output = ScoresOutput
 
 
 class WordsNetwork:
@@ -263,6 +271,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "logits": LogitsNetwork,
     "words": WordsNetwork,
     "queries": QueriesNetwork,
+    "scores": ScoresNetwork,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,6 @@ from ms_seg.data.preprocessing import Geometry, network_input
 from ms_seg.label_sets import LabelSet
 from ms_seg.postprocessing.instance import instance_inference
 from ms_seg.postprocessing.logits import ClassMaps, Logits, label_by_mask, label_pixels
-from ms_seg.postprocessing.mosaic import Mosaic
 from ms_seg.postprocessing.panoptic import panoptic_inference
 from ms_seg.postprocessing.queries import Queries
 from ms_seg.postprocessing.rules import RULES
@@ -37,9 +37,19 @@ class Input:
     source: str | None = None
 
     @classmethod
-    def of(cls, picture: np.ndarray, rule: Preprocessing, source: str | None = None, mirrored: bool = False) -> Input:
-        """The picture preprocessed; mirrored after resizing, as mmsegmentation does: padding stays right and below."""
-        (image,), geometry = network_input(picture, rule)
+    def of(
+        cls,
+        picture: np.ndarray,
+        rule: Preprocessing,
+        source: str | None = None,
+        mirrored: bool = False,
+        sizes: Sequence[tuple[int, int]] = (),
+    ) -> Input:
+        """The picture preprocessed; mirrored after resizing, as mmsegmentation does: padding stays right and below.
+
+        sizes: see `network_input`.
+        """
+        (image,), geometry = network_input(picture, rule, sizes)
         if mirrored:
             height, width = geometry.resized
             image[:, :height, :width] = image[:, :height, :width][..., ::-1].copy()
@@ -115,14 +125,15 @@ class QueriesOutput:
 
 @dataclass(frozen=True, eq=False)
 class ScoresOutput:
-    """maps: scores of the classes of label_set, of windows: queries of two of them have nothing in common."""
+    """maps: scores of the classes of label_set, of which queries were made already: of windows, since queries of two of
+    them have nothing in common, or in an exported graph."""
 
-    maps: Mosaic
+    maps: ClassMaps
     input: Input
     preset: Preset
     label_set: LabelSet
 
-    def logits(self) -> Mosaic:
+    def logits(self) -> ClassMaps:
         return self.maps
 
     def answer(self, task: str) -> Answer:

@@ -17,6 +17,8 @@ from convert.reading.folder import ENDINGS
 from ms_seg.answers import Answer, InstanceAnswer
 from ms_seg.checkpoints.loading import load_model
 from ms_seg.data.picture import Picture, name_of, pictures_in, read_picture
+from ms_seg.data.preprocessing import padded_size
+from ms_seg.deploy.loading import load_mindir
 from ms_seg.hub import choose_model, find_address
 from ms_seg.inference.execution import Mode
 from ms_seg.inference.networks import Words, fitting_window, open_network
@@ -48,6 +50,9 @@ class Segmenter:
         batch_size: how many of many pictures go through the network together, where their inputs are of one size.
         score_threshold: instances that score less are in an answer's lists, but not in its maps and drawings; None for
             `answers.segments.DISPLAY_THRESHOLD`.
+        sizes: (height, width) of the inputs that the network is shown, and of no others, as graphs and devices of fixed
+            sizes need it: each input is padded to the smallest that holds it. Padding changes an answer, for a network
+            looks at all of its input; `padded` counts such inputs.
 
     Raises ValueError where a model that takes words has no vocabulary, for a window that it cannot be shown, for a task
     that is not the model's or that windows and several views cannot answer, for a batch_size below 1, and for a
@@ -64,6 +69,7 @@ class Segmenter:
         task: str | None = None,
         batch_size: int = 1,
         score_threshold: float | None = None,
+        sizes: Sequence[tuple[int, int]] = (),
     ):
         model = model if isinstance(model, Model) else _load(model)
         self.preset = model.preset
@@ -82,10 +88,29 @@ class Segmenter:
             raise ValueError(f"several views answer semantic segmentation alone: {self.task} is asked for")
         if score_threshold is not None and self.task != "instance":
             raise ValueError(f"a score threshold is for instances: {self.preset.name} is asked for {self.task} answers")
-        self.score_threshold = score_threshold
+        self.score_threshold, self.sizes, self.padded = score_threshold, tuple(sizes), 0
         self.network = open_network(model, mode, vocab)
         if self.window:
             self.network.check_window(self.window, self.task)
+
+    @classmethod
+    def from_mindir(
+        cls, path: str | os.PathLike[str], task: str | None = None, score_threshold: float | None = None
+    ) -> Segmenter:
+        """Segments pictures by a graph that `python -m ms_seg export` wrote, without building the network.
+
+        task, score_threshold: as of a Segmenter. Raises ValueError where the file, or what lies beside it, is missing
+        or is no such file, and for a graph that gives label maps alone, of which nobody can say how sure they are.
+        """
+        model = load_mindir(path)
+        if model.described.output == "label_map":
+            raise ValueError(
+                f"{path} gives the class of each pixel of its input and no scores, which an answer has: export it "
+                "without argmax"
+            )
+        sizes = [model.described.size] if model.described.fit == "pad" else []
+        # The graph is compiled as a whole already: there is nothing around it to compile.
+        return cls(model, "pynative", None, False, None, task, model.batch, score_threshold, sizes)
 
     @overload
     def __call__(
@@ -200,12 +225,12 @@ class Segmenter:
         if self.augment:
             answers = [self._answer_by_views(item, words, progress) for item in inputs]
             return [partial(_same, answer) for answer in answers]
-        with _naming(inputs[0]):
+        with _naming(inputs[0].source):
             outputs = self.network(inputs, words, self.window, progress)
         return [partial(self._answer, *pair) for pair in zip(inputs, outputs, strict=True)]
 
     def _answer(self, seen: Input, output: Output) -> AnyAnswer:
-        with _naming(seen):
+        with _naming(seen.source):
             answer = output.answer(self.task)
         if self.score_threshold is not None and isinstance(answer, InstanceAnswer):
             return replace(answer, score_threshold=self.score_threshold)
@@ -219,12 +244,16 @@ class Segmenter:
             outputs[:] = self.network([view_of], words, self.window, progress)
             return outputs[0].logits()
 
-        with _naming(seen):
+        with _naming(seen.source):
             labels, scores = label_views(seen.geometry.picture, self.preset.preprocessing, look)
         return Answer(seen.picture, labels, outputs[0].label_set, scores, self.preset.name, seen.source)
 
     def _input(self, picture: np.ndarray, source: str | None = None) -> Input:
-        return Input.of(picture, self.preset.preprocessing, source)
+        rule = self.preset.preprocessing
+        with _naming(source):
+            seen = Input.of(picture, rule, source, sizes=self.sizes)
+        self.padded += seen.geometry.padded != padded_size(seen.geometry.resized, rule)
+        return seen
 
 
 class DatasetSegmenter:
@@ -273,12 +302,12 @@ def _same(answer: AnyAnswer) -> AnyAnswer:
 
 
 @contextmanager
-def _naming(seen: Input) -> Iterator[None]:
+def _naming(source: str | None) -> Iterator[None]:
     """Let a sentence about what went wrong begin with the picture."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        raise type(error)(f"{seen.source or 'the picture'}: {error}") from error
+        raise type(error)(f"{source or 'the picture'}: {error}") from error
 
 
 def _load(model: str | os.PathLike[str]) -> Model:

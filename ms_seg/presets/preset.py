@@ -149,7 +149,8 @@ class Preset:
 
     system, arguments: the class of `ms_seg.systems` and its own constructor arguments. backbone: the name of a class of
     `ms_seg.backbones`, and its sizes. output: what the network gives, "logits" of classes, logits of "words" that come
-    with a picture, or "queries", each a class and a mask. tasks: what can be answered; the first is what is answered
+    with a picture, or "queries", each a class and a mask; of an exported graph also "scores" of classes, which it has
+    made of queries. tasks: what can be answered; the first is what is answered
     unless a person says otherwise, but where ask_task is set: then nobody knows which of them a model was trained for,
     and a person must say it. arithmetic: names of arguments and sizes that change the numbers, and that the
     shapes of the weights cannot tell: they travel with the weights. window: how an input is looked at, None for at
@@ -163,7 +164,7 @@ class Preset:
     system: str
     backbone: tuple[str, Mapping[str, Any]]
     arguments: Mapping[str, Any]
-    output: Literal["logits", "words", "queries"]
+    output: Literal["logits", "words", "queries", "scores"]
     preprocessing: Preprocessing
     label_set: str | LabelSet | None
     recipe: Recipe

@@ -73,3 +73,17 @@ class GivenWords(nn.Cell):
 
     def construct(self, images: Tensor, words: Tensor) -> Tensor:
         return self.lseg.word_pixel(self.lseg.pixels(images), words)
+
+
+class FixedWords(nn.Cell):
+    """An LSeg that tells the same words apart in every picture: images (N, 3, H, W) -> logits (N, K, H, W).
+
+    words: (K, D), what `lseg.text(tokens)` gives.
+    """
+
+    def __init__(self, lseg: LSeg, words: Tensor):
+        super().__init__(auto_prefix=False)
+        self.lseg, self.words = lseg, words
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.lseg.word_pixel(self.lseg.pixels(images), self.words)
