@@ -51,7 +51,7 @@ def recognise(tensors: Mapping[str, Entry], weights: str = "", drop: Sequence[st
     names = [name for name in tensors if name not in dropped]
     fits = _fits(names)
     if not fits:
-        some, titles = ", ".join(names[:3]), "; ".join(layout.title for layout in LAYOUTS)
+        some, titles = ", ".join(names[:3]), "; ".join(dict.fromkeys(layout.title for layout in LAYOUTS))
         raise CheckpointError(f"no known layout has names such as {some}. Known are: {titles}")
     best, others = _choose(fits, weights)
     keys = {best.missing + name[len(best.prefix) :]: name for name in names if name.startswith(best.prefix)}

@@ -4,6 +4,7 @@ transformers. `swin` and `resnet` have its backbones."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from convert.layouts import resnet, swin, vit_adapter
@@ -113,11 +114,59 @@ _ROWS_OF_MMDET_3 = renamed(
         r"ffns\.0": "ffn",
     },
 )
-_ENCODER = "model.pixel_level_module.encoder."
+_WHOLE = "model."  # before the names of all but the classifier
+_ENCODER = f"{_WHOLE}pixel_level_module.encoder."
 _LAST_NORM = drop(
     f"{_ENCODER}swin.layernorm.{{name}}", "the norm of Swin's last map that transformers 5 adds: each map has its own"
 )
 _LOSS = drop("criterion.{name}", "weights of the classes in the loss, which training sets itself")
+
+_OF_TRANSFORMERS = (
+    Layout(
+        name="hf",
+        system="mask2former",
+        title="transformers' Mask2FormerForUniversalSegmentation",
+        rows=(
+            *swin.TABLE.rows("transformers", under=_ENCODER),
+            *resnet.TABLE.rows("transformers", under=_ENCODER),
+            *TABLE.rows("transformers"),
+            _LAST_NORM,
+            _LOSS,
+        ),
+        found_at=("huggingface/",),
+    ),
+    Layout(
+        name="hf-timm",
+        system="mask2former",
+        title="transformers' Mask2FormerForUniversalSegmentation on timm's ResNet",
+        rows=(
+            *resnet.TABLE.rows("torchvision", under=f"{_ENCODER}_backbone."),
+            *TABLE.rows("transformers"),
+            _LOSS,
+        ),
+        found_at=("huggingface/",),
+    ),
+    Layout(
+        name="hf5",
+        system="mask2former",
+        title="transformers' Mask2FormerForUniversalSegmentation in the names of its version 5",
+        rows=(*under(_ENCODER, swin.ROWS_OF_TRANSFORMERS_5), *TABLE.rows("transformers"), _LAST_NORM, _LOSS),
+        found_at=("huggingface/",),
+    ),
+)
+
+
+def _without_classifier(layout: Layout) -> Layout:
+    """The same of the bare Mask2FormerModel, whose names lack what stands before them in the whole."""
+    rows = (row for row in layout.rows if all(name.startswith(_WHOLE) for name in row.theirs))
+    return replace(
+        layout,
+        name=f"{layout.name}-bare",
+        title="transformers' Mask2FormerModel, which has no classifier",
+        rows=tuple(replace(row, theirs=tuple(name.removeprefix(_WHOLE) for name in row.theirs)) for row in rows),
+        lacks=("query_decoder.class_embed.",),
+    )
+
 
 # Going back, indices and masks of Swin's windows and the loss's weights are missing: all four read files with
 # strict=False, and make them themselves.
@@ -185,51 +234,20 @@ LAYOUTS = (
         ),
         found_at=("easycv/", "modelscope/"),
     ),
-    Layout(
-        name="hf",
-        system="mask2former",
-        title="transformers' Mask2FormerForUniversalSegmentation",
-        rows=(
-            *swin.TABLE.rows("transformers", under=_ENCODER),
-            *resnet.TABLE.rows("transformers", under=_ENCODER),
-            *TABLE.rows("transformers"),
-            _LAST_NORM,
-            _LOSS,
-        ),
-        found_at=("huggingface/",),
-    ),
-    Layout(
-        name="hf-timm",
-        system="mask2former",
-        title="transformers' Mask2FormerForUniversalSegmentation on timm's ResNet",
-        rows=(
-            *resnet.TABLE.rows("torchvision", under=f"{_ENCODER}_backbone."),
-            *TABLE.rows("transformers"),
-            _LOSS,
-        ),
-        found_at=("huggingface/",),
-    ),
-    Layout(
-        name="hf5",
-        system="mask2former",
-        title="transformers' Mask2FormerForUniversalSegmentation in the names of its version 5",
-        rows=(*under(_ENCODER, swin.ROWS_OF_TRANSFORMERS_5), *TABLE.rows("transformers"), _LAST_NORM, _LOSS),
-        found_at=("huggingface/",),
-    ),
+    *_OF_TRANSFORMERS,
+    *map(_without_classifier, _OF_TRANSFORMERS),
     Layout(name=NATIVE, system="mask2former", title="ms_seg's own Mask2Former", rows=(*OWN_BACKBONES, *TABLE.own)),
 )
 
 
 def arguments_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Mask2Former's own arguments, as far as the shapes by our names tell them: not the decoders' heads and points."""
-    if "query_decoder.class_embed.weight" not in shapes:
+    if "query_decoder.query_feat" not in shapes:
         return {}
-    outputs, width = shapes["query_decoder.class_embed.weight"][:2]
-    arguments: dict[str, Any] = {
-        "num_classes": outputs - 1,  # the last is no object
-        "queries": shapes.get("query_decoder.query_feat", (0,))[0],
-        "width": width,
-    }
+    queries, width = shapes["query_decoder.query_feat"][:2]
+    arguments: dict[str, Any] = {"queries": queries, "width": width}
+    if "query_decoder.class_embed.weight" in shapes:
+        arguments["num_classes"] = shapes["query_decoder.class_embed.weight"][0] - 1  # the last is no object
     for part in ("pixel", "query"):
         arguments[f"{part}_layers"] = count_cells(shapes, f"{part}_decoder.layers.")
         arguments[f"{part}_hidden"] = shapes.get(f"{part}_decoder.layers.0.mlp.fc1.weight", (0,))[0]

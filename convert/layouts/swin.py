@@ -130,10 +130,12 @@ def sizes_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] |
     if "backbone.patch_embed.proj.weight" not in shapes:
         return None
     stages = [f"backbone.stages.{level}" for level in range(4)]
+    hidden, channels = shapes.get(f"{stages[0]}.blocks.0.mlp.fc1.weight", (0, 1))[:2]
     tables = [shapes.get(f"{stage}.blocks.0.attn.relative_position_bias_table", (0, 0)) for stage in stages]
     return {
         "channels": shapes["backbone.patch_embed.proj.weight"][0],
         "depths": tuple(count_cells(shapes, f"{stage}.blocks.") for stage in stages),
         "heads": tuple(table[-1] for table in tables),
         "window": (math.isqrt(tables[0][0]) + 1) // 2,
+        "mlp_ratio": hidden / channels if hidden % channels else hidden // channels,
     }

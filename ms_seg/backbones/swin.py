@@ -19,7 +19,6 @@ from ms_seg.cells.position import arange
 from ms_seg.cells.tokens import MapToTokens, TokensToMap
 
 NORM_EPS = 1e-5
-MLP_RATIO = 4
 PATCH_SIZE = 4
 LEVELS = 4
 MASKED = -100.0  # added to the scores of tokens that must not attend to each other: not -inf, in all references
@@ -81,12 +80,12 @@ class WindowAttention(nn.Cell):
 class Block(nn.Cell):
     """Window attention and MLP, each after a LayerNorm and around a residual connection."""
 
-    def __init__(self, channels: int, heads: int, window: int, shift: int, drop_path: float):
+    def __init__(self, channels: int, heads: int, window: int, shift: int, mlp_ratio: float, drop_path: float):
         super().__init__()
         self.norm1 = LayerNorm(channels, NORM_EPS)
         self.attn = WindowAttention(channels, heads, window, shift)
         self.norm2 = LayerNorm(channels, NORM_EPS)
-        self.mlp = MLP(channels, MLP_RATIO * channels, GELU())
+        self.mlp = MLP(channels, int(mlp_ratio * channels), GELU())
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def construct(self, x: Tensor, partition: Partition) -> Tensor:
@@ -123,11 +122,19 @@ class PatchMerging(nn.Cell):
 class Stage(nn.Cell):
     """Blocks, every second of which shifts its windows by half their width: tokens (N, H*W, C) -> the same."""
 
-    def __init__(self, channels: int, heads: int, window: int, drop_paths: Sequence[float], downsample: bool):
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        window: int,
+        mlp_ratio: float,
+        drop_paths: Sequence[float],
+        downsample: bool,
+    ):
         super().__init__()
         self.heads, self.window, self.shift = heads, window, window // 2
         self.blocks = nn.CellList(
-            [Block(channels, heads, window, self.shift * (i % 2), rate) for i, rate in enumerate(drop_paths)]
+            [Block(channels, heads, window, self.shift * (i % 2), mlp_ratio, rate) for i, rate in enumerate(drop_paths)]
         )
         self.downsample = PatchMerging(channels) if downsample else None
 
@@ -143,14 +150,21 @@ class SwinTransformer(nn.Cell):
     """Images (N, 3, H, W) of any size -> maps (N, channels * 2^i, h, w) of strides 4, 8, 16, 32; sizes round up.
 
     channels: of the first stage. depths, heads: blocks and attention heads of each of the four stages. window: tokens
-    on a window's side; a smaller map is padded to one window. drop_path_rate: stochastic depth of the last block,
-    growing linearly from 0 at the first.
+    on a window's side; a smaller map is padded to one window. mlp_ratio: the hidden width of an MLP in parts of its
+    tokens', cut down to a whole number. drop_path_rate: stochastic depth of the last block, growing linearly from 0 at
+    the first.
 
     As in mmdetection and detectron2's Mask2Former: no absolute position embedding, windows that never shrink.
     """
 
     def __init__(
-        self, channels: int, depths: Sequence[int], heads: Sequence[int], window: int, drop_path_rate: float = 0.0
+        self,
+        channels: int,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        window: int,
+        mlp_ratio: float = 4,
+        drop_path_rate: float = 0.0,
     ):
         super().__init__()
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
@@ -159,7 +173,7 @@ class SwinTransformer(nn.Cell):
         self.patch_embed = PatchEmbed(channels)
         self.stages = nn.CellList(
             [
-                Stage(width, heads[i], window, rates[starts[i] : starts[i + 1]], downsample=i < LEVELS - 1)
+                Stage(width, heads[i], window, mlp_ratio, rates[starts[i] : starts[i + 1]], downsample=i < LEVELS - 1)
                 for i, width in enumerate(self.out_channels)
             ]
         )

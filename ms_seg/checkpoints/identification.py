@@ -56,7 +56,7 @@ def identify(
         if "backbone" in overrides:
             preset = preset.override(backbone=overrides["backbone"])
         check_part(source, preset)
-        if not part_of(source) and preset.system != source.layout.system:
+        if source.layout.system and preset.system != source.layout.system:
             raise CheckpointError(f"the file holds {source.layout.title}: {preset.name} is a {preset.system}")
     elif native and metadata.get("model") in PRESETS:
         preset = _own_preset(source, PRESETS[metadata["model"]], arithmetic)
@@ -126,7 +126,7 @@ def notes_beside(source: Source, folder: Path | None, metadata: Mapping[str, str
 
 def part_of(source: Source) -> str:
     """What of a model a file holds, such as "backbone"; empty for all of it."""
-    return source.layout.covers.rstrip(".")
+    return source.layout.covers.rstrip(".") or ("network without its classifier" if source.layout.lacks else "")
 
 
 def check_part(source: Source, preset: Preset) -> None:
@@ -140,9 +140,8 @@ def check_part(source: Source, preset: Preset) -> None:
 def _published(source: Source, metadata: Mapping[str, str]) -> Preset:
     """The published model that a file holds, or the first one that it holds a part of."""
     layout, name = source.layout, metadata.get("model", "")
-    return preset_for(
-        layout.system, source.backbone, source.arguments, name, part=bool(part_of(source)), found_at=layout.found_at
-    )
+    part = layout.title if part_of(source) else ""
+    return preset_for(layout.system, source.backbone, source.arguments, name, part, layout.found_at)
 
 
 def _check_notes(notes: Notes, source: Source) -> None:

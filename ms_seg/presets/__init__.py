@@ -79,7 +79,7 @@ def preset_for(
     backbone: tuple[str, Mapping[str, Any]] | None,
     arguments: Mapping[str, Any],
     name: str = "",
-    part: bool = False,
+    part: str = "",
     found_at: tuple[str, ...] = (),
 ) -> Preset:
     """The published model of this structure, `num_classes` aside, which is taken from the arguments.
@@ -88,7 +88,8 @@ def preset_for(
         system, backbone, arguments: as a checkpoint's shapes tell them; what they cannot tell is left out. "" for any
             system, of a part that several share.
         name: what the file calls itself, if it does, which decides between several.
-        part: the checkpoint is a part alone, such as a backbone, in which models of one structure are alike.
+        part: what the checkpoint is where it is a part alone, such as a backbone, in which models of one structure are
+            alike.
         found_at: where files like this one are published, the beginnings of "hub/name".
 
     Of several, one that is published there is meant, and one with as many classes; for a person's own classes the
@@ -107,8 +108,8 @@ def preset_for(
         kind, sizes = backbone or ("an unknown backbone", {})
         has = ", ".join([kind, *(f"{key}={value}" for key, value in {**sizes, **arguments}.items())])
         if part:
-            raise ValueError(f"the file holds a part of a model, {has}, as no published model has it: name the model "
-                             f"that it is meant for, and its backbone={(kind, dict(sizes))!r}")  # fmt: skip
+            raise ValueError(f"the file holds {part}, {has}, as no published model has it: name the model that it is "
+                             f"meant for, and its backbone={(kind, dict(sizes))!r}")  # fmt: skip
         raise ValueError(f"no published {system or 'model'} has {has}")
     rows = [row for row in rows if row.name == name] or [row for row in rows if _is_found(row, found_at)] or rows
     classes = arguments.get("num_classes", 0)

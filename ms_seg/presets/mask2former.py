@@ -40,8 +40,8 @@ _ARITHMETIC = ("heads", "decoder_heads", "points")
 
 
 def _swin(channels: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> tuple[str, dict[str, Any]]:
-    sizes = {"channels": channels, "depths": depths, "heads": heads, "window": window, "drop_path_rate": 0.3}
-    return "swin", sizes
+    sizes = {"channels": channels, "depths": depths, "heads": heads, "window": window, "mlp_ratio": 4}
+    return "swin", {**sizes, "drop_path_rate": 0.3}
 
 
 # Appendix of arXiv:2103.14030. Those of Swin-B differ in what they began with, ImageNet's 1000 classes or its 21841.

@@ -46,6 +46,7 @@ def build(preset: Preset, recipe: Recipe | None = None) -> torch.nn.Module:
             depths=sizes["depths"],
             num_heads=sizes["heads"],
             window_size=sizes["window"],
+            mlp_ratio=sizes["mlp_ratio"],
             drop_path_rate=sizes["drop_path_rate"],
         )
         head.in_channels = [sizes["channels"] * 2**level for level in range(4)]

@@ -105,7 +105,7 @@ def test_a_checkpoint_of_mmdetection_predicts_as_there(tmp_path: Path):
     sizes = {
         "num_classes": 5, "queries": 7, "width": 32, "decoder_heads": 4, "points": 3, "pixel_layers": 1,
         "pixel_hidden": 48, "query_layers": 2, "query_hidden": 40, "channels": 12, "depths": (1, 1, 2, 1),
-        "heads": (1, 2, 3, 4), "window": 3, "drop_path_rate": 0.0,
+        "heads": (1, 2, 3, 4), "window": 3, "mlp_ratio": 2, "drop_path_rate": 0.0,
     }  # fmt: skip
     preset = find_preset("mask2former_swin_t_coco_panoptic").override(**sizes)
     references.import_mmdet()

@@ -91,7 +91,9 @@ def mask2former_folder(
     """A Mask2Former with drawn weights, saved as transformers saves it."""
     maps = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
     backbones = {
-        "swin": SwinConfig(embed_dim=12, depths=[1, 2, 1, 1], num_heads=[1, 2, 3, 4], window_size=3, **maps),
+        "swin": SwinConfig(
+            embed_dim=12, depths=[1, 2, 1, 1], num_heads=[1, 2, 3, 4], window_size=3, mlp_ratio=2.5, **maps
+        ),
         "resnet": ResNetConfig(embedding_size=8, hidden_sizes=[32, 64, 128, 256], depths=[1, 1, 2, 1], **maps),
     }
     config = Mask2FormerConfig(
@@ -155,6 +157,20 @@ def test_what_is_written_is_what_transformers_opens(name: str, picture: Image.Im
         np.testing.assert_array_equal(ours[key], theirs[key])
     with pytest.raises(ValueError, match="is there already"):
         ms_seg.to_pretrained(model, tmp_path / "ours")
+
+
+def test_classes_whose_numbers_have_gaps_are_those_of_transformers(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Which makes as many outputs as there are names, and calls each by its own number."""
+    config = SegformerConfig(**SMALL, id2label={0: "road", 2: "sky", 5: "boat"})
+    reference = references.draw_weights(SegformerForSemanticSegmentation(config), 1).eval()
+    reference.save_pretrained(tmp_path)
+    model = ms_seg.create_model("auto", tmp_path)
+    assert model.preset.label_set.names == ("road", "class 1", "sky")
+    assert "no name for output 1, and 'boat (5)' is of no output" in caplog.text
+    images = np.random.RandomState(0).randn(1, 3, 64, 64).astype(np.float32)
+    with torch.no_grad():
+        theirs = reference(torch.from_numpy(images)).logits
+    assert relative_error(model(ms.Tensor(images)).asnumpy(), theirs.numpy()) < 1e-5
 
 
 def test_what_a_folder_says_travels_into_the_converted_file(picture: Image.Image, tmp_path: Path):

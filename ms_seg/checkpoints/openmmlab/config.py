@@ -44,7 +44,7 @@ _MIT = {
 _SWIN = {
     "in_channels": (3, 3),
     "patch_size": (4, 4),
-    "mlp_ratio": (4, 4),
+    "mlp_ratio": (4.0, None),
     "strides": ((4, 2, 2, 2), (4, 2, 2, 2)),
     "out_indices": ((0, 1, 2, 3), (0, 1, 2, 3)),
     "qkv_bias": (True, True),
@@ -238,7 +238,7 @@ def _backbone(config: Fields) -> tuple[str, dict[str, Any]] | None:
             "channels": own["embed_dims"],
             "window": own["window_size"],
             "heads": own["num_heads"],
-            **{key: own[key] for key in ("depths", "drop_path_rate")},
+            **{key: own[key] for key in ("depths", "mlp_ratio", "drop_path_rate")},
         }
     if kind == "ResNet":
         own = table.read(_RESNET)

@@ -13,9 +13,9 @@ from typing import Any
 from convert import CheckpointError
 from convert.reading.entry import shown
 from convert.reading.folder import described_file, read_json
-from ms_seg.checkpoints.fields import MAX_COUNT, Fields, Known, brief
-from ms_seg.checkpoints.metadata import named_labels
+from ms_seg.checkpoints.fields import Fields, Known, brief
 from ms_seg.checkpoints.notes import Notes
+from ms_seg.checkpoints.transformers.classes import count_classes, num_classes, read_labels
 from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor, read_label_values
 from ms_seg.data.numbering import IGNORED
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
@@ -66,7 +66,7 @@ _MASK2FORMER = {
 _SWIN = {
     "num_channels": (3, 3),
     "patch_size": (4, 4),
-    "mlp_ratio": (4.0, 4.0),
+    "mlp_ratio": (4.0, None),
     "qkv_bias": (True, True),
     "hidden_act": ("gelu", "gelu"),
     "use_absolute_embeddings": (False, False),
@@ -133,20 +133,21 @@ def _segformer(config: Fields, folder: Path) -> Notes:
         "heads": own["num_attention_heads"],
         **{key: own[key] for key in ("depths", *_MIT_SIZES, "drop_path_rate")},
     }
-    labels = _labels(config)
+    labels, lines = read_labels(config)
     return Notes(
         config.title,
         "segformer",
         fields=_preprocessing(config, folder, "segformer", "semantic_loss_ignore_index"),
         labels=labels,
         published=_row(config, folder, labels),
+        lines=lines,
         backbone=("mit", backbone),
         arithmetic={"heads": own["num_attention_heads"], "strides": own["strides"], "concat_order": "coarse_to_fine"},
         arguments={
             "head_width": own["decoder_hidden_size"],
             "level_norm": False,
             "dropout_rate": own["classifier_dropout_prob"],
-            **_num_classes(config),
+            **num_classes(config),
         },
     )
 
@@ -158,7 +159,7 @@ def _mask2former(config: Fields, folder: Path) -> Notes:
             "hidden_dim", f"{own['hidden_dim']}, another width than its feature_size or mask_feature_size: "
             "only one width can be loaded here",
         )  # fmt: skip
-    backbone, labels = _backbone(config), _labels(config)
+    backbone, (labels, lines) = _backbone(config), read_labels(config)
     row = _row(config, folder, labels)
     heads = {"heads": backbone[1]["heads"]} if backbone and "heads" in backbone[1] else {}
     return Notes(
@@ -167,6 +168,7 @@ def _mask2former(config: Fields, folder: Path) -> Notes:
         fields={**_preprocessing(config, folder, "mask2former", "ignore_value"), **_tasks(row, labels)},
         labels=labels,
         published=row,
+        lines=lines,
         backbone=backbone,
         arithmetic={"decoder_heads": own["num_attention_heads"], **heads},
         arguments={
@@ -176,7 +178,7 @@ def _mask2former(config: Fields, folder: Path) -> Notes:
             "pixel_hidden": own["encoder_feedforward_dim"],
             "query_layers": own["decoder_layers"] - 1,  # transformers counts the prediction before the first
             "query_hidden": own["dim_feedforward"],
-            **_num_classes(config),
+            **num_classes(config),
         },
     )
 
@@ -224,7 +226,7 @@ def _backbone(config: Fields) -> tuple[str, dict[str, Any]] | None:
         "depths": own["depths"],
         "heads": own["num_heads"],
         "window": own["window_size"],
-        "drop_path_rate": own["drop_path_rate"],
+        **{key: own[key] for key in ("mlp_ratio", "drop_path_rate")},
     }
 
 
@@ -311,6 +313,7 @@ def _write_swin(sizes: Mapping[str, Any]) -> dict[str, Any]:
         "embed_dim": sizes["channels"],
         "num_heads": list(sizes["heads"]),
         "window_size": sizes["window"],
+        "mlp_ratio": float(sizes["mlp_ratio"]),
         "drop_path_rate": sizes.get("drop_path_rate", 0.0),
     }
 
@@ -342,9 +345,10 @@ def _preprocessing(config: Fields, folder: Path, system: str, ignored: str) -> d
     """What is said of pictures, and of label files. ignored: the field of the model that names an ignored value."""
     processor = _processor(folder)
     ignore_index = config.values.get(ignored)
+    ignore_index = ignore_index if type(ignore_index) is int else IGNORED
     return {
         **read_image_processor(processor, system),
-        **read_label_values(processor, _count(config) or 0, ignore_index if type(ignore_index) is int else IGNORED),
+        **read_label_values(processor, count_classes(config) or 0, ignore_index),
     }
 
 
@@ -358,33 +362,3 @@ def _processor(folder: Path) -> Mapping[str, Any]:
             if isinstance(found, dict):
                 return found
     return {}
-
-
-def _num_classes(config: Fields) -> dict[str, int]:
-    """Of a file that says it: by its names, or by their number. The classes of one that does not are in its weights."""
-    count = _count(config)
-    return {} if count is None else {"num_classes": count}
-
-
-def _count(config: Fields) -> int | None:
-    names = config.values.get("id2label")
-    count = len(names) if isinstance(names, dict) else config.values.get("num_labels")
-    if count is not None and (type(count) is not int or not 0 < count <= MAX_COUNT):
-        raise config.error("num_labels", f"{shown(str(count))}: it must be a number of classes")
-    return count
-
-
-def _labels(config: Fields) -> str | LabelSet | None:
-    """The classes that a file names: a published label set where they are one's, or None where they have no names."""
-    names = config.values.get("id2label")
-    if names is None:
-        return None
-    if not isinstance(names, dict):
-        raise config.error("id2label", f"{brief(names)}: it must be a table of the classes' numbers and names")
-    count = len(names)
-    rows = [str(names[str(i)]).strip() for i in range(count) if isinstance(names.get(str(i)), str | int)]
-    if len(rows) != count:
-        raise config.error("id2label", f"a table of {count} names: they must be those of the classes 0 to {count - 1}")
-    if all(name == f"LABEL_{index}" for index, name in enumerate(rows)):
-        return None
-    return named_labels(rows, f"{config.title} (id2label)")

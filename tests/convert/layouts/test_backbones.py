@@ -15,8 +15,8 @@ MANIFESTS = manifests("segformer_b0_hf", "mask2former_", "lseg_", "mit_b0", "tim
 VIT_B32 = {"channels": 768, "depth": 12, "patch": 32, "grid": 12}
 RESNET50 = ("resnet", {"depths": (3, 4, 6, 3), "stem_channels": 64})
 RESNET101 = ("resnet", {"depths": (3, 4, 23, 3), "stem_channels": 64})
-SWIN_L = ("swin", {"channels": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48), "window": 12})
-SWIN_T = ("swin", {"channels": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7})
+SWIN_L = ("swin", {"channels": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48), "window": 12, "mlp_ratio": 4})
+SWIN_T = ("swin", {"channels": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7, "mlp_ratio": 4})
 MIT_B0 = (
     "mit",
     {

@@ -56,6 +56,19 @@ def test_every_key_and_every_parameter_is_accounted_for(name: str):
     assert all(key.endswith(NOT_CARRIED) or key.startswith(classifier) for key in plan.dropped)
 
 
+@pytest.mark.parametrize("name", ["mask2former_swinl_coco_panoptic_hf", "mask2former_r50_coco_panoptic_hf"])
+def test_transformers_bare_model_fills_all_but_the_classifier(name: str):
+    tensors = read_manifest(MANIFESTS[name])
+    bare = {key.removeprefix("model."): entry for key, entry in tensors.items() if key.startswith("model.")}
+    assert len(bare) > 500 and "Mask2FormerModel" in recognise(bare).layout.title
+    source, model = recognise(bare), model_shapes(EXPECTED[name][1])
+    plan = source.plan(model)
+    assert plan.complete, plan.explain()
+    filled = {target for step in plan.steps for target in step.targets}
+    assert set(model) - filled == {f"query_decoder.class_embed.{leaf}" for leaf in ("weight", "bias")}
+    assert identify(source, {}).name == EXPECTED[name][1]
+
+
 def test_imagenets_swin_leaves_only_the_norms_of_the_levels_to_be_drawn():
     plan = recognise(read_manifest(MANIFESTS["swin_large_patch4_window12_384_22k_official"])).plan(None)
     missing = {name for name in model_shapes(SWIN_L) if name.startswith("backbone.")} - set(plan.shapes)
