@@ -7,6 +7,7 @@ imported. Payloads are not copied out of the mapped file unless they are short.
 from __future__ import annotations
 
 import codecs
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ SHORT = 4096  # bytes; a longer string or byte string stays in the file until it
 MAX_INTEGER_BYTES = 1024
 MAX_KEY = 1 << 16  # numbers below it are keys as they are
 STOP = ord(".")
+# What no object of a checkpoint is made by: whoever writes their names into a pickle wants them to be run.
+HOSTILE = re.compile(
+    r"(posix|nt|os|subprocess|pty|shutil|runpy|commands|ctypes)\..+|(_?io|codecs)\.open|socket\.(socket|create_connection)"
+    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|open|file|__import__|input|breakpoint)"
+)
 
 Value = TypeVar("Value")
 
@@ -214,6 +220,10 @@ class PickleMachine:
         if isinstance(function, Constructor) and isinstance(arguments, tuple):
             self.push(function.build(arguments))
         elif isinstance(function, Unknown | Opaque):
+            if HOSTILE.fullmatch(function.name):
+                raise self.error(
+                    f"would have {shown(function.name)} called when PyTorch loads it: refused, and not run."
+                )
             self.push(Opaque(function.name))
         else:
             raise self.error(f"is damaged: it calls a {type(function).__name__} as if it were a class.")

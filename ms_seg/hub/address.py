@@ -25,6 +25,7 @@ _PAGE = re.compile(
     rf"(?:/(?:resolve|blob|tree|raw|file/view)/(?P<revision>{_PART})(?:/(?P<file>{_PART}))?|/(?:summary|files))?/?"
 )
 _DRIVES = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
+_BY_BROWSER = "which asks before it gives large files: download it in a browser, and pass the file as --checkpoint"
 _WHOLE = 64  # digits of a SHA-256
 # Two owners of ModelScope have the same models.
 _OWNERS = {"damo": "iic", "iic": "damo"}
@@ -82,9 +83,13 @@ def find_address(name: str) -> Address | None:
 def address_of_model(name: str) -> Address | None:
     """The same of what is a model's name and no file's.
 
-    Raises ValueError also for an "owner/name" that no preset is published as: it could be on either hub.
+    Raises ValueError also for an "owner/name" that no preset is published as: it could be on either hub; and for a file
+    that is published where a browser alone can fetch it.
     """
     address = find_address(name)
+    for entry in (entry for preset in PRESETS.values() for entry in preset.published):
+        if entry.hub == "google-drive" and entry.file == name:
+            raise ValueError(f"{entry} is on Google Drive, {_BY_BROWSER}")
     if address is None and _NAMED.fullmatch(name):
         raise ValueError(
             f"no model known here is published as {name}: write hf:{name} for Hugging Face's or ms:{name} for "
@@ -147,10 +152,7 @@ def _link(name: str) -> Address | None:
     parts = urllib.parse.urlsplit(url)
     host = (parts.hostname or "").lower()
     if host in _DRIVES:
-        raise ValueError(
-            f"{url} is on Google Drive, which asks before it gives large files: download it in a browser, and pass the "
-            "file as --checkpoint"
-        )
+        raise ValueError(f"{url} is on Google Drive, {_BY_BROWSER}")
     if host in _PAGES and not fragment and (found := _PAGE.fullmatch(parts.path)):
         at, file = (f"{sign}{found[key]}" if found[key] else "" for sign, key in (("@", "revision"), ("/", "file")))
         return find_address(f"{_PAGES[host]}:{found['id']}{at}{file}")

@@ -151,6 +151,8 @@ def test_a_models_page_is_the_model(page, name):
 def test_a_file_of_google_drive_is_for_a_browser():
     with pytest.raises(ValueError, match="is on Google Drive, .* download it in a browser, and pass the file"):
         find_address("https://drive.google.com/file/d/1FTuHY1xPUkM-5gaDtMfgCl3D0gR89WV7/view")
+    with pytest.raises(ValueError, match=r"demo_e200.ckpt \(https://drive.google.com/file/d/1FTu.* is on Google Drive"):
+        address_of_model("demo_e200.ckpt")
 
 
 def test_a_link_without_encryption_needs_a_whole_one():

@@ -61,7 +61,10 @@ class Attack:
 def test_nothing_that_a_pickle_calls_runs(attack, names_in, tmp_path):
     marker = str(tmp_path / "marker")
     attack.arguments = tuple(part.format(marker=marker) if isinstance(part, str) else part for part in attack.arguments)
-    assert names_in(beside_a_weight(attack)) == ["weight"]
+    with pytest.raises(
+        CheckpointError, match=r"would have '(posix|__builtin__|builtins|io)\.\w+' called when PyTorch loads it"
+    ):
+        names_in(beside_a_weight(attack))
     assert not os.path.exists(marker)
 
 
