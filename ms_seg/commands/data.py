@@ -13,6 +13,7 @@ from ms_seg.commands.labels import add_label_options, drawing_readings, label_op
 from ms_seg.data.class_maps import ClassMaps
 from ms_seg.data.datasets import DATASETS, open_for_task, root_of
 from ms_seg.data.own_folder import OWN, splits_of
+from ms_seg.data.pairing import MissingSplit
 from ms_seg.data.preflight import Seen, check_contents, check_splits
 from ms_seg.data.readings import AmbiguousLabels, spread
 from ms_seg.data.semantic import SPLITS, first_pictures
@@ -54,23 +55,28 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """The splits that are there by name, and why another is not.
+    """The splits that are there by name, and why another cannot be opened. One that is not there at all is only said.
 
     Raises ValueError as `open_for_task` does if none is there, and for labels that can be read in several ways.
     """
     splits = splits_of(root_of(OWN, options.data)) if options.dataset == OWN else SPLITS
-    said, opened, problems = replace(label_options(options), skip_damaged=True), {}, []
+    said, opened = replace(label_options(options), skip_damaged=True), dict[str, Any]()
+    absent, problems = list[str](), list[str]()
     for split in [options.split] if options.split else splits:
         try:
             dataset: Any = open_for_task(options.dataset, options.data, split, said=said)
         except AmbiguousLabels:
             raise
+        except MissingSplit as error:
+            absent.append(f"{split}: {error}")
+            continue
         except ValueError as error:
             problems.append(str(error))
             continue
         opened[split] = dataset if options.pictures is None else first_pictures(dataset, options.pictures)
     if not opened:
-        raise ValueError(problems[0])
+        raise ValueError([*problems, *absent][0])
+    print("".join(f"{line}\n" for line in absent), end="")
     return opened, problems
 
 

@@ -1,7 +1,8 @@
 """ADE20K's things and stuff, beside the label maps of ADEChallengeData2016.
 
 The JSON files are those that Mask2Former's scripts write (prepare_ade20k_pan_seg.py and prepare_ade20k_ins_seg.py):
-there classes have their numbers among the 150, from 0, and names with all their synonyms.
+there classes have their numbers among the 150, from 0, and names with all their synonyms. The numbers in
+annotations_instance, 1..100, are the things in the same order (ade20k_instance_catid_mapping.txt).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ms_seg.data.coco.annotations import field, is_thing
 from ms_seg.data.coco.instance import CocoInstance, open_instance_file
 from ms_seg.data.coco.panoptic import CocoPanoptic, open_panoptic_file
 from ms_seg.data.instance import InstanceMaps
-from ms_seg.data.pairing import Pair, files_in, pair
+from ms_seg.data.pairing import Pair, check_split, files_in, pair
 from ms_seg.label_sets import LabelSet, read_labels, things_only
 
 _PARTS = {"training": "train", "validation": "val"}
@@ -27,6 +28,7 @@ def open_ade20k_panoptic(root: Path, split: str, with_pictures: bool = True) -> 
     """ade20k_panoptic_val.json, with the PNG files in the folder of the same name; ade20k_panoptic_train for
     training."""
     file = root / f"ade20k_panoptic_{_PARTS[split]}.json"
+    check_split(file, root / "images" / split)
     labels_of = partial(_labels, file, _numbered(read_labels("ade20k")))
     return open_panoptic_file(file, file.with_suffix(""), root / "images" / split, labels_of, with_pictures)
 
@@ -38,6 +40,8 @@ def open_ade20k_instance(root: Path, split: str, with_pictures: bool = True) -> 
     file, pictures = root / f"ade20k_instance_{_PARTS[split]}.json", root / "images" / split
     label_set = things_only(_numbered(read_labels("ade20k")))
     maps = root / "annotations_instance" / split
+    if not maps.is_dir():
+        check_split(file, pictures)
     if file.is_file() or not maps.is_dir():
         return open_instance_file(file, pictures, partial(_labels, file, label_set), with_pictures)
     if with_pictures or pictures.is_dir():

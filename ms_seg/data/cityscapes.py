@@ -16,19 +16,19 @@ from ms_seg.data.coco.annotations import CocoPicture, read_categories
 from ms_seg.data.coco.panoptic import CocoPanoptic, open_panoptic_file
 from ms_seg.data.instance import InstanceMaps
 from ms_seg.data.numbering import from_ids, from_zero
-from ms_seg.data.pairing import Pair, files_below, pair
+from ms_seg.data.pairing import Pair, check_split, files_below, pair
 from ms_seg.data.semantic import LabelledFolder
 from ms_seg.label_sets import read_labels
 
 _PARTS = {"training": "train", "validation": "val"}
-_PICTURE = "_leftImg8bit"
+_PICTURE, _INSTANCES = "_leftImg8bit", "_gtFine_instanceIds.png"
 _LABELS = 34  # numbers of classes, 0..33; a licence plate's -1 is 255 in a PNG file
 _OF_ONE = 1000  # ids from here on are those of single things: the class's number times this, plus a count
 
 
 def open_cityscapes(root: Path, split: str) -> LabelledFolder:
     """The 19 classes that are evaluated, from `*_gtFine_labelTrainIds.png`, or else from `*_gtFine_labelIds.png`, in
-    which all others are ignored."""
+    which all others are ignored. Where each has its `*_gtFine_instanceIds.png`, the things of the pictures too."""
     pictures, truth = _folders(root, split)
     label_set = read_labels("cityscapes")
     if files_below(truth, ("_gtFine_labelTrainIds.png",)):
@@ -36,7 +36,10 @@ def open_cityscapes(root: Path, split: str) -> LabelledFolder:
     else:
         ending, numbering = "_gtFine_labelIds.png", from_ids(label_set.numbers, range(_LABELS))
     pairs = _flat(pair(pictures, truth, ending, _PICTURE, nested=True))
-    return LabelledFolder(pictures, truth, pairs, label_set, numbering)
+    instances = None
+    if len(files_below(truth, (_INSTANCES,))) == len(pairs):
+        instances = open_cityscapes_instance(root, split)
+    return LabelledFolder(pictures, truth, pairs, label_set, numbering, instances=instances)
 
 
 def open_cityscapes_instance(root: Path, split: str, with_pictures: bool = True) -> InstanceMaps:
@@ -45,7 +48,7 @@ def open_cityscapes_instance(root: Path, split: str, with_pictures: bool = True)
     A thing's id below 1000 stands for a group, which is a crowd.
     """
     pictures, truth = _folders(root, split)
-    ending, label_set = "_gtFine_instanceIds.png", read_labels("cityscapes_things")
+    ending, label_set = _INSTANCES, read_labels("cityscapes_things")
     if with_pictures or pictures.is_dir():
         pairs = _flat(pair(pictures, truth, ending, _PICTURE, nested=True))
     else:
@@ -65,6 +68,7 @@ def open_cityscapes_panoptic(root: Path, split: str, with_pictures: bool = True)
     files = [root / "gtFine" / f"{stem}{ending}.json" for ending in ("", "_trainId")]
     file = next((file for file in files if file.is_file()), files[0])
     pictures, published = root / "leftImg8bit" / _PARTS[split], read_labels("cityscapes")
+    check_split(file, pictures)
     ending = f"{_PICTURE}.png"
     found = {name.rpartition("/")[2].removesuffix(ending): name for name in files_below(pictures, (ending,))}
 
@@ -92,6 +96,7 @@ def is_void(number: int) -> bool:
 def _folders(root: Path, split: str) -> tuple[Path, Path]:
     """The pictures' and the truth's. Raises ValueError if that of the truth is missing."""
     pictures, truth = (root / name / _PARTS[split] for name in ("leftImg8bit", "gtFine"))
+    check_split(truth, pictures)
     if not truth.is_dir():
         raise ValueError(f"there is no folder {truth}")
     return pictures, truth

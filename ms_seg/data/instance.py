@@ -161,7 +161,11 @@ class InstanceMaps:
         return *picture, self.map_file(index)
 
     def first(self, count: int) -> Self:
-        return replace(self, pairs=self.pairs[:count])
+        return self.only(range(len(self))[:count])
+
+    def only(self, indices: Sequence[int]) -> Self:
+        """These pictures alone."""
+        return replace(self, pairs=tuple(self.pairs[index] for index in indices))
 
     def with_things(self) -> Self:
         """All pictures: which of them show things stands in their files."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ms_seg.data.class_list import find_class_list
-from ms_seg.data.pairing import Pair, pair_alike, pair_in_one
+from ms_seg.data.pairing import MissingSplit, Pair, pair_alike, pair_in_one
 from ms_seg.data.readings import UNSAID, LabelOptions, decide
 from ms_seg.data.semantic import SPLITS, LabelledFolder
 
@@ -59,11 +59,11 @@ def _pairs(root: Path, split: str) -> tuple[Path, Path, tuple[Pair, ...]]:
 
 
 def _listed(root: Path, split: str, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Those of an export's files that the list of a split names. Raises ValueError where there is no list."""
+    """Those of an export's files that the list of a split names. Raises MissingSplit where there is no list."""
     file = _list_of(root, split)
     if file is None:
         name = root / _LISTS / f"{_SPLIT_NAMES[split][1]}.txt"
-        raise ValueError(f"there is no {name}: write the names of the {split} split's pictures into it, one a line")
+        raise MissingSplit(f"there is no {name}: write the names of the {split} split's pictures into it, one a line")
     names = {line.strip() for line in file.read_text(encoding="utf-8").splitlines()}
     found = tuple(pair for pair in pairs if pair.name in names)
     if not found:
@@ -80,7 +80,7 @@ def _folders(root: Path, split: str) -> tuple[Path, Path]:
     """Where the pictures and the label files of a split lie in a person's own folder: images/training and
     labels/training, or training/images and training/labels, or both in training; see _SPLIT_NAMES and _LABELS.
 
-    Raises ValueError if a folder is missing, or several could be meant.
+    Raises ValueError if a folder is missing, or several could be meant; MissingSplit if both are missing.
     """
     if split == WHOLE:
         raise ValueError(f"there is no folder {root / _EXPORTED_PICTURES}")
@@ -89,19 +89,20 @@ def _folders(root: Path, split: str) -> tuple[Path, Path]:
     if len(both) == 1 and not any((root / name).is_dir() for name in (*_PICTURES, *_LABELS)):
         if not any((both[0] / name).is_dir() for name in (*_PICTURES, *_LABELS)):
             return both[0], both[0]
-    pictures, labels = (_one_folder(root, kinds, parts) for kinds in (_PICTURES, _LABELS))
-    return pictures, labels
+    pictures, labels = (_places(root, kinds, parts) for kinds in (_PICTURES, _LABELS))
+    missing = MissingSplit if not any(place.is_dir() for place in (*pictures, *labels)) else ValueError
+    for places in (pictures, labels):
+        found = [place for place in places if place.is_dir()]
+        if len(found) > 1:
+            raise ValueError(f"both {found[0]} and {found[1]} could be meant: leave one of them in {root}")
+        if not found:
+            raise missing(f"there is no folder {places[0]}")
+    return next(filter(Path.is_dir, pictures)), next(filter(Path.is_dir, labels))
 
 
-def _one_folder(root: Path, kinds: Sequence[str], parts: Sequence[str]) -> Path:
+def _places(root: Path, kinds: Sequence[str], parts: Sequence[str]) -> list[Path]:
     orders = [(kind, part) for kind in kinds for part in parts]
-    places = [root / kind / part for kind, part in orders] + [root / part / kind for kind, part in orders]
-    found = [place for place in places if place.is_dir()]
-    if len(found) > 1:
-        raise ValueError(f"both {found[0]} and {found[1]} could be meant: leave one of them in {root}")
-    if not found:
-        raise ValueError(f"there is no folder {places[0]}")
-    return found[0]
+    return [root / kind / part for kind, part in orders] + [root / part / kind for kind, part in orders]
 
 
 def _label_files(root: Path, *splits: str) -> list[Path]:

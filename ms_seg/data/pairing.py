@@ -28,6 +28,10 @@ class Pair(NamedTuple):
     label: str
 
 
+class MissingSplit(ValueError):
+    """A split of a dataset is not there at all, neither its pictures nor what is true of them."""
+
+
 def files_in(folder: Path, endings: Sequence[str], nested: bool = False) -> list[str]:
     """The files in a folder with one of the endings, in any case, as sorted paths below it; hidden ones are left out.
 
@@ -39,6 +43,12 @@ def files_in(folder: Path, endings: Sequence[str], nested: bool = False) -> list
     if not files:
         raise ValueError(f"the folder {folder} is empty: it holds no {', '.join(endings)} file")
     return files
+
+
+def check_split(file: Path, other: Path) -> None:
+    """Raise MissingSplit, naming the first, if neither is there: the pictures of a split, and what is true of them."""
+    if not file.exists() and not other.exists():
+        raise MissingSplit(f"there is no {'' if file.suffix == '.json' else 'folder '}{file}")
 
 
 def files_below(folder: Path, endings: Sequence[str], nested: bool = True) -> list[str]:
@@ -53,8 +63,9 @@ def pair(pictures: Path, labels: Path, ending: str, picture_ending: str = "", ne
     picture_ending: what a picture's name has before its format, such as "_leftImg8bit".
 
     Raises ValueError, naming the file, for a picture without a label file and the other way round, and for two pictures
-    that differ in their formats alone.
+    that differ in their formats alone; MissingSplit if neither folder is there.
     """
+    check_split(pictures, labels)
     found = _stems(pictures, files_in(pictures, PICTURE_ENDINGS, nested), picture_ending)
     labelled = {_without(name, ending): name for name in files_in(labels, (ending,), nested)}
     return _matched(pictures, labels, found, labelled, ending)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ms_seg.data.numbering import from_one, from_zero
-from ms_seg.data.pairing import Pair
+from ms_seg.data.pairing import MissingSplit, Pair
 from ms_seg.data.semantic import LabelledFolder
 from ms_seg.label_sets import read_labels
 
 _PARTS = {"training": "train", "validation": "val"}
+_MERGED = "trainval_merged.json"  # all 459 classes of Context, in the Detail API's form
 _OWN, _AUGMENTED = "SegmentationClass", "SegmentationClassAug"
 
 
@@ -36,8 +37,17 @@ def open_voc2012_aug(root: Path, split: str) -> LabelledFolder:
 
 
 def open_pascal_context_59(root: Path, split: str) -> LabelledFolder:
-    """VOCdevkit/VOC2010 with SegmentationClassContext, in which 0, the background, is ignored."""
+    """VOCdevkit/VOC2010 with SegmentationClassContext, in which 0, the background, is ignored.
+
+    Raises ValueError, saying what to do, where there is only the JSON file that these are made from.
+    """
     label_set = read_labels("pascal_context_59")
+    if (merged := root / _MERGED).is_file() and not (root / "SegmentationClassContext").is_dir():
+        raise ValueError(
+            f"{merged} is Context as it is published, and no label maps: mmsegmentation's "
+            f"tools/convert_datasets/pascal_context.py {root.parent} {merged} writes SegmentationClassContext and "
+            "ImageSets/SegmentationContext from it, with the Detail API"
+        )
     names = _names(root / "ImageSets" / "SegmentationContext" / f"{_PARTS[split]}.txt")
     pairs = _pairs(root, {name: "SegmentationClassContext" for name in names})
     return LabelledFolder(root / "JPEGImages", root, pairs, label_set, from_one(len(label_set)))
@@ -72,7 +82,7 @@ def _names(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise ValueError(f"there is no {file}, which names the pictures of the split") from None
+        raise MissingSplit(f"there is no {file}, which names the pictures of the split") from None
     except UnicodeDecodeError:
         raise ValueError(f"{file} is not UTF-8 text") from None
     names = [line.strip() for line in lines if line.strip()]

@@ -328,6 +328,7 @@ def _ambiguous(readings: Sequence[Reading], classes: ClassList, found: Distribut
         *table,
         *ways,
         f"or write each class's value before its name in {classes.file.name}",
+        *(["to train without what no label file shows, add --allow missing-classes"] if all(missing) else []),
     ]
     shown = max((number for number in found.pixels if number != IGNORED), default=IGNORED)
     return AmbiguousLabels("\n".join(lines), readings, classes.label_set, found.first[shown])

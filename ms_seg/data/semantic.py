@@ -9,8 +9,9 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from ms_seg.data.instance import InstanceMaps
 from ms_seg.data.numbering import Numbering, coco_stuff, from_one, from_zero
-from ms_seg.data.pairing import Pair, pair
+from ms_seg.data.pairing import MissingSplit, Pair, pair
 from ms_seg.data.picture import picture_size, read_picture, turn_as
 from ms_seg.label_sets import LabelSet, read_labels
 
@@ -93,7 +94,8 @@ class LabelledFolder:
 
     pairs: the files of each picture, in order. numbering: what the label files' values mean. word_labels: the classes
     under the names that models of words were trained on, if these are others. own: whether it is a person's own, of
-    which nobody knows beforehand what it holds.
+    which nobody knows beforehand what it holds. instances: the things in the same pictures, where the dataset's own
+    figures weigh classes by them.
     """
 
     pictures: Path
@@ -103,6 +105,7 @@ class LabelledFolder:
     numbering: Numbering
     word_labels: LabelSet | None = None
     own: bool = False
+    instances: InstanceMaps | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -118,7 +121,8 @@ class LabelledFolder:
 
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its label map are read from."""
-        return self.pictures / self.pairs[index].picture, self.label_file(index)
+        things = () if self.instances is None else (self.instances.map_file(index),)
+        return self.pictures / self.pairs[index].picture, self.label_file(index), *things
 
     def values(self, index: int) -> np.ndarray:
         """The numbers in the label file, (H, W), with the size of the picture.
@@ -126,7 +130,7 @@ class LabelledFolder:
         A label file that has the size of the picture before its EXIF tag turns it, is turned too.
         Raises ValueError, naming both files, for any other size.
         """
-        picture, file = self.paths(index)
+        picture, file, *_ = self.paths(index)
         values = self.numbering.read(file)
         if values.shape != (size := picture_size(picture)):
             turned = turn_as(picture, values)
@@ -140,11 +144,12 @@ class LabelledFolder:
         return self.numbering.classes(self.values(index), self.label_file(index))
 
     def first(self, count: int) -> Self:
-        return replace(self, pairs=self.pairs[:count])
+        return self.only(range(len(self))[:count])
 
     def only(self, indices: Sequence[int]) -> Self:
         """These pictures alone."""
-        return replace(self, pairs=tuple(self.pairs[index] for index in indices))
+        instances = None if self.instances is None else self.instances.only(indices)
+        return replace(self, pairs=tuple(self.pairs[index] for index in indices), instances=instances)
 
     def in_words(self) -> Self:
         return replace(self, label_set=self.word_labels or self.label_set)
@@ -154,4 +159,4 @@ def _first_folder(*folders: Path) -> Path:
     for folder in folders:
         if folder.is_dir():
             return folder
-    raise ValueError(f"there is no folder {' or '.join(map(str, folders))}")
+    raise MissingSplit(f"there is no folder {' or '.join(map(str, folders))}")

@@ -51,7 +51,7 @@ class Runner:
 
         Raises RuntimeError in a process that was forked from one where MindSpore has run.
         """
-        with LOCK, interruptible():
+        with LOCK, interruptible(say=_stopping):
             _check_process()
             outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
             return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
@@ -61,6 +61,10 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor's values, taken over while no other thread runs a network."""
     with LOCK, interruptible():
         return tensor.asnumpy()
+
+
+def _stopping() -> None:
+    _log.info("stopping when the network has answered, or has been compiled")
 
 
 def _check_process() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ms_seg.answers.drawing.panels import PAPER
-from ms_seg.answers.drawing.text import INK, length_of, write
+from ms_seg.answers.drawing.text import INK, legible, length_of, write
 from ms_seg.data.readings import spread
 
 _MAX_COLUMNS = 30  # validations; of more, some evenly spread
@@ -57,4 +57,9 @@ def arranged(validations: Sequence[tuple[int, Figures]]) -> tuple[str, list[str]
     names = [name for name in shown[-1][1] if name.partition(".")[0] == kind]
     values = np.array([[np.nan if (v := found.get(name)) is None else v for _, found in shown] for name in names])
     order = np.argsort(-np.nan_to_num(values[:, -1], nan=-1), kind="stable").tolist()
-    return kind, [names[index].partition(".")[2] for index in order], [step for step, _ in shown], values[order]
+    return (
+        kind,
+        [legible(names[index].partition(".")[2], index) for index in order],
+        [step for step, _ in shown],
+        values[order],
+    )

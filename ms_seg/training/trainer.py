@@ -6,7 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Trainer:
     def __init__(self, model: Model, loss: nn.Cell, recipe: Recipe, run: Path, world: World, tensorboard: bool = False):
         self.model, self.recipe, self.run, self.world, self.tensorboard = model, recipe, run, world, tensorboard
         self.checkpoints = Checkpoints(run, recipe.keep)
-        self.progress, self.validating = Progress(), False
+        self.progress, self.validating, self.compiled = Progress(), False, False
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
         self.step = TrainStep(loss, recipe, world)
         self.files = {MODEL: parameters, OPTIMIZER: {state.name: state for state in self.step.optimizer.state}}
@@ -88,7 +88,7 @@ class Trainer:
         with ExitStack() as stack:
             journal = stack.enter_context(Journal(self.run, self.progress.step, self.tensorboard)) if first else None
             bar = stack.enter_context(progress_bar(self.recipe.steps, "training", stream, self.progress.step))
-            stop = stack.enter_context(hold(lambda: self._stopping(bar)))
+            stop = stack.enter_context(hold(self._stop_validating, say=lambda: self._say_stopping(bar)))
             if self.progress.step:
                 bar.note(f"going on from step {self.progress.step} of {self.recipe.steps}")
             if self.progress.validation_due:
@@ -104,16 +104,21 @@ class Trainer:
                     journal.write(step=self.progress.step, **line)
                 self._validate_and_save(journal, bar, validate, stop)
 
-    def _stopping(self, bar: ProgressBar) -> None:
+    def _stop_validating(self) -> None:
         """Answer the first Ctrl-C. Processes that count a validation together end it together."""
         if self.validating and self.world.size == 1:
             raise KeyboardInterrupt
-        with suppress(RuntimeError):  # Ctrl-C came while the bar was being written
-            bar.note("stopping after this step (Ctrl-C again: at once, without a checkpoint)")
+
+    def _say_stopping(self, bar: ProgressBar) -> None:
+        """In another thread."""
+        if not self.validating:
+            when = "after this step" if self.compiled else "after the first step, once that is compiled"
+            bar.note(f"stopping {when} (Ctrl-C again: at once, without a checkpoint)")
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         begun, step, before = time.perf_counter(), self.progress.step, self.step.scale
         loss = self.step(step, batch)
+        self.compiled = True
         after = self.step.scale
         skipped = before is not None and after is not None and after.value < before.value
         if skipped and after is not None and after.value < 1:

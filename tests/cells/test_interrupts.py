@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from mindspore import Tensor
 
+from ms_seg.cells import interrupts
 from ms_seg.cells.interrupts import hold, interruptible
 from ms_seg.inference.execution import Runner, to_numpy
 from tests.toy_model import StrongestChannel
@@ -112,3 +114,37 @@ def test_what_is_held_back_is_said_and_answered_once():
     with hold(every=True):
         press()
         press()
+
+
+def test_ctrl_c_is_said_at_once_while_no_python_runs():
+    numbers, said = np.random.default_rng(0).random(8_000_000), []
+    with hold(say=lambda: said.append(time.monotonic())) as held:
+        threading.Timer(0.05, press).start()
+        np.sort(numbers)  # NumPy lets Python handle no signal meanwhile
+        ended = time.monotonic()
+    assert held.signal == signal.SIGINT and said and said[0] < ended - 0.05
+    with hold(say=lambda: said.append(0)):
+        pass
+    assert len(said) == 1
+
+
+def test_while_a_thread_runs_a_network_ctrl_c_is_a_keyboard_interrupt_in_the_main_thread():
+    entered, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with interruptible():
+            interrupts._set_handler(signal.SIGINT, int(signal.SIG_IGN))  # as MindSpore does with a handler of its own
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(10)
+    time.sleep(0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            press()
+            time.sleep(0.5)
+    finally:
+        leave.set()
+        thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ms_seg.__main__ import main
 from tests.commands import broken_datasets as broken
+from tests.data.published import write_cityscapes, write_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,3 +79,25 @@ def test_any_dataset_is_looked_at_by_its_name(tmp_path, capfd, dataset):
     assert look(None, tmp_path / "out", "--dataset", dataset, "--split", "validation", "--pictures", "4") == 0
     assert "4 pictures, 9 classes; labels of 4 read" in capfd.readouterr().out
     assert (tmp_path / "out/validation.png").is_file()
+
+
+@pytest.mark.parametrize("dataset", ["folder", "cityscapes", "voc2012"])
+def test_a_split_that_is_not_there_is_said_and_no_fault(tmp_path, capfd, dataset):
+    writer = {"cityscapes": write_cityscapes, "voc2012": write_voc}.get(dataset)
+    data = writer(tmp_path / "data") if writer else broken.write_dataset("folder", tmp_path / "data")
+    if dataset == "folder":
+        shutil.rmtree(data / "images/training")
+        shutil.rmtree(data / "labels/training")
+    elif dataset == "voc2012":
+        (data / "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt").unlink()
+    assert look(data, tmp_path / "out", "--dataset", dataset) == 0
+    said = capfd.readouterr()
+    assert said.out.startswith("training: there is no ") and "validation: " in said.out
+    assert look(data, tmp_path / "out", "--dataset", dataset, "--split", "training") == 2
+
+
+def test_a_split_without_its_labels_is_a_fault(tmp_path, capfd):
+    data = broken.write_dataset("folder", tmp_path / "data")
+    shutil.rmtree(data / "labels/training")
+    assert look(data, tmp_path / "out") == 2
+    assert f"there is no folder {data}/labels/training" in capfd.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,14 @@ def test_context_ignores_the_background(tmp_path):
     dataset = open_dataset("pascal_context_59", write_voc(tmp_path), "validation")
     assert (len(dataset), len(dataset.label_set)) == (2, 59)
     assert dataset.label_map(0)[0, :3].tolist() == [255, 0, 58]
+
+
+def test_context_as_it_is_published_says_what_makes_label_maps_of_it(tmp_path):
+    root = write_voc(tmp_path) / "VOCdevkit/VOC2010"
+    shutil.rmtree(root / "SegmentationClassContext")
+    (root / "trainval_merged.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"pascal_context\.py .*trainval_merged\.json writes SegmentationClassContext"):
+        open_dataset("pascal_context_59", tmp_path, "validation")
 
 
 @pytest.mark.parametrize("file", ["JPEGImages/2008_000001.jpg", "SegmentationClass/2008_000001.png"])

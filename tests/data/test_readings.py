@@ -55,6 +55,8 @@ def test_two_readings_are_asked_after_with_the_option_for_each(tmp_path, values,
     assert [reading.option for reading in caught.value.readings] == options
     assert all(option in str(caught.value) for option in options)
     assert caught.value.file == tmp_path / "0.png"
+    in_vain = values != [0, 1, 2, 3]  # a class is met in neither reading: `train` would ask after it next
+    assert ("add --allow missing-classes" in str(caught.value)) == in_vain
 
 
 def test_what_each_reading_makes_of_each_value_stands_in_a_table(tmp_path):

@@ -12,6 +12,7 @@ from ms_seg.answers.drawing.colours import OPACITY, blend, segment_colours, tone
 from ms_seg.answers.drawing.legend import Entry, with_legend
 from ms_seg.answers.drawing.names import write_names
 from ms_seg.answers.drawing.panels import TITLES, joined, magnified, panel_of, titled
+from ms_seg.answers.drawing.semantic import class_name
 from ms_seg.data.panoptic import PanopticMap, renumbered
 from ms_seg.label_sets import LabelSet
 
@@ -43,7 +44,7 @@ def draw_segments(
     """
     if colours is None:
         colours = segment_colours(classes, label_set)
-    names = [label_set.names[label] for label in classes]
+    names = [class_name(label, label_set) for label in classes]
     things = [label_set.isthing[label] for label in classes]
     picture, segment_map = magnified(picture, segment_map)
     table = np.vstack((np.zeros((1, 3), np.uint8), colours))

@@ -10,6 +10,7 @@ from ms_seg.answers.drawing.colours import OPACITY, blend, class_colours, tones
 from ms_seg.answers.drawing.legend import Entry, with_legend
 from ms_seg.answers.drawing.names import write_names
 from ms_seg.answers.drawing.panels import TITLES, joined, magnified, panel_of, titled
+from ms_seg.answers.drawing.text import legible
 from ms_seg.label_sets import LabelSet
 
 NO_CLASS_NAME = "no class"
@@ -83,5 +84,6 @@ def draw_comparison(
 
 
 def class_name(index: int, label_set: LabelSet) -> str:
-    name = label_set.names[index] if index < len(label_set) else NO_CLASS_NAME
+    """What pictures call a class."""
+    name = legible(label_set.names[index], index) if index < len(label_set) else NO_CLASS_NAME
     return name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"

@@ -24,6 +24,7 @@ from ms_seg.data.coco.annotations import (
 )
 from ms_seg.data.coco.codecs import decode_mask
 from ms_seg.data.instance import Thing
+from ms_seg.data.pairing import check_split
 from ms_seg.data.picture import read_picture
 from ms_seg.label_sets import LabelSet, things_only
 
@@ -113,6 +114,7 @@ def open_coco_instance(root: Path, split: str, with_pictures: bool = True) -> Co
     exported = root / _ROBOFLOW[split] / "_annotations.coco.json"
     if not file.is_file() and exported.is_file():
         file, pictures = exported, exported.parent
+    check_split(file, pictures)
     return open_instance_file(
         file,
         pictures,

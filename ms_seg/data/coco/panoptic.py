@@ -24,6 +24,7 @@ from ms_seg.data.coco.annotations import (
     read_pictures,
     stem_of,
 )
+from ms_seg.data.pairing import check_split
 from ms_seg.data.panoptic import MAX_IDS, VOID, PanopticMap, Segment, read_ids, renumbered
 from ms_seg.data.picture import MAX_PIXELS, read_picture
 from ms_seg.label_sets import LabelSet
@@ -136,6 +137,7 @@ def open_coco_panoptic(root: Path, split: str, with_pictures: bool = True) -> Co
     """
     file, part = annotation_file(root, "panoptic", split)
     folder, pictures = first_folder(file.with_suffix(""), root / file.stem), picture_folder(root, part)
+    check_split(file, pictures)
     return open_panoptic_file(
         file, folder, pictures, lambda rows: read_categories(rows, file, coco_labels()), with_pictures
     )

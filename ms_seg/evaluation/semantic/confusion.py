@@ -69,12 +69,12 @@ class ConfusionMatrix:
     @property
     def miou(self) -> float:
         """Mean of `per_class_iou`."""
-        return _mean(self.per_class_iou)
+        return mean(self.per_class_iou)
 
     @property
     def macc(self) -> float:
         """Mean of `per_class_accuracy`."""
-        return _mean(self.per_class_accuracy)
+        return mean(self.per_class_accuracy)
 
     @property
     def aacc(self) -> float:
@@ -132,8 +132,8 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
-def _mean(figures: np.ndarray) -> float:
-    """As mmsegmentation computes it: another order of summation would change the last digit."""
+def mean(figures: np.ndarray) -> float:
+    """Of those that are not nan, as mmsegmentation computes it: another order would change the last digit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing, which is nan
         return float(np.nanmean(figures))

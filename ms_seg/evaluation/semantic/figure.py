@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ms_seg.answers.drawing.semantic import NO_CLASS_NAME
+from ms_seg.answers.drawing.text import font_file, legible
 from ms_seg.evaluation.results import per_cent
 from ms_seg.evaluation.semantic.confusion import ConfusionMatrix
 
@@ -28,9 +29,10 @@ def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image
     # Imported late: it takes a second. The object interface needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
 
     shares, rows, columns = _shares(matrix)
-    titles = [*(_short(name) for name in names), NO_CLASS_NAME]
+    titles = [*(_short(legible(name, index)) for index, name in enumerate(names)), NO_CLASS_NAME]
     written = max(len(rows), len(columns)) <= _WRITTEN_UP_TO
     cell, font = (_CELL, 8) if written else (_SMALL_CELL, 7)
     figure = Figure((3.8 + cell * len(columns), 2.6 + cell * len(rows)), _DPI, layout="constrained")
@@ -40,6 +42,9 @@ def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str]) -> Image.Image
     axes.set_xticks(range(len(columns)), [titles[column] for column in columns], rotation=90, fontsize=font)
     ious = [per_cent(iou) for iou in matrix.per_class_iou.tolist()]
     axes.set_yticks(range(len(rows)), [f"{titles[row]}  {ious[row]}" for row in rows], fontsize=font)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        if file := font_file(label.get_text()):
+            label.set_fontproperties(FontProperties(fname=file, size=font))
     axes.tick_params(top=True, labeltop=not written, right=True, labelright=not written, length=2)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true, and its IoU")
