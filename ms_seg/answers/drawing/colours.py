@@ -18,7 +18,8 @@ OPACITY = 0.5  # of the colours over the picture
 NO_CLASS_COLOUR = (128, 128, 128)
 
 _WHITE = (255, 255, 255, 0)  # of borders, as OpenCV's scalar
-_MIN_DISTANCE = 10.0  # in CIE Lab: colours nearer than this look alike, half transparent
+_MIN_DISTANCE = 10.0  # in CIE Lab: colours nearer than this look alike, half transparent, even side by side
+_STAND_IN_DISTANCE = 13.0  # of a colour that stands in for another, if there is one that far from all others
 _LEVELS = 9  # of red, green and blue, in the colours that stand in for others
 _DARKEST, _LIGHTEST = 18.0, 92.0  # of them, as L of CIE Lab: borders and names are to be seen
 _SAMPLES = 20_000  # pixels that the tones of a legend are taken from
@@ -30,7 +31,8 @@ def class_colours(label_set: LabelSet) -> np.ndarray:
     """A table RGB (C + 1, 3) uint8: what each class of a label set is drawn in, and what has no class, grey.
 
     It is the same whatever is in a picture. A class keeps its published colour unless that looks like the one of an
-    earlier class: then it gets the colour that differs most from all others.
+    earlier class: then it gets the most similar colour that does not look like any other's, or where the palette is too
+    full for that, the one that differs most from all others.
     """
     return _table(label_set.palette.tobytes())
 
@@ -49,7 +51,9 @@ def _table(palette: bytes) -> np.ndarray:
     used = seen[[*kept, len(own)]]
     nearest = np.linalg.norm(seen_candidates[:, None] - used, axis=2).min(axis=1)
     for index in sorted(set(range(len(own))).difference(kept)):
-        chosen = int(nearest.argmax())
+        free = nearest >= min(_STAND_IN_DISTANCE, nearest.max())
+        moved = np.linalg.norm(seen_candidates - seen[index], axis=1)
+        chosen = int(np.where(free, moved, np.inf).argmin())
         table[index] = candidates[chosen]
         nearest = np.minimum(nearest, np.linalg.norm(seen_candidates - seen_candidates[chosen], axis=1))
     table.flags.writeable = False  # every caller is given the same array

@@ -41,6 +41,15 @@ def test_classes_that_share_a_published_colour_are_told_apart():
     assert np.abs(table[person].astype(int) - table[bicycle]).max() > 50
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_colour_that_stands_in_is_not_far_from_the_published_one(name: str):
+    labels = read_labels(name)
+    pairs = np.float32([labels.palette, class_colours(labels)[:-1]]) / 255
+    published, drawn = (cv2.cvtColor(table[None], cv2.COLOR_RGB2Lab)[0] for table in pairs)
+    moved = np.linalg.norm(published - drawn, axis=1)
+    assert moved.mean() < 20 and moved.max() < 90  # 70 and more on average where it is any colour
+
+
 def test_what_has_no_class_is_grey():
     assert tuple(class_colours(read_labels("ade20k"))[-1]) == NO_CLASS_COLOUR
 
