@@ -115,10 +115,15 @@ def noted_window(metadata: Mapping[str, str]) -> dict[str, Any]:
     values = _read(metadata, "window", None)
     if values is None:
         return {"window": None}
+    across = values.pop("across", None) if isinstance(values, dict) else None
     kinds = {"crop": int, "stride": int, "exact": bool}
     if not isinstance(values, dict) or {key: type(value) for key, value in values.items()} != kinds:
         raise _wrong("window", "it must be a table of crop, stride and exact")
-    if values["crop"] > MAX_SIDE:
+    if across is not None:
+        if not isinstance(across, list) or [type(side) for side in across] != [int, int]:
+            raise _wrong("window", "its across must be a crop and a stride")
+        values["across"] = tuple(across)
+    if max([values["crop"], *values.get("across", ())]) > MAX_SIDE:
         raise _wrong("window", f"its crop must be at most {MAX_SIDE}")
     try:
         return {"window": Window(**values)}

@@ -140,6 +140,8 @@ def _window(options: argparse.Namespace, preset: Preset) -> Window | None:
         return None
     side = preset.preprocessing.short_side
     published = preset.window or Window(side, max(1, side * 2 // 3))
+    if not options.crop and not options.stride:
+        return published
     crop = options.crop or published.crop
     stride = options.stride or (max(1, crop * 2 // 3) if options.crop else published.stride)
     return Window(crop, stride, published.exact)
@@ -150,7 +152,10 @@ def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str
     about = {"dataset": options.dataset, "split": options.split}
     if segmenter is None:
         return {"predictions": options.predictions, **about}
-    window = {"crop": segmenter.window.crop, "stride": segmenter.window.stride} if segmenter.window else None
+    shown = segmenter.window
+    window: dict[str, Any] | None = {"crop": shown.crop, "stride": shown.stride} if shown else None
+    if window and shown and shown.across:
+        window["across"] = shown.across
     made_by = {"model": segmenter.preset.name, "checkpoint": options.checkpoint}
     if options.override:
         made_by["override"] = dict(options.override)

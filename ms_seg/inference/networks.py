@@ -90,8 +90,8 @@ def fitting_window(model: Model, window: Window | None = None) -> Window | None:
     side = getattr(getattr(model, "backbone", None), "side", None)
     if side is None:
         return window
-    if window is None or window.crop != side:
-        other = f"windows of {window.crop}" if window else "a whole picture at once"
+    if window is None or window.sides[0][0] != side or window.sides[1][0] != side:
+        other = "windows of {}x{}".format(*(crop for crop, _ in window.sides)) if window else "a whole picture at once"
         raise ValueError(f"{model.preset.name} takes windows of {side}x{side} alone: it cannot be shown {other}")
     return replace(window, exact=True)
 
@@ -181,10 +181,11 @@ class WordsNetwork:
         return words
 
     def check_window(self, window: Window, task: str) -> None:
-        if window.crop % MAX_STRIDE:
-            raise ValueError(
-                f"a window of {self.preset.name} must be a multiple of {MAX_STRIDE} pixels: {window.crop} is not"
-            )
+        for crop, _ in window.sides:
+            if crop % MAX_STRIDE:
+                raise ValueError(
+                    f"a window of {self.preset.name} must be a multiple of {MAX_STRIDE} pixels: {crop} is not"
+                )
 
     def check_embeddings(self) -> None:
         """There are."""

@@ -12,16 +12,19 @@ from ms_seg.presets import Window
 Progress = Callable[[int, int], None]
 
 
-def starts(length: int, window: Window) -> list[int]:
+def starts(length: int, crop: int, stride: int) -> list[int]:
     """Where the windows along a side begin; the last one is moved back to end with the side."""
-    last = max(length - window.crop, 0)
-    steps = -(-last // window.stride)
-    return [min(step * window.stride, last) for step in range(steps + 1)]
+    last = max(length - crop, 0)
+    steps = -(-last // stride)
+    return [min(step * stride, last) for step in range(steps + 1)]
 
 
 def windows(size: tuple[int, int], window: Window) -> list[tuple[slice, slice]]:
     """Rows and columns of each window of an input (height, width), row by row."""
-    rows, columns = ([slice(start, min(start + window.crop, side)) for start in starts(side, window)] for side in size)
+    rows, columns = (
+        [slice(start, min(start + crop, side)) for start in starts(side, crop, stride)]
+        for side, (crop, stride) in zip(size, window.sides, strict=True)
+    )
     return [(row, column) for row in rows for column in columns]
 
 

@@ -101,21 +101,33 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Window:
-    """A square window that is moved over a large input, and how far it moves, in pixels of the network's input.
+    """A window that is moved over a large input, and how far it moves, in pixels of the network's input.
 
+    across: its width and how far it moves across, where it is no square; None for the same as down.
     exact: every window is exactly `crop` pixels a side, as a network needs whose positions are of one size. An input
         that is shorter is padded with zeros up to it; otherwise a window is as short as the input.
 
-    Raises ValueError unless 1 <= stride <= crop: between windows further apart nothing would be seen.
+    Raises ValueError unless 1 <= stride <= crop: between windows further apart nothing would be seen; and for an exact
+    one that is no square.
     """
 
     crop: int
     stride: int
     exact: bool = False
+    across: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.stride <= self.crop:
-            raise ValueError(f"stride must be 1 to {self.crop}, the side of the window: {self.stride} is not")
+        for crop, stride in self.sides:
+            if not 1 <= stride <= crop:
+                raise ValueError(f"stride must be 1 to {crop}, the side of the window: {stride} is not")
+        if self.exact and self.across:
+            raise ValueError(f"a window of one size alone must be a square: {self.crop} by {self.across[0]} is not")
+
+    @property
+    def sides(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Crop and stride of each side, down and across."""
+        down = self.crop, self.stride
+        return down, self.across or down
 
 
 Hub = Literal[

@@ -20,7 +20,7 @@ from ms_seg.checkpoints.metadata import (
 )
 from ms_seg.data.numbering import from_record, from_values
 from ms_seg.label_sets import LabelSet
-from ms_seg.presets import PRESETS, Preset, find_preset
+from ms_seg.presets import PRESETS, Preset, Window, find_preset
 
 OWN = LabelSet(("cat", "größter Hund"), np.uint8([[255, 0, 16], [1, 2, 3]]))
 THINGS = replace(OWN, things=(True, False), ids=(3, 92))
@@ -83,6 +83,9 @@ def test_what_a_model_answers_is_described():
 def test_how_an_input_is_looked_at_is_described():
     for preset in (find_preset("vit_adapter_beit_l_cocostuff164k"), find_preset("segformer_b0_ade20k")):
         assert noted_window(describe(preset)) == {"window": preset.window}
+    wide = Window(64, 40, across=(96, 64))
+    assert noted_window(describe(find_preset("segformer_b0_ade20k").override(window=wide))) == {"window": wide}
+    assert noted_window({"window": '{"crop": 512, "stride": 341, "exact": false}'}) == {"window": Window(512, 341)}
     assert noted_window({}) == {}
 
 
@@ -92,6 +95,10 @@ def test_how_an_input_is_looked_at_is_described():
         "{",
         "3",
         '{"crop": 512}',
+        '{"crop": 512, "stride": 341, "exact": false, "across": [512]}',
+        '{"crop": 512, "stride": 341, "exact": false, "across": [1e9, 2]}',
+        '{"crop": 512, "stride": 341, "exact": false, "across": [1000000, 2]}',
+        '{"crop": 512, "stride": 341, "exact": true, "across": [1024, 2]}',
         '{"crop": 512, "stride": 600, "exact": false}',
         '{"crop": 1e9, "stride": 1, "exact": false}',
         '{"crop": 1000000, "stride": 1, "exact": true}',

@@ -105,7 +105,7 @@ def test_another_stride_can_be_asked_for_and_another_crop_cannot(evaluate, tmp_p
     capsys.readouterr()
     assert evaluate(name, "cocostuff164k", "--slide", "--crop", "48") == 2
     error = capsys.readouterr().err
-    assert error.endswith(f"{name} takes windows of 64x64 alone: it cannot be shown windows of 48\n")
+    assert error.endswith(f"{name} takes windows of 64x64 alone: it cannot be shown windows of 48x48\n")
     assert error.count("\n") == 1
 
 

@@ -22,7 +22,7 @@ def slide(run, images: np.ndarray, window: Window) -> np.ndarray:
     [(100, [0]), (40, [0]), (101, [0, 1]), (160, [0, 60]), (161, [0, 60, 61]), (250, [0, 60, 120, 150])],
 )
 def test_windows_cover_a_side_and_the_last_is_moved_back(length, starts):
-    assert window_starts(length, Window(100, 60)) == starts
+    assert window_starts(length, 100, 60) == starts
 
 
 def test_overlapping_windows_are_averaged():
@@ -35,6 +35,21 @@ def test_overlapping_windows_are_averaged():
     logits = slide(run, np.zeros((1, 3, 8, 12), np.float32), Window(8, 4))
     assert seen == [(1, 3, 8, 8)] * 2
     assert logits[0, 0, 0].tolist() == [1] * 4 + [1.5] * 4 + [2] * 4
+
+
+def test_windows_that_are_no_squares_have_a_step_for_each_side():
+    seen = []
+
+    def run(part):
+        seen.append(part.shape[2:])
+        return np.full((1, 1, *part.shape[2:]), len(seen), np.float32)
+
+    logits = slide(run, np.zeros((1, 3, 8, 12), np.float32), Window(4, 2, across=(12, 12)))
+    assert seen == [(4, 12)] * 3
+    assert logits[0, 0, :, 0].tolist() == [1, 1, 1.5, 1.5, 2.5, 2.5, 3, 3]
+    for wrong in ({"across": (4, 5)}, {"across": (12, 12), "exact": True}):
+        with pytest.raises(ValueError, match="stride must be|must be a square"):
+            Window(8, 4, **wrong)
 
 
 def test_progress_is_told_of_each_window_once_it_is_done():

@@ -41,6 +41,11 @@ KINDS = {
     "whole": {"TEST": "dict(mode='whole')", "RATIO": "True", "OUTPUTS": ""},
     "stretched": {"TEST": "dict(mode='whole')", "RATIO": "False", "OUTPUTS": ""},
     "by windows": {"TEST": "dict(mode='slide', crop_size=(64, 64), stride=(48, 48))", "RATIO": "True", "OUTPUTS": ""},
+    "by windows that are no squares": {
+        "TEST": "dict(mode='slide', crop_size=(64, 96), stride=(40, 64))",
+        "RATIO": "True",
+        "OUTPUTS": "",
+    },
     "of one output": {"TEST": "dict(mode='whole')", "RATIO": "True", "OUTPUTS": "out_channels=1, threshold=0.4,"},
 }
 

@@ -150,13 +150,10 @@ def _test_cfg(table: Fields, fields: dict[str, Any], lines: list[str]) -> None:
     if mode == "whole":
         fields["window"] = None
     elif mode == "slide":
-        sides = [_square(table.values.get(key)) for key in ("crop_size", "stride")]
-        if None in sides or not 1 <= sides[1] <= sides[0] <= MAX_SIDE:
-            shown = " by ".join(brief(table.values.get(key)) for key in ("crop_size", "stride"))
-            lines.append(f"{table.title}: windows of {shown} are no squares: the picture is seen as a whole")
-            fields["window"] = None
-        else:
-            fields["window"] = Window(*sides)
+        (height, width), (down, across) = (_sides(table, key) for key in ("crop_size", "stride"))
+        if down > height or across > width:
+            raise table.error("stride", f"{[down, across]}: windows of {height} by {width} must not leave anything out")
+        fields["window"] = Window(height, down, across=None if (height, down) == (width, across) else (width, across))
 
 
 def _reduces(step: Any) -> bool:
@@ -173,11 +170,14 @@ def _counted_from_one(model: Fields) -> dict[str, Any]:
     return {"label_values": from_one(classes).record}
 
 
-def _square(sides: Any) -> Any:
-    """The side of a square, or None."""
-    if isinstance(sides, list | tuple) and len(sides) == 2 and sides[0] == sides[1]:
-        sides = sides[0]
-    return sides if type(sides) is int else None
+def _sides(table: Fields, key: str) -> tuple[int, int]:
+    """Two sides, down and across."""
+    found = table.values.get(key)
+    sides: Any = (found, found) if type(found) is int else found
+    whole = isinstance(sides, list | tuple) and len(sides) == 2 and all(type(side) is int for side in sides)
+    if not whole or not 1 <= min(sides) <= max(sides) <= MAX_SIDE:
+        raise table.error(key, f"{brief(found)}: it must be two numbers of 1 to {MAX_SIDE} pixels")
+    return sides[0], sides[1]
 
 
 def _flat(pipeline: list[Any], scale: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
