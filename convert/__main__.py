@@ -67,6 +67,7 @@ def convert_to_folder(options: argparse.Namespace) -> None:
     """A checkpoint of any layout as a folder that transformers opens."""
     load_mindspore()
     from ms_seg.checkpoints.transformers.writing import write_pretrained
+    from ms_seg.presets import title_of
 
     options.model, file = on_this_machine(options.model, options.source)
     with open_checkpoint(file, options.weights) as tensors:
@@ -75,7 +76,7 @@ def convert_to_folder(options: argparse.Namespace) -> None:
             raise ValueError(f"{options.source} holds a {found.part} alone: a folder of transformers has a whole model")
         for line in found.lines:
             print(f"  {line}")
-        title = f"{found.preset.name} for transformers"
+        title = f"{title_of(found.preset)} for transformers"
         print(_summary(_report(options.source, tensors, title, found.source, found.plan)))
         if not options.dry_run:
             write_pretrained(options.target, found.preset, found.plan.apply(tensors))
@@ -96,11 +97,15 @@ def _plan_forward(tensors: Checkpoint, options: argparse.Namespace) -> tuple[Sou
     """What the file holds, what it becomes, the metadata of the file to be written, and the plan."""
     load_mindspore()
     from ms_seg.checkpoints.metadata import describe
+    from ms_seg.presets import title_of
 
     found = _match(tensors, options)
     for line in found.lines:
         print(f"  {line}")
-    model = f"{found.part} of {found.preset.name}" if found.part else found.preset.name
+    if found.part and not found.source.layout.covers:
+        raise ValueError(f"{options.source} holds a {found.part}: a training can begin with it, no file be made of it")
+    title = title_of(found.preset)
+    model = f"{found.part} of {title}" if found.part else title
     return found.source, model, describe(found.preset, found.part), found.plan
 
 

@@ -55,9 +55,9 @@ def identify(
         preset = find_preset(name)
         if "backbone" in overrides:
             preset = preset.override(backbone=overrides["backbone"])
-        check_part(source, preset)
         if source.layout.system and preset.system != source.layout.system:
             raise CheckpointError(f"the file holds {source.layout.title}: {preset.name} is a {preset.system}")
+        check_part(source, preset)
     elif native and metadata.get("model") in PRESETS:
         preset = _own_preset(source, PRESETS[metadata["model"]], arithmetic)
     elif notes.arguments:

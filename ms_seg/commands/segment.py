@@ -20,7 +20,7 @@ from ms_seg.commands.segment_video import add_video, is_done, segment_videos
 from ms_seg.data.picture import pictures_in
 from ms_seg.data.video import is_video
 from ms_seg.hub import choose_model
-from ms_seg.presets import TASKS
+from ms_seg.presets import TASKS, title_of
 
 if TYPE_CHECKING:
     from ms_seg.answers import BaseAnswer
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
         skipped = files - len(stems)
         others = f", {skipped} were there already" if skipped else ""
         kind = "pictures" if not videos else "videos" if not pictures else "files"
-        done = f"{len(stems) - failed} of {len(stems)} {kind} segmented by {segmenter.preset.name}"
+        done = f"{len(stems) - failed} of {len(stems)} {kind} segmented by {title_of(segmenter.preset)}"
         print(f"{done} into {folder}{others}")
     return 0 if not failed + short else 1 if failed < files else 2
 

@@ -32,7 +32,7 @@ from ms_seg.presets.starting import STARTING_WEIGHTS, StartingWeights
 __all__ = [
     "ASSETS", "IMAGENET_MEAN", "IMAGENET_STD", "MAX_SIDE", "PRESETS", "RESAMPLES", "RESIZES", "STARTING_WEIGHTS",
     "TASKS", "Preprocessing", "Preset", "Published", "Recipe", "StartingWeights", "Window", "find_preset",
-    "list_models", "nearest_preset", "preset_for", "starting_weights",
+    "list_models", "nearest_preset", "preset_for", "starting_weights", "title_of",
 ]  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -50,6 +50,16 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"there is no model {name!r}{nearest(name, list(PRESETS))}")
     return PRESETS[name]
+
+
+def title_of(preset: Preset) -> str:
+    """A model's name, and whether it has other sizes or classes than the published one of that name."""
+    row = PRESETS.get(preset.name, preset)
+    told = {key for key in preset.sizes if key not in ("num_classes", "dropout_rate", "drop_path_rate")}
+    sizes = preset.backbone[0] != row.backbone[0] or any(preset.sizes[key] != row.sizes.get(key) for key in told)
+    classes = (preset.num_classes, preset.label_set) != (row.num_classes, row.label_set)
+    others = [word for word, other in (("sizes", sizes), ("classes", classes)) if other]
+    return f"{preset.name} with other {' and '.join(others)}" if others else preset.name
 
 
 def starting_weights(preset: Preset) -> list[StartingWeights]:

@@ -14,7 +14,10 @@ from mindspore import nn
 
 import ms_seg
 from convert import CheckpointError, open_checkpoint
+from convert.__main__ import main as convert
+from convert.plan import find_layout
 from convert.reading.entry import ArrayEntry
+from convert.recognition import recognise
 from convert.writing import write_checkpoint
 from ms_seg.checkpoints.loading import classifier_of
 from ms_seg.checkpoints.metadata import describe
@@ -55,6 +58,35 @@ def test_a_file_of_another_system_is_refused_in_one_line():
         ms_seg.create_model("mask2former_r50_coco_panoptic", PUBLISHED)
     sentence = "holds transformers' SegformerForSemanticSegmentation: mask2former_r50_coco_panoptic is a mask2former"
     assert str(error.value) == f"the file {sentence}"
+
+
+def test_a_network_without_its_classifier_begins_a_training_and_is_no_model(tmp_path: Path, capsys):
+    """As transformers' Mask2FormerModel saves it."""
+    name = "mask2former_swin_t_coco_panoptic"
+    sizes = {"channels": 8, "heads": (1, 1, 2, 2), "depths": (1, 1, 1, 1), "window": 3, "width": 32, "decoder_heads": 4}
+    sizes |= {"queries": 3, "pixel_layers": 1, "query_layers": 1, "pixel_hidden": 24, "query_hidden": 24}
+    whole = arrays(ms_seg.create_model(name, **sizes))
+    tensors = {key: ArrayEntry(array) for key, array in whole.items()}
+    entries = recognise(tensors).plan_back(find_layout("hf", "mask2former")).apply(tensors)
+    bare = {key.removeprefix("model."): entry for key, entry in entries.items() if key.startswith("model.")}
+    file = tmp_path / "bare.safetensors"
+    write_checkpoint(file, bare)
+    with pytest.raises(
+        ValueError, match="holds transformers' Mask2FormerModel, which has no classifier, swin, channels"
+    ):
+        ms_seg.create_model("auto", file)
+    with pytest.raises(CheckpointError, match=f"which has no classifier: {NAME} is a segformer"):
+        ms_seg.create_model(NAME, file)
+    overrides = [
+        part
+        for key, value in sizes.items()
+        for part in ("--override", f"{key}={list(value) if type(value) is tuple else value}")
+    ]
+    assert convert([str(file), str(tmp_path / "model.ckpt"), "--model", name, *overrides]) == 2
+    assert "a training can begin with it" in capsys.readouterr().err and not (tmp_path / "model.ckpt").exists()
+    ours = arrays(ms_seg.create_model(name, file, num_classes=5, **sizes))
+    others = {key for key, array in ours.items() if not np.array_equal(array, whole[key])}
+    assert others == {f"query_decoder.class_embed.{leaf}" for leaf in ("weight", "bias")}
 
 
 class TestFineTuning:

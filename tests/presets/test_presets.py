@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from ms_seg.label_sets import read_labels
-from ms_seg.presets import PRESETS, TASKS, Preset, Window, find_preset, list_models, preset_for
+from ms_seg.presets import PRESETS, TASKS, Preset, Window, find_preset, list_models, preset_for, title_of
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -240,3 +241,17 @@ def test_segformer_is_trained_on_the_published_crops_of_cityscapes(name):
     assert (recipe.crop, recipe.short_side, recipe.long_side) == ((1024, 1024), 1024, 2048)
     assert (recipe.batch_size, recipe.steps, recipe.learning_rate, recipe.scales) == (8, 160_000, 6e-5, ())
     assert (recipe.scale_min, recipe.scale_max, recipe.cat_max_ratio) == (0.5, 2.0, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({}, ""),
+        ({"dropout_rate": 0.3, "short_side": 600}, ""),
+        ({"num_classes": 7}, " with other classes"),
+        ({"head_width": 20}, " with other sizes"),
+        ({"depths": (1, 1, 1, 1), "num_classes": 7}, " with other sizes and classes"),
+    ],
+)
+def test_a_model_is_not_called_what_it_is_not(changes: dict[str, Any], title: str):
+    assert title_of(find_preset("segformer_b0_ade20k").override(**changes)) == f"segformer_b0_ade20k{title}"
