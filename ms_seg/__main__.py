@@ -13,7 +13,8 @@ import ms_seg
 from convert.exit_code import exit_code
 
 _COMMANDS = {  # each a module of ms_seg.commands
-    "segment": "segment pictures: overlay, label map and segments of each",
+    "segment": "segment pictures and videos: overlay, label map and segments of each",
+    "serve": "show a page in the browser that segments pictures, with a door for programs",
     "train": "train a model on a dataset by its published recipe",
     "evaluate": "score a model, or label maps in a folder, on a dataset",
     "export": "write a model as a MindIR file, for Ascend and for MindSpore Lite, and compare it with the model",

@@ -20,7 +20,7 @@ FLOORS = (
     ("ms_seg.postprocessing",),
     ("ms_seg.answers",),
     ("ms_seg.checkpoints", "ms_seg.inference", "ms_seg.deploy"),
-    ("ms_seg.evaluation",),
+    ("ms_seg.evaluation", "ms_seg.serving"),
     ("ms_seg.training",),
     ("ms_seg",),  # the public face
     ("ms_seg.__main__", "ms_seg.commands", "ms_seg.modelscope", "convert.__main__"),

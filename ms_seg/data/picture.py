@@ -23,13 +23,13 @@ from ms_seg.data.jpeg import with_end
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
 
 MAX_PIXELS = 150_000_000  # label map and overlay of a larger picture alone would take gigabytes
+UPLOADED = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow's names: no format that runs a program
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _OF_ANSWERS = (".overlay.png", ".labels.png")
 _ADDRESS = re.compile(r"(https?|ftp):/+(.*)", re.IGNORECASE)  # a path has one slash left of two
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
 _MAX_SAID = 3  # files of a kind that are named
 _SAID: Counter[str] = Counter()
-_LIMIT = f"{MAX_PIXELS // 1_000_000} million pixels"
 
 
 def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
@@ -61,6 +61,16 @@ def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     if hasattr(picture, "read"):
         return _read_file(io.BytesIO(_content(picture)), name_of(picture) or "the file", upright)
     raise ValueError(f"{type(picture).__name__} is not a picture: pass a path, bytes, an array or a Pillow image")
+
+
+def read_upload(content: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """A picture as a stranger sent it: the bytes of a file in one of the formats UPLOADED, as `read_picture` reads it.
+
+    Raises ValueError, beginning with the name, as `read_picture` does, for other formats, and for more than max_pixels,
+    which the file's header says: nothing larger is decoded.
+    """
+    with _open(io.BytesIO(content), name=name, formats=UPLOADED, max_pixels=max_pixels) as image:
+        return _decode(image, name, upright=True)
 
 
 def name_of(picture: Any) -> str | None:
@@ -142,17 +152,21 @@ def picture_size(picture: str | os.PathLike[str]) -> tuple[int, int]:
 
 @contextmanager
 def _open(
-    picture: str | os.PathLike[str] | io.BytesIO, whole: bool = True, name: str | None = None
+    picture: str | os.PathLike[str] | io.BytesIO,
+    whole: bool = True,
+    name: str | None = None,
+    formats: tuple[str, ...] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Image.Image]:
     """A picture file, opened. whole: verify the checksums of a PNG too; Pillow decodes damaged data without."""
     file = picture if isinstance(picture, io.BytesIO) else os.fspath(picture)
     name = name or str(file)
     if isinstance(file, str):
         _check_path(file)
-    with _in_a_sentence(name):
-        image = Image.open(file)
+    with _in_a_sentence(name, max_pixels):
+        image = Image.open(file, formats=formats)
     with image:
-        check_size(name, *image.size)
+        check_size(name, *image.size, max_pixels)
         if whole and image.format in ("JPEG", "MPO"):
             with _in_a_sentence(name):
                 content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
@@ -167,7 +181,7 @@ def _open(
         with _in_a_sentence(name):
             image.verify()
     with _in_a_sentence(name):
-        image = Image.open(file)  # a verified image cannot be decoded
+        image = Image.open(file, formats=formats)  # a verified image cannot be decoded
     with image:
         yield image
 
@@ -199,7 +213,7 @@ def _decode(image: Image.Image, name: str, upright: bool) -> np.ndarray:
 
 
 @contextmanager
-def _in_a_sentence(name: str) -> Iterator[None]:
+def _in_a_sentence(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
     """Pillow's many errors as one sentence each, and none of its warnings.
 
     It warns of sizes, which check_size limits, of damaged EXIF tags, without which it goes on, and of transparency,
@@ -214,7 +228,7 @@ def _in_a_sentence(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture of a known format") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"{name} is too large: at most {_LIMIT} are read") from None
+        raise ValueError(f"{name} is too large: at most {max_pixels / 1_000_000:g} million pixels are read") from None
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
         if isinstance(error, OSError) and error.strerror:
             raise ValueError(f"cannot open {name}: {error.strerror}") from None
@@ -239,9 +253,10 @@ def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def check_size(name: str, width: int, height: int) -> None:
-    """Raise ValueError, beginning with the name, for a picture that is empty or has more than MAX_PIXELS."""
+def check_size(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ValueError, beginning with the name, for a picture that is empty or has more than max_pixels."""
     if not width or not height:
         raise ValueError(f"{name} is empty: {width}x{height} pixels")
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{name} is too large: {width}x{height}, and at most {_LIMIT} are read")
+    if width * height > max_pixels:
+        limit = f"{max_pixels / 1_000_000:g} million pixels"
+        raise ValueError(f"{name} is too large: {width}x{height}, and at most {limit} are read")
