@@ -57,7 +57,9 @@ def test_a_published_model_without_its_weights_is_refused(capsys):
 def test_what_it_needs_is_named_where_it_is_not_installed(capsys, monkeypatch):
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
     assert main(["serve"]) == 2
-    assert capsys.readouterr().err == "ms_seg serve: the page needs starlette and uvicorn: pip install starlette uvicorn\n"
+    assert (
+        capsys.readouterr().err == "ms_seg serve: the page needs starlette and uvicorn: pip install starlette uvicorn\n"
+    )
 
 
 def test_a_port_that_is_taken_is_said_to_be_before_a_model_is_loaded(capsys, monkeypatch):
