@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.attention import Attention
-from ms_seg.cells.conv import Conv2d
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import Dense, MixFFN
 from ms_seg.cells.norm import LayerNorm
-from ms_seg.cells.tokens import MapToTokens, OverlapPatchEmbed, TokensToMap
+from ms_seg.cells.tokens import OverlapPatchEmbed, TokenConv, TokensToMap
 
 
 class EfficientSelfAttention(nn.Cell):
     """Attention to keys and values on a grid that is `sr_ratio` times coarser: tokens (N, H*W, C) -> the same.
 
-    Raises ValueError for channels that are no multiple of heads.
+    residual: what the result is added to. Raises ValueError for channels that are no multiple of heads.
     """
 
     def __init__(self, channels: int, heads: int, sr_ratio: int, norm_eps: float):
@@ -31,16 +30,15 @@ class EfficientSelfAttention(nn.Cell):
         self.proj = Dense(channels, channels)
         self.attend = Attention(heads)
         if sr_ratio > 1:
-            self.sr = Conv2d(channels, channels, sr_ratio, stride=sr_ratio)
+            self.sr = TokenConv(channels, channels, sr_ratio, stride=sr_ratio)
             self.sr_norm = LayerNorm(channels, norm_eps)
-            self.to_map, self.to_tokens = TokensToMap(), MapToTokens()
 
-    def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def construct(self, x: Tensor, grid: tuple[int, int], residual: Tensor | None = None) -> Tensor:
         reduced = x
         if self.sr_ratio > 1:
-            reduced = self.sr_norm(self.to_tokens(self.sr(self.to_map(x, grid))))
+            reduced = self.sr_norm(self.sr(ops.reshape(x, (x.shape[0], *grid, x.shape[2]))))
         key, value = self.kv(reduced).chunk(2, axis=-1)
-        return self.proj(self.attend(self.q(x), key, value))
+        return self.proj(self.attend(self.q(x), key, value), residual)
 
 
 class Block(nn.Cell):
@@ -64,6 +62,9 @@ class Block(nn.Cell):
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def construct(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        if not self.training:  # each sum is made where the branch's last product is
+            x = self.attn(self.norm1(x), grid, x)
+            return self.mlp(self.norm2(x), grid, x)
         x = x + self.drop_path1(self.attn(self.norm1(x), grid))
         return x + self.drop_path2(self.mlp(self.norm2(x), grid))
 

@@ -223,3 +223,23 @@ class _NativeDepthwise(nn.Cell):
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         return self.forward(x, weight)
+
+
+class NativeDepthwiseGELU(nn.Cell):
+    """A 3x3 depthwise convolution, its bias and GELU on tokens (N, H, W, C), in one pass. Only in C."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        convolve, conv_grad = native.operator("depthwise_conv", 2), native.gradient("depthwise_conv_grad", of=2)
+        gelu_grad = native.gradient("gelu_grad", of=1)
+
+        def bprop(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            x, dout = ops.transpose(x, (0, 3, 1, 2)), ops.transpose(dout, (0, 3, 1, 2))
+            of_sum = gelu_grad(ops.bias_add(convolve(x, weight), bias), dout)
+            of_x, of_weight = conv_grad(x, weight, of_sum)
+            return ops.transpose(of_x, (0, 2, 3, 1)), of_weight, of_sum.sum((0, 2, 3))
+
+        self.forward = native.operator("depthwise_conv_gelu", 3, bprop)
+
+    def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.forward(x, weight, bias)

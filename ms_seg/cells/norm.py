@@ -139,6 +139,12 @@ class BatchNorm2d(nn.BatchNorm2d):
         ops.assign(self.moving_variance, self.moving_variance * 0.9 + variance * 0.1)
 
 
+def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a batch norm is in inference, scale * x + bias: both (channels,)."""
+    scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.eps)
+    return scale, norm.beta - norm.moving_mean * scale
+
+
 class FrozenBatchNorm2d(nn.BatchNorm2d):
     """(N, channels, H, W), epsilon 1e-5, with its running statistics in training too; no parameter is trained."""
 

@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.ops.primitive import constexpr
 
+from ms_seg.cells import native
 from ms_seg.cells.device import on_cpu
 
 
@@ -41,12 +42,46 @@ class _InterpolateWithGradient(_Interpolate):
 
     def bprop(self, x: Tensor, height: int, width: int, out: Tensor, dout: Tensor) -> tuple[Tensor, int, int]:
         """Height and width are two arguments: where PyNative differentiates a graph, a tuple is not allowed here."""
-        n, c, from_height, from_width = x.shape
-        rows = _weights(from_height, height, self.align_corners).astype(dout.dtype)
-        columns = _weights(from_width, width, self.align_corners).astype(dout.dtype)
-        by_columns = ops.matmul(ops.reshape(dout, (n * c * height, width)), columns)
-        by_rows = ops.matmul(ops.transpose(rows, (1, 0)), ops.reshape(by_columns, (n * c, height, from_width)))
-        return ops.reshape(by_rows, x.shape), height, width
+        return _resize_grad(dout, x.shape, self.align_corners), height, width
+
+
+class NativeResizedSum(nn.Cell):
+    """ReLU(scale * sum of four maps + bias), each map resized as by `Resize` to the size of the first. Only in C.
+
+    Maps of tokens (N, h, w, C), scale and bias (C) -> (N, H, W, C).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def bprop(
+            a: Tensor, b: Tensor, c: Tensor, d: Tensor, scale: Tensor, bias: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, ...]:
+            of_sum = ops.transpose(dout * (out > 0), (0, 3, 1, 2))  # (N, C, H, W)
+            of_maps: tuple[Tensor, ...] = ()
+            of_scale = ops.zeros_like(scale)
+            for x in (a, b, c, d):
+                n, height, width, channels = x.shape
+                of_map = ops.transpose(_resize_grad(of_sum, (n, channels, height, width), False), (0, 2, 3, 1))
+                of_maps += (of_map * scale,)
+                of_scale = of_scale + (of_map * x).sum((0, 1, 2))
+            return *of_maps, of_scale, of_sum.sum((0, 2, 3))
+
+        self.forward = native.operator("resized_sum_relu", 6, bprop)
+
+    def construct(self, maps: tuple[Tensor, Tensor, Tensor, Tensor], scale: Tensor, bias: Tensor) -> Tensor:
+        return self.forward(*maps, scale, bias)
+
+
+def _resize_grad(dout: Tensor, shape: tuple[int, ...], align_corners: bool) -> Tensor:
+    """The gradient of a map of this shape (N, C, h, w), of that of the resized one, (N, C, H, W)."""
+    n, c, from_height, from_width = shape
+    height, width = dout.shape[2:]
+    rows = _weights(from_height, height, align_corners).astype(dout.dtype)
+    columns = _weights(from_width, width, align_corners).astype(dout.dtype)
+    by_columns = ops.matmul(ops.reshape(dout, (n * c * height, width)), columns)
+    by_rows = ops.matmul(ops.transpose(rows, (1, 0)), ops.reshape(by_columns, (n * c, height, from_width)))
+    return ops.reshape(by_rows, shape)
 
 
 @constexpr

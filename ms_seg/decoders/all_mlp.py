@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
+from ms_seg.cells import native
 from ms_seg.cells.conv import Conv2d, ConvNormReLU
 from ms_seg.cells.drop import Dropout2d
-from ms_seg.cells.precision import in_precision
-from ms_seg.cells.resize import Resize
+from ms_seg.cells.linear import NativeLinear, NativeLinearOfMap, NativeLinearToMap, as_matrix
+from ms_seg.cells.norm import affine
+from ms_seg.cells.precision import in_float32, in_precision
+from ms_seg.cells.resize import NativeResizedSum, Resize
 
 CONCAT_ORDERS = ("fine_to_coarse", "coarse_to_fine")
 
@@ -41,14 +44,21 @@ class AllMLPDecoder(nn.Cell):
         if concat_order not in CONCAT_ORDERS:
             raise ValueError(f"concat_order must be one of {', '.join(CONCAT_ORDERS)}: it is {concat_order!r}")
         levels = len(in_channels)
+        self.level_norm = level_norm
         self.project = nn.CellList([ConvNormReLU(c, width) if level_norm else Conv2d(c, width, 1) for c in in_channels])
         self.fuse = ConvNormReLU(levels * width, width)
         self.dropout = Dropout2d(dropout_rate, width)
         self.classify = Conv2d(width, num_classes, 1, weight_init=Normal(0.01))
         self.resize = Resize()
         self.slots = tuple(range(levels)) if concat_order == "fine_to_coarse" else tuple(reversed(range(levels)))
+        self.native = levels == 4 and native.available()
+        if self.native:
+            self.linear, self.to_map = NativeLinear(), NativeLinearToMap()
+            self.of_map, self.resized_sum = NativeLinearOfMap(), NativeResizedSum()
 
     def construct(self, features: tuple[Tensor, ...]) -> Tensor:
+        if self.native and not self.training and in_float32():
+            return self._folded(features)
         # The paper resizes every level to the finest, concatenates and fuses. A 1x1 convolution commutes with bilinear
         # resizing, so each level is fused at its own size and the results are added: the same sum with a third of the
         # multiplications and no concatenated map.
@@ -60,3 +70,22 @@ class AllMLPDecoder(nn.Cell):
             fused = fused + self.resize(projected, size)
         fused = ops.relu(self.fuse.norm(fused))
         return self.classify(self.dropout(fused))
+
+    def _folded(self, features: tuple[Tensor, ...]) -> Tensor:
+        """What `construct` computes, on tokens. Two linear layers with nothing between them, a level's projection and
+        its slice of the fusing convolution, are one; batch norm and ReLU are part of the sum."""
+        weights = ops.chunk(as_matrix(self.fuse.conv.weight), len(features), axis=1)
+        zeros = ops.zeros_like(self.fuse.norm.beta)
+        fused: tuple[Tensor, ...] = ()
+        for level, feature in enumerate(features):
+            project, weight = self.project[level], weights[self.slots[level]]
+            if self.level_norm:
+                scale, bias = affine(project.norm)
+                projection = as_matrix(project.conv.weight) * ops.reshape(scale, (-1, 1))
+                x = ops.relu(self.of_map(feature, projection, bias))
+                fused += (self.linear(x, weight, zeros),)
+            else:
+                bias = ops.reshape(ops.matmul(weight, ops.reshape(project.bias, (-1, 1))), (-1,))
+                fused += (self.of_map(feature, ops.matmul(weight, as_matrix(project.weight)), bias),)
+        scale, bias = affine(self.fuse.norm)
+        return self.to_map(self.resized_sum(fused, scale, bias), as_matrix(self.classify.weight), self.classify.bias)

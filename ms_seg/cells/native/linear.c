@@ -10,7 +10,7 @@ enum { FEW_ROWS = 2048, LARGE_WEIGHT = 200000, LONG_STRIP = 1100, SHORT_STRIP = 
 typedef enum { NOTHING, RELU, GELU } Activation;
 
 typedef struct {
-    const float *x, *weight, *bias, *out_grad;
+    const float *x, *weight, *bias, *residual, *out_grad; /* residual: NULL where the output is added to nothing */
     float *out;
     Activation activation;
     Sgemm sgemm;
@@ -37,9 +37,10 @@ static void cut(int64_t rows, int64_t channels, int64_t depth, int64_t *strip, i
 
 static inline int64_t pieces(int64_t items, int64_t most) { return (items + most - 1) / most; }
 
-/* Add the bias to a piece, and activate it. */
+/* Add the bias to a piece, and activate it or add the residual. */
 static void finish(const Linear *task, float *out, int64_t rows, int64_t first, int64_t channels) {
     const float *restrict bias = task->bias + first;
+    const float *residual = task->residual ? task->residual + (out - task->out) : NULL;
     for (int64_t i = 0; i < rows; i++) {
         float *restrict row = out + i * task->channels;
         if (task->activation == GELU)
@@ -48,6 +49,9 @@ static void finish(const Linear *task, float *out, int64_t rows, int64_t first, 
         else if (task->activation == RELU)
             for (int64_t c = 0; c < channels; c++)
                 row[c] = row[c] + bias[c] < 0 ? 0 : row[c] + bias[c]; /* NaN stays */
+        else if (residual)
+            for (int64_t c = 0; c < channels; c++)
+                row[c] += bias[c] + residual[i * task->channels + c];
         else
             for (int64_t c = 0; c < channels; c++)
                 row[c] += bias[c];
@@ -140,15 +144,20 @@ static Shape linear_shape(int *ranks, int64_t **shapes) {
     return shape;
 }
 
-static Status compute(ARGUMENTS, Activation activation) {
-    if (!types_are("ffff", count, types))
+static Status compute(ARGUMENTS, Activation activation, int with_residual) {
+    if (!types_are(with_residual ? "fffff" : "ffff", count, types))
         return WRONG_TYPE;
-    Linear task = {.x = params[0], .weight = params[1], .bias = params[2], .out = params[3], .activation = activation};
+    int last = count - 1;
+    Linear task = {.x = params[0], .weight = params[1], .bias = params[2], .residual = with_residual ? params[3] : NULL,
+                   .out = params[last], .activation = activation};
     Status status = read_sizes(ranks[0], shapes[0], ranks[1], shapes[1], &task);
     if (status)
         return status;
-    if (!same_shape(1, shapes[1], ranks[2], shapes[2]) || !is_output(&task, ranks[0], shapes[0], ranks[3], shapes[3]))
+    if (!same_shape(1, shapes[1], ranks[2], shapes[2]))
         return WRONG_SHAPE;
+    for (int array = 3; array <= last; array++)
+        if (!is_output(&task, ranks[0], shapes[0], ranks[array], shapes[array]))
+            return WRONG_SHAPE;
     cut(task.rows, task.channels, task.in, &task.strip, &task.across);
     parallel_for(linear_part, &task, pieces(task.rows, task.strip) * pieces(task.channels, task.across),
                  parts_for(work_of(&task)));
@@ -158,11 +167,15 @@ static Status compute(ARGUMENTS, Activation activation) {
 Shape linearInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 Shape linear_reluInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 Shape linear_geluInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
+Shape linear_residualInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 
 /* x (..., in), weight (channels, in), bias (channels) -> x weight^T + bias, (..., channels); its ReLU; its GELU. */
-int linear(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, NOTHING); }
-int linear_relu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, RELU); }
-int linear_gelu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, GELU); }
+int linear(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, NOTHING, 0); }
+int linear_relu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, RELU, 0); }
+int linear_gelu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, GELU, 0); }
+
+/* x, weight, bias, residual (..., channels) -> residual + x weight^T + bias. */
+int linear_residual(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, NOTHING, 1); }
 
 /* x, weight, gradient of the output -> gradient of x. */
 int linear_x_grad(ARGUMENTS) {

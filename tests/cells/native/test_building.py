@@ -19,11 +19,12 @@ from ms_seg.cells.attention import Attention, BiasedSoftmax
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.drop import Drop
-from ms_seg.cells.mlp import Dense
+from ms_seg.cells.mlp import Dense, MixFFN
 from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
-from ms_seg.cells.tokens import SwapAxes
+from ms_seg.cells.tokens import ConvToTokens, SwapAxes, TokenConv
+from ms_seg.decoders.all_mlp import AllMLPDecoder
 
 CELLS = {
     "gelu": GELU,
@@ -32,6 +33,13 @@ CELLS = {
     "linear": lambda: Dense(6, 6),
     "linear_relu": lambda: Dense(6, 6, activation=nn.ReLU()),
     "linear_gelu": lambda: Dense(6, 6, activation=GELU()),
+    "linear_residual": lambda: Dense(6, 6),
+    "linear_of_map": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
+    "linear_to_map": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
+    "resized_sum_relu": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
+    "depthwise_conv_gelu": lambda: MixFFN(4, 8),
+    "patches": lambda: ConvToTokens(3, 4, 3, 2, 1),
+    "token_patches": lambda: TokenConv(4, 4, 2, 2),
     "swap_axes": SwapAxes,
     "scale_rows": lambda: Drop(0.5, 1),
     "layer_scale": lambda: LayerScale(6, 1e-6),

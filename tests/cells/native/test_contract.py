@@ -146,6 +146,9 @@ SOUND = {  # inputs, outputs
     "linear": ([ones(2, 3, 4), ones(5, 4), ones(5)], [(2, 3, 5)]),
     "linear_relu": ([ones(2, 3, 4), ones(5, 4), ones(5)], [(2, 3, 5)]),
     "linear_gelu": ([ones(2, 3, 4), ones(5, 4), ones(5)], [(2, 3, 5)]),
+    "linear_residual": ([ones(2, 3, 4), ones(5, 4), ones(5), ones(2, 3, 5)], [(2, 3, 5)]),
+    "linear_of_map": ([ones(2, 3, 4, 5), ones(6, 3), ones(6)], [(2, 4, 5, 6)]),
+    "linear_to_map": ([ones(2, 4, 5, 3), ones(6, 3), ones(6)], [(2, 6, 4, 5)]),
     "linear_relu_grad": ([ones(2, 3, 5), ones(2, 3, 5)], [(2, 3, 5)]),
     "linear_x_grad": ([ones(2, 3, 4), ones(5, 4), ones(2, 3, 5)], [(2, 3, 4)]),
     "linear_weight_grad": ([ones(5, 4), ones(2, 3, 4), ones(2, 3, 5)], [(5, 4)]),
@@ -159,6 +162,11 @@ SOUND = {  # inputs, outputs
         [ones(2, 3, 4, 5), ones(3, 1, 3, 3), ones(2, 3, 4, 5)],
         [(2, 3, 4, 5), (3, 1, 3, 3)],
     ),
+    "depthwise_conv_gelu": ([ones(2, 4, 5, 3), ones(3, 1, 3, 3), ones(3)], [(2, 4, 5, 3)]),
+    "patches": ([ones(2, 3, 4, 5), ones(3, 2, 2)], [(2, 2, 3, 27)]),
+    "token_patches": ([ones(2, 4, 5, 3), ones(3, 2, 2)], [(2, 2, 3, 27)]),
+    "patches_grad": ([ones(2, 3, 4, 5), ones(3, 2, 2), ones(2, 2, 3, 27)], [(2, 3, 4, 5)]),
+    "resized_sum_relu": ([ones(2, 4, 5, 3), *[ones(2, 2, 3, 3)] * 3, ones(3), ones(3)], [(2, 4, 5, 3)]),
     "conv1x1": ([ones(2, 3, 4, 5), ones(6, 3, 1, 1), ones(6)], [(2, 6, 4, 5)]),
     "conv1x1_x_grad": ([ones(2, 3, 4, 5), ones(6, 3, 1, 1), ones(2, 6, 4, 5)], [(2, 3, 4, 5)]),
     "conv1x1_weight_grad": ([ones(6, 3, 1, 1), ones(2, 3, 4, 5), ones(2, 6, 4, 5)], [(6, 3, 1, 1)]),
@@ -200,7 +208,7 @@ SOUND = {  # inputs, outputs
     ),
 }
 
-FITS = {  # longer arrays that are sound too: more maps, larger ones, more points, candidates, biases or classes
+FITS = {  # longer arrays that are sound as well: more maps, larger ones, more points, more candidates, more biases
     *(("sample_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
     *(("uncertain_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
     *((name, 2, (2, 7, 2)) for name in ("sample_points", "sample_points_grad")),
@@ -208,6 +216,9 @@ FITS = {  # longer arrays that are sound too: more maps, larger ones, more point
     ("biased_softmax", 1, (2, 3, 4)),
     *(("conv1x1_bias_grad", 1, shape) for shape in ((3, 6, 4, 5), (2, 6, 5, 5), (2, 6, 4, 6))),
     ("cross_entropy", 0, (2, 4, 4, 5)),
+    *(("resized_sum_relu", level, shape) for level in (1, 2, 3) for shape in ((2, 3, 3, 3), (2, 2, 4, 3))),
+    ("patches", 0, (2, 3, 4, 6)),
+    ("token_patches", 0, (2, 4, 6, 3)),
     *(("linear_bias_grad", 1, shape) for shape in ((3, 3, 5), (2, 4, 5))),
 }
 
@@ -251,6 +262,14 @@ def test_more_points_than_candidates_and_empty_maps_are_refused():
     for qkv, table in ((ones(1, 7, 0), ones(18, 2)), (ones(1, 7, 12), ones(18, 0)), (ones(1, 7, 10), ones(18, 2))):
         out = (1, 7, qkv.shape[2] // 3)
         assert refuses(WRONG_SHAPE, "relative_attention", [qkv, table, numbers(2, 3)], [out])
+    for shape in ((1, 2, 0, 3), (1, 0, 2, 3), (1, 2, 2, 0)):
+        inputs = [ones(*shape), ones(shape[3], 1, 3, 3), ones(shape[3])]
+        assert refuses(WRONG_SHAPE, "depthwise_conv_gelu", inputs, [shape])
+    for coarse in ((2, 0, 3, 3), (2, 2, 0, 3)):
+        inputs = [ones(2, 4, 5, 3), *[ones(*coarse)] * 3, ones(3), ones(3)]
+        assert refuses(WRONG_SHAPE, "resized_sum_relu", inputs, [(2, 4, 5, 3)])
+    for geometry in ((0, 2, 2), (3, 0, 2), (3, 2, 0), (7, 2, 2)):
+        assert refuses(WRONG_SHAPE, "patches", [ones(2, 3, 4, 5), ones(*geometry)], [(2, 2, 3, 27)])
     assert refuses(WRONG_SHAPE, "layer_scale", [ones(3, 0), ones(3, 0), ones(0)], [(3, 0)])
     assert refuses(WRONG_SHAPE, "layer_norm", [ones(3, 0), ones(0), ones(0), ones()], [(3, 0)])
 
@@ -358,6 +377,16 @@ def test_a_depthwise_convolution_spreads_nan_to_its_neighbours_alone():
     around = np.zeros((5, 5), bool)
     around[1:4, 1:4] = True
     assert (np.isnan(out[0, 0]) == around).all() and np.isfinite(out[0, 1]).all()
+
+
+def test_a_depthwise_convolution_of_tokens_spreads_nan_and_infinity_to_their_neighbours_alone():
+    x, weight = ones(1, 5, 5, 18), ones(18, 1, 3, 3)
+    x[0, 0, 2, 1], x[0, 4, 4, 17] = np.nan, np.inf
+    (out,) = outputs_of("depthwise_conv_gelu", [x, weight, ones(18)], [x.shape])
+    finite, expected = np.isfinite(out), np.ones(x.shape, bool)
+    expected[0, :2, 1:4, 1] = expected[0, 3:, 3:, 17] = False
+    np.testing.assert_array_equal(finite, expected)
+    assert np.isnan(out[0, :2, 1:4, 1]).all() and (out[0, 3:, 3:, 17] == np.inf).all()
 
 
 # --------------------------------------------------------------------------------------------- as MindSpore calls it
