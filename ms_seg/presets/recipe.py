@@ -28,7 +28,7 @@ class Recipe:
         Precision, "mixed precision (AMP): of convolutions and matrix products; weights and the rest are float32"
     ] = "float32"
     recompute: Annotated[
-        bool, "activation checkpointing: compute a backbone's blocks again going back, to save memory"
+        bool, "activation checkpointing: compute what is within blocks and layers again going back, to save memory"
     ] = False
 
     augmentation: Annotated[

@@ -40,8 +40,9 @@ class TrainStep:
     and resumed, and, up to rounding, for any number of processes. (A loss that is no mean over the samples, such as
     LSeg's over labelled pixels, is computed for each process: two processes are like two micro-batches of one.)
 
-    A loss is compiled as one graph with its gradients. One that cannot be a graph has a method `prepare_batch(batch,
-    positions, world)`, which turns this process's share of a step into what the loss takes, and compiles its own parts.
+    A loss is compiled as one graph with its gradients. It may have a method `prepare_batch(batch, positions, world)`,
+    which turns this process's share of a step into what the loss takes, and a method `prepare_part`, which does so with
+    the tensors of each micro-batch. One that is no graph, but compiles its own parts, has `is_graph = False`.
 
     With precision float16 a step also depends on `scale`, which belongs to a checkpoint. A step whose gradients are not
     finite leaves parameters, optimiser state, averages and running statistics as they were, and counts: the learning
@@ -76,7 +77,8 @@ class TrainStep:
             self._gradients = _ScaledGradients(loss, self.trained)
             self._unscale, reduce = ms.jit(_Unscale(reduce).construct), None
         self._prepare_batch = getattr(loss, "prepare_batch", None)
-        if self._prepare_batch is None:
+        self._prepare_part = getattr(loss, "prepare_part", None)
+        if getattr(loss, "is_graph", True):
             self._gradients = ms.jit(self._gradients.construct)
         self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
 
@@ -98,8 +100,11 @@ class TrainStep:
         for part in self._micro_batches(batch):
             self._draw_noise(range(position, position + len(part[0])))
             position += len(part[0])
+            tensors = tuple(Tensor(array) for array in part)
             with compute_dtype(self.precision):
-                loss, gradients = self._gradients(*scale, *(Tensor(array) for array in part))
+                if self._prepare_part is not None:
+                    tensors = self._prepare_part(*tensors)
+                loss, gradients = self._gradients(*scale, *tensors)
             losses.append(float(loss))
             total = gradients if not total else [one + other for one, other in zip(total, gradients, strict=True)]
         if self.scale is None:

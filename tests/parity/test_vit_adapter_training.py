@@ -20,10 +20,12 @@ from errors import check_gradients
 from mask2former_losses import in_our_names, reference_loss
 
 import ms_seg
+from ms_seg.cells.device import recompute_blocks
+from ms_seg.cells.norm import running_statistics
 from ms_seg.data.targets import class_targets, masks_of
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.losses.masks import MaskLoss
+from ms_seg.training.losses.masks import MaskLoss, RecomputedMaskLoss
 from ms_seg.training.step import Batch, TrainStep
 
 NAME, CLASSES, DEPTH, SIZE = "mask2former_tiny_shapes", 7, 4, 64
@@ -98,8 +100,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Tra
     return reference, TrainStep(MaskLoss(ms_seg.create_model(NAME, path, **overrides), RECIPE), RECIPE, World(0, 1, []))
 
 
-@pytest.mark.parametrize("classes", [(3, 0, 6), range(CLASSES)], ids=str)
-def test_loss_and_every_gradient_equal_pytorchs(classes: Sequence[int], both):
+@pytest.mark.parametrize(
+    ("classes", "recompute"), [((3, 0, 6), False), (range(CLASSES), False), ((3, 0, 6), True)], ids=str
+)
+def test_loss_and_every_gradient_equal_pytorchs(classes: Sequence[int], recompute: bool, both):
     """With fewer classes in a map than queries, and with more; some pixels are ignored."""
     reference, loss = both[0], both[1].loss.set_train(True)
     reference.zero_grad()
@@ -107,8 +111,16 @@ def test_loss_and_every_gradient_equal_pytorchs(classes: Sequence[int], both):
     total.backward()
     gradients = {key: parameter.grad for key, parameter in reference.named_parameters() if parameter.grad is not None}
     arrays = loss.prepare_batch(batch(0, classes), range(7, 9), World(0, 1, []))[:-1]
-    parameters, inputs = loss.trainable_params(), (*arrays, np.float32(matched))
-    ours, our_gradients = ms.value_and_grad(loss, None, parameters)(*map(ms.Tensor, inputs))
+    parameters, inputs = loss.trainable_params(), tuple(map(ms.Tensor, (*arrays, np.float32(matched))))
+    compute = ms.value_and_grad(loss, None, parameters)
+    if recompute:
+        statistics = [statistic.asnumpy().copy() for statistic in running_statistics(loss)]
+        loss = RecomputedMaskLoss(loss.model, RECIPE).set_train(True)
+        recompute_blocks(loss)
+        inputs, compute = loss.prepare_part(*inputs), ms.jit(ms.value_and_grad(loss, None, parameters))
+        for statistic, before in zip(running_statistics(loss), statistics, strict=True):
+            assert (statistic.asnumpy() == before).all()
+    ours, our_gradients = compute(*inputs)
     assert float(ours) == pytest.approx(total.item(), rel=1e-5)
     check_gradients(parameters, our_gradients, in_our_names(gradients))
 

@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from ms_seg.cells.norm import running_statistics
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
@@ -32,11 +33,11 @@ class MaskLoss(nn.Cell):
     dice loss of masks at points, most of which lie where the mask is least certain.
 
     The matching is SciPy's, on the host. So this cell is not one graph but calls several, which PyNative
-    differentiates: each keeps what its gradients need, and nothing is computed twice. A step of
-    `mask2former_r50_coco_panoptic` on one picture of 384x384, on two cores that others used too, takes 8.6 s and
-    5.4 GB; with a graph for the matching and, after it, one for forward pass and gradients, 11.7 s and 4.1 GB. SciPy
-    takes 4 ms, the costs it is given 0.4 s.
+    differentiates: each keeps what its gradients need, and nothing is computed twice. `RecomputedMaskLoss` is the other
+    way.
     """
+
+    is_graph = False
 
     def __init__(self, model: nn.Cell, recipe: Recipe):
         """model: a Mask2Former, trained by `recipe`."""
@@ -70,18 +71,25 @@ class MaskLoss(nn.Cell):
 
     def construct(self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor) -> Tensor:
         """positions: (n,) int64. num_masks: scalar float32, what the masks' losses are divided by. -> scalar float32"""
-        targets, total = labels.asnumpy(), 0.0
+        predictions, total = self.predict(images), 0.0
+        matched = self._match(predictions, labels, masks, positions)
+        for (class_logits, mask_logits), to_learn in zip(predictions, matched, strict=True):
+            total = total + self.layer_loss(class_logits, mask_logits, *to_learn, num_masks)
+        return total
+
+    def _match(
+        self, predictions: Sequence[tuple[Tensor, Tensor]], labels: Tensor, masks: Tensor, positions: Tensor
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """What the queries of each prediction are to learn: classes, queries, points and truth of `_LayerLoss`."""
+        targets = labels.asnumpy()
         counts = (targets != PADDING).sum(1)
-        predictions = self.predict(images)
         matched = np.minimum(counts, self.queries)
         drawn = self._draw_points(positions.asnumpy(), matched, labels.shape[1], len(predictions))
         for (class_logits, mask_logits), (points, candidates, random) in zip(predictions, drawn, strict=True):
-            fixed = ops.stop_gradient(class_logits), ops.stop_gradient(mask_logits)
-            costs = self.costs(*fixed, labels, masks, points).asnumpy()
+            class_logits, mask_logits = ops.stop_gradient(class_logits), ops.stop_gradient(mask_logits)
+            costs = self.costs(class_logits, mask_logits, labels, masks, points).asnumpy()
             classes, queries, pairs = self._assign(costs, targets, counts, class_logits.shape[-1] - 1)
-            points, truth = self.choose(fixed[1], masks, queries, pairs, candidates, random)
-            total = total + self.layer_loss(class_logits, mask_logits, classes, queries, points, truth, num_masks)
-        return total
+            yield classes, queries, *self.choose(mask_logits, masks, queries, pairs, candidates, random)
 
     def _draw_points(
         self, positions: np.ndarray, counts: np.ndarray, max_masks: int, predictions: int
@@ -112,6 +120,42 @@ class MaskLoss(nn.Cell):
         for indices, per_sample in ((queries, self.queries), (targets, labels.shape[1])):
             indices[samples, pairs] += (samples * per_sample).astype(np.int32)
         return Tensor(classes), Tensor(queries.ravel()), Tensor(targets.ravel())
+
+
+class RecomputedMaskLoss(MaskLoss):
+    """A MaskLoss in the memory of recomputed blocks, for another forward pass.
+
+    The queries are matched first, by a pass that keeps nothing; what they are to learn then belongs to the batch, and
+    loss and gradients are one graph, in which MindSpore recomputes. A ViT-Adapter of 256 channels with a Mask2Former as
+    wide, one crop of 896x896: 5.5 GB instead of 14.0.
+    """
+
+    is_graph = True
+
+    def __init__(self, model: nn.Cell, recipe: Recipe):
+        super().__init__(model, recipe)
+        self.of_layer = _LayerLoss(recipe)
+        self.statistics = [(statistic, statistic.clone()) for statistic in running_statistics(model)]
+
+    def prepare_part(
+        self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor
+    ) -> tuple[Tensor, ...]:
+        """What `MaskLoss.construct` takes -> what this `construct` does."""
+        for statistic, kept in self.statistics:
+            ops.assign(kept, statistic)
+        matched = self._match(self.predict(images), labels, masks, positions)
+        parts = (images, num_masks, *(tensor for to_learn in matched for tensor in to_learn))
+        for statistic, kept in self.statistics:  # a batch counts once
+            ops.assign(statistic, kept)
+        return parts
+
+    def construct(self, images: Tensor, num_masks: Tensor, *matched: Tensor) -> Tensor:
+        """matched: classes, queries, points and truth of each prediction, one after the other; see `_LayerLoss`."""
+        total = 0.0
+        for place, (class_logits, mask_logits) in enumerate(self.model(images, True)):
+            to_learn = matched[4 * place : 4 * place + 4]
+            total = total + self.of_layer(class_logits, mask_logits, *to_learn, num_masks)
+        return total
 
 
 class PointSampler:

@@ -24,7 +24,7 @@ from ms_seg.presets import Preset
 from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.loader import Loader
-from ms_seg.training.losses.masks import MaskLoss
+from ms_seg.training.losses.masks import MaskLoss, RecomputedMaskLoss
 from ms_seg.training.step import Batch
 from ms_seg.training.tasks.row import TrainingTask, classes_of, no_vocabulary, one_dataset
 from ms_seg.training.trainer import Batches, Validate
@@ -41,7 +41,7 @@ def _preflight(dataset: PanopticDataset, preset: Preset, learned: bool, allowed:
 
 
 def mask_loss(model: Model, recipe: Recipe) -> nn.Cell:
-    return MaskLoss(model, recipe)
+    return (RecomputedMaskLoss if recipe.recompute else MaskLoss)(model, recipe)
 
 
 def _batches(

@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.losses.masks import MaskLoss, PointSampler
+from ms_seg.training.losses.masks import MaskLoss, PointSampler, RecomputedMaskLoss
 from ms_seg.training.losses.matching import match
 from ms_seg.training.step import Batch, TrainStep
 
@@ -49,7 +49,7 @@ def batch(counts: tuple[int, ...] = (2, 3), brightness: float = 0.0) -> Batch:
 
 
 def step_of(model: nn.Cell, recipe: Recipe = RECIPE) -> TrainStep:
-    return TrainStep(MaskLoss(model, recipe), recipe, World(0, 1, []))
+    return TrainStep((RecomputedMaskLoss if recipe.recompute else MaskLoss)(model, recipe), recipe, World(0, 1, []))
 
 
 def test_points_follow_from_seed_position_and_prediction_alone():
@@ -110,6 +110,17 @@ def test_a_step_is_the_same_in_a_run_that_is_taken_up_again():
     after = step_of(second)
     assert before(1, batch()) == after(1, batch())
     assert after(2, batch()) != before(3, batch())
+
+
+@pytest.mark.parametrize("changes", [{"accumulate": 2}, {"precision": "float16"}], ids=str)
+def test_a_step_is_the_same_when_its_queries_are_matched_before(changes: dict):
+    models = Queries(), Queries()
+    steps = [step_of(model, replace(RECIPE, **changes, recompute=i == 1)) for i, model in enumerate(models)]
+    for number in range(3):
+        losses = [step(number, batch()) for step in steps]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    for parameters in zip(*(model.get_parameters() for model in models), strict=True):
+        np.testing.assert_allclose(*(parameter.asnumpy() for parameter in parameters), atol=1e-6)
 
 
 class Twice:
