@@ -25,19 +25,8 @@ _POINTS = 3  # what randomness is for: beside the order of pictures, their augme
 _MATCHING, _CANDIDATES, _RANDOM = range(3)
 
 
-class MaskLoss(nn.Cell):
-    """The sum of the losses of all predictions, from that before the first layer of the query decoder to the last.
-
-    In each, queries are matched with targets (see `matching`). A matched query learns its target's class and mask, the
-    others learn "no object": cross-entropy of classes, a weighted mean over this micro-batch; binary cross-entropy and
-    dice loss of masks at points, most of which lie where the mask is least certain.
-
-    The matching is SciPy's, on the host. So this cell is not one graph but calls several, which PyNative
-    differentiates: each keeps what its gradients need, and nothing is computed twice. `RecomputedMaskLoss` is the other
-    way.
-    """
-
-    is_graph = False
+class _Matched(nn.Cell):
+    """What both losses do: queries are matched with targets by SciPy, on the host (see `matching`)."""
 
     def __init__(self, model: nn.Cell, recipe: Recipe):
         """model: a Mask2Former, trained by `recipe`."""
@@ -48,10 +37,9 @@ class MaskLoss(nn.Cell):
         self.predict = ms.jit(_AllLayers(model).construct)
         self.costs = ms.jit(MatchingCosts(recipe).construct)
         self.choose = ms.jit(_ChoosePoints(self.points.uncertain).construct)
-        self.layer_loss = ms.jit(_LayerLoss(recipe).construct)
 
     def prepare_batch(self, batch: Arrays, positions: range, world: World) -> Batch:
-        """This process's share of a step -> what `construct` takes.
+        """This process's share of a step -> images, labels, masks, positions, num_masks.
 
         batch: images (n, 3, s, s) float32, labels (n, M) int32, the classes of each sample's targets and then PADDING,
             and masks (n, M, s, s) uint8 of 0 and 1.
@@ -68,14 +56,6 @@ class MaskLoss(nn.Cell):
         num_masks = max(float(world.sum(matched)) / (world.size * self.accumulate), 1.0)
         labels, masks = (np.ascontiguousarray(array[:, :max_targets]) for array in (labels, masks))
         return images, labels, masks, np.array(positions), Replicated(np.array(num_masks, np.float32))
-
-    def construct(self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor) -> Tensor:
-        """positions: (n,) int64. num_masks: scalar float32, what the masks' losses are divided by. -> scalar float32"""
-        predictions, total = self.predict(images), 0.0
-        matched = self._match(predictions, labels, masks, positions)
-        for (class_logits, mask_logits), to_learn in zip(predictions, matched, strict=True):
-            total = total + self.layer_loss(class_logits, mask_logits, *to_learn, num_masks)
-        return total
 
     def _match(
         self, predictions: Sequence[tuple[Tensor, Tensor]], labels: Tensor, masks: Tensor, positions: Tensor
@@ -122,25 +102,51 @@ class MaskLoss(nn.Cell):
         return Tensor(classes), Tensor(queries.ravel()), Tensor(targets.ravel())
 
 
-class RecomputedMaskLoss(MaskLoss):
-    """A MaskLoss in the memory of recomputed blocks, for another forward pass.
+class MaskLoss(_Matched):
+    """The sum of the losses of all predictions, from that before the first layer of the query decoder to the last.
+
+    In each, queries are matched with targets. A matched query learns its target's class and mask, the others learn "no
+    object": cross-entropy of classes, a weighted mean over this micro-batch; binary cross-entropy and dice loss of
+    masks at points, most of which lie where the mask is least certain.
+
+    The matching is SciPy's, on the host. So this cell is not one graph but calls several, which PyNative
+    differentiates: each keeps what its gradients need, and nothing is computed twice. `RecomputedMaskLoss` is the other
+    way.
+    """
+
+    is_graph = False
+
+    def __init__(self, model: nn.Cell, recipe: Recipe):
+        """model: a Mask2Former, trained by `recipe`."""
+        super().__init__(model, recipe)
+        self.layer_loss = ms.jit(_LayerLoss(recipe).construct)
+
+    def construct(self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor) -> Tensor:
+        """positions: (n,) int64. num_masks: scalar float32, what the masks' losses are divided by. -> scalar float32"""
+        predictions, total = self.predict(images), 0.0
+        matched = self._match(predictions, labels, masks, positions)
+        for (class_logits, mask_logits), to_learn in zip(predictions, matched, strict=True):
+            total = total + self.layer_loss(class_logits, mask_logits, *to_learn, num_masks)
+        return total
+
+
+class RecomputedMaskLoss(_Matched):
+    """The sum that `MaskLoss` is, in the memory of recomputed blocks, for another forward pass.
 
     The queries are matched first, by a pass that keeps nothing; what they are to learn then belongs to the batch, and
     loss and gradients are one graph, in which MindSpore recomputes. A ViT-Adapter of 256 channels with a Mask2Former as
     wide, one crop of 896x896: 5.5 GB instead of 14.0.
     """
 
-    is_graph = True
-
     def __init__(self, model: nn.Cell, recipe: Recipe):
         super().__init__(model, recipe)
-        self.of_layer = _LayerLoss(recipe)
+        self.layer_loss = _LayerLoss(recipe)
         self.statistics = [(statistic, statistic.clone()) for statistic in running_statistics(model)]
 
     def prepare_part(
         self, images: Tensor, labels: Tensor, masks: Tensor, positions: Tensor, num_masks: Tensor
     ) -> tuple[Tensor, ...]:
-        """What `MaskLoss.construct` takes -> what this `construct` does."""
+        """What `prepare_batch` returns, as tensors of a micro-batch -> what `construct` takes."""
         for statistic, kept in self.statistics:
             ops.assign(kept, statistic)
         matched = self._match(self.predict(images), labels, masks, positions)
@@ -154,7 +160,7 @@ class RecomputedMaskLoss(MaskLoss):
         total = 0.0
         for place, (class_logits, mask_logits) in enumerate(self.model(images, True)):
             to_learn = matched[4 * place : 4 * place + 4]
-            total = total + self.of_layer(class_logits, mask_logits, *to_learn, num_masks)
+            total = total + self.layer_loss(class_logits, mask_logits, *to_learn, num_masks)
         return total
 
 
