@@ -77,6 +77,9 @@ class Place:
             if not answered.done() and future.cancel():
                 return None
             return await answered
+        except asyncio.CancelledError:
+            future.cancel()
+            raise Refused(503, "the server is being stopped") from None
         finally:
             leaving.cancel()
 

@@ -47,12 +47,12 @@ def make_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
             app,
             http=Impatient,
             ws="none",
-            log_level="error",
+            log_level="critical",
             access_log=False,
             server_header=False,
             date_header=False,
             proxy_headers=False,
             limit_concurrency=limits.waiting + _MORE_CONNECTIONS,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=2,
         )
     )

@@ -362,6 +362,23 @@ class TestLoad:
             assert first.result()[0] == last.result()[0] == 200
         assert looked == [40, 48]
 
+    def test_who_waits_when_it_is_stopped_is_told_so(self, models, monkeypatch):
+        began, go_on = threading.Event(), threading.Event()
+        construct = StrongestChannel.construct
+
+        def slowly(self, images):
+            began.set()
+            go_on.wait(20)
+            return construct(self, images)
+
+        monkeypatch.setattr(StrongestChannel, "construct", slowly)
+        with ThreadPoolExecutor(1) as threads:
+            with served(models) as port:
+                waiting = threads.submit(segment, port, encoded(halves(RED, BLUE, (40, 44))))
+                assert began.wait(20)
+            assert waiting.result() == (503, {"error": "the server is being stopped"})
+            go_on.set()
+
     def test_a_request_writes_nothing_to_disk(self, port):
         written = []
 
