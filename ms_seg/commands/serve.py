@@ -65,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
             )
             takes_words = cell.preset.output == "words"
             task = options.task if options.task in cell.preset.tasks else None
-            if options.task and not task and len(chosen) < 2:
-                raise ValueError(f"{cell.preset.name} gives no {options.task} answers")
             segmenter = ms_seg.Segmenter(cell, options.mode, vocab=options.vocab if takes_words else None, task=task)
             models[_free_name(segmenter.preset.name, models)] = segmenter
+        if options.task and all(segmenter.task != options.task for segmenter in models.values()):
+            raise ValueError(f"{', '.join(models)} gives no {options.task} answers")
         limits = Limits()
         app = build_app(models, limits, names=[options.host], words=WORDS.split(","), note=note)
         server = make_server(app, limits)

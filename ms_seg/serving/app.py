@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -93,13 +93,13 @@ def build_app(
     return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan), names)
 
 
-def _file(path: Path, media_type: str | None = None) -> Callable[[Request], Response]:
+def _file(path: Path, media_type: str | None = None) -> Callable[[Request], Awaitable[Response]]:
     content = path.read_bytes()  # once: a request names no file
 
     async def send(request: Request) -> Response:
         return Response(content, headers={"content-type": media_type or _TYPES[path.suffix]})
 
-    return send  # type: ignore[return-value]
+    return send
 
 
 async def _body(request: Request, limits: Limits, place: Place) -> bytes:

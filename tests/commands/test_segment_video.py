@@ -73,6 +73,14 @@ def test_only_every_nth_frame_is_looked_at_and_the_overlay_lasts_as_long(street,
     assert (overlay.get(cv2.CAP_PROP_FRAME_COUNT), overlay.get(cv2.CAP_PROP_FPS)) == (3, 2.5)
 
 
+def test_frames_of_a_batch_are_saved_in_their_order(street, tmp_path):
+    assert run(street, "--output", tmp_path, "--batch-size", 5, "--save-label-maps") == 0
+    maps = [np.array(Image.open(tmp_path / "street.labels" / f"{number:06}.png")) for number in range(12)]
+    assert [int(np.flatnonzero(label_map[24] == RED).mean()) for label_map in maps] == [
+        pytest.approx(2 * number + SIDE / 2, abs=2) for number in range(12)
+    ]
+
+
 @pytest.mark.parametrize("every", ["0", "-1", "1.5", "all"])
 def test_every_is_a_whole_number(street, every, capsys):
     with pytest.raises(SystemExit):

@@ -347,3 +347,17 @@ def test_a_photograph_is_shown_upright(page):
     page.wait_for("48×64")
     page.slide("opacity", 0)
     assert page.pixel((0.5, 0.25))[0] > 150 and page.pixel((0.5, 0.75))[2] > 150
+
+
+def test_a_server_that_is_gone_is_said_to_be(chromium, tmp_path):
+    with served({"toy": toys(tmp_path)["toy"]}) as port:
+        chromium.get(f"http://127.0.0.1:{port}/")
+        page = Page(chromium)
+        page.wait_for("classes in")
+    page.find("example").click()
+    page.wait_for("The server cannot be reached")
+    assert page.legend  # of the last picture
+    page.drop(encoded(halves(RED, BLUE)))
+    page.wait_for("The server cannot be reached")
+    assert near(page.pixel(LEFT), RED) and not page.legend
+    chromium.get_log("browser")

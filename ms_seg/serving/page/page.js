@@ -23,6 +23,10 @@ function say(text, bad = false) {
   status.classList.toggle("bad", bad);
 }
 
+function lost() {
+  say("The server cannot be reached, or stopped answering.", true);
+}
+
 function model() {
   return about.models[$("model").selectedIndex];
 }
@@ -53,7 +57,6 @@ async function takeExample() {
 
 /** Show a picture's file, and ask for its segments. */
 async function take(blob, called) {
-  asking?.abort();
   if (blob.size > about.limits.upload) {
     say(`${called} is too large: at most ${about.limits.upload / 2 ** 20} MiB are read`, true);
     return;
@@ -114,7 +117,7 @@ async function ask() {
   } catch (error) {
     if (stop.signal.aborted) return;
     clearInterval(clock);
-    say("The server cannot be reached, or stopped answering.", true);
+    lost();
     forget();
   } finally {
     clearInterval(clock);
@@ -159,7 +162,7 @@ function remap() {
   $("score-value").textContent = least.toFixed(2);
   map = segmentMap(answer, (segment) => segment.score >= least);
   tellClasses();
-  colour();
+  recolour();
 }
 
 /** The legend: a line for each class that is in the map, the one with the most pixels there first. */
@@ -180,7 +183,7 @@ function tellClasses() {
     const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: !hidden.has(category) });
     box.addEventListener("change", () => {
       if (box.checked) hidden.delete(category); else hidden.add(category);
-      colourAll();
+      recolour();
     });
     const named = Object.assign(document.createElement("span"), { className: "name" });
     named.textContent = count > 1 ? `${category} (${count})` : category;
@@ -192,8 +195,6 @@ function tellClasses() {
     return line;
   }));
 }
-
-const colourAll = () => colour(); // where `colour` is a colour
 
 function swatch(colour) {
   const space = "http://www.w3.org/2000/svg";
@@ -221,7 +222,7 @@ function placeAt(x, y) {
 }
 
 /** Make the layers of colours and of borders for the classes that are switched on, and draw. */
-function colour() {
+function recolour() {
   const { width, height } = view;
   const on = [false, ...answer.segments.map((segment) => !hidden.has(segment.category))];
   const table = new Uint32Array(answer.segments.length + 1);
@@ -337,7 +338,7 @@ $("file").addEventListener("change", (event) => {
   if (chosen) take(chosen, chosen.name);
   event.target.value = "";
 });
-$("example").addEventListener("click", takeExample);
+$("example").addEventListener("click", () => takeExample().catch(lost));
 $("model").addEventListener("change", () => { modelChosen(); ask(); });
 $("task").addEventListener("change", ask);
 $("words").addEventListener("change", ask);
@@ -353,7 +354,7 @@ for (const [id, off] of [["all", false], ["none", true]])
   $(id).addEventListener("click", () => {
     for (const { category } of answer.segments) if (off) hidden.add(category); else hidden.delete(category);
     for (const box of legend.querySelectorAll("input")) box.checked = !off;
-    colour();
+    recolour();
   });
 view.addEventListener("pointermove", point);
 view.addEventListener("pointerleave", leave);
@@ -372,4 +373,4 @@ addEventListener("paste", (event) => {
   if (pasted) take(pasted, pasted.name);
 });
 
-begin().catch(() => say("The server cannot be reached.", true));
+begin().catch(lost);
