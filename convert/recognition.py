@@ -160,10 +160,13 @@ def _underscored_averages(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """mmcv's EMAHook keeps the average of a.b beside it, as ema_a_b; "ema" asks for those in place of the others."""
     averages = {name: f"ema_{key.replace('.', '_')}" for name, key in keys.items()}
-    if not any(average in tensors for average in averages.values()):
+    kept = {average for average in averages.values() if average in tensors}
+    if not kept:
         raise CheckpointError(f"the file has no weights {weights!r} beside the model's own")
-    chosen = {name: average if (average := averages[name]) in tensors else key for name, key in keys.items()}
-    replaced = {key: f"its average is taken: --weights {weights}" for name, key in keys.items() if chosen[name] != key}
+    chosen = {name: averages[name] if averages[name] in kept else key for name, key in keys.items() if key not in kept}
+    replaced = {
+        key: f"its average is taken: --weights {weights}" for name, key in keys.items() if averages[name] in kept
+    }
     return chosen, {**dropped, **replaced}
 
 

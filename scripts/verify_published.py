@@ -35,7 +35,7 @@ from convert.exit_code import exit_code  # noqa: E402
 from ms_seg.data.picture import read_picture  # noqa: E402
 from ms_seg.data.preprocessing import network_input  # noqa: E402
 from ms_seg.hub import address_of_model, fetch, find_address  # noqa: E402
-from ms_seg.presets import Preset  # noqa: E402
+from ms_seg.presets import Preset, title_of  # noqa: E402
 
 EXPECTED = ROOT / "scripts" / "published_outputs.json"
 # transformers' own tests read this file.
@@ -105,7 +105,7 @@ def verify(row: Row, entry: Mapping[str, Any], picture: str) -> None:
         _convert(path, target, address.model)
         overrides = {"resize": "squash", "short_side": entry["side"]} if "side" in entry else {}
         model = ms_seg.create_model("auto", target, **overrides)
-    row.preset = model.preset.name
+    row.preset = title_of(model.preset)
     if model.preset.output == "words":
         row.numbers = "converted, and not run: it takes words"
         return

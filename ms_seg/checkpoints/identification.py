@@ -140,6 +140,10 @@ def check_part(source: Source, preset: Preset) -> None:
 def _published(source: Source, metadata: Mapping[str, str]) -> Preset:
     """The published model that a file holds, or the first one that it holds a part of."""
     layout, name = source.layout, metadata.get("model", "")
+    if source.backbone is None and not layout.covers:
+        raise CheckpointError(
+            f"the file holds {layout.title} without tensors of its backbone: is it one part of several?"
+        )
     part = layout.title if part_of(source) else ""
     return preset_for(layout.system, source.backbone, source.arguments, name, part, layout.found_at)
 

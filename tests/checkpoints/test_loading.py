@@ -89,6 +89,14 @@ def test_a_network_without_its_classifier_begins_a_training_and_is_no_model(tmp_
     assert others == {f"query_decoder.class_embed.{leaf}" for leaf in ("weight", "bias")}
 
 
+def test_a_file_that_lacks_its_backbone_is_not_taken_for_any_model(tmp_path: Path):
+    with open_checkpoint(PUBLISHED) as tensors:
+        head = {name: entry for name, entry in tensors.items() if name.startswith("decode_head.")}
+        write_checkpoint(tmp_path / "head.safetensors", head)
+    with pytest.raises(CheckpointError, match="without tensors of its backbone: is it one part of several"):
+        ms_seg.create_model("auto", tmp_path / "head.safetensors")
+
+
 class TestFineTuning:
     def test_with_other_classes_everything_but_the_classifier_is_taken_over(self, caplog: pytest.LogCaptureFixture):
         ms.set_seed(0)

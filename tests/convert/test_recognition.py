@@ -181,9 +181,12 @@ def test_an_average_in_the_same_list_is_left_unless_it_is_asked_for():
     assert recognise(both).prefix == "model."
     assert recognise(both, weights="ema_model").prefix == "ema_model.module."
     flat = {**published(HF), **{"ema_" + key.replace(".", "_"): entry for key, entry in published(HF).items()}}
-    plan = recognise(flat, weights="ema").plan(None)
-    assert all(source.startswith("ema_") for step in plan.steps for source in step.sources)
-    assert not plan.unused
+    source, own = recognise(flat, weights="ema"), recognise(published(HF))
+    steps = [(step.sources, step.targets) for step in source.plan(None).steps]
+    assert steps == [
+        (tuple(f"ema_{key.replace('.', '_')}" for key in step.sources), step.targets) for step in own.plan(None).steps
+    ]
+    assert source.backbone == own.backbone and not source.plan(None).unused
 
 
 @pytest.mark.parametrize(
