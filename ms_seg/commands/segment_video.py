@@ -103,7 +103,7 @@ def _segment_video(
                     pace = (saving.frames - 1) / max(time.monotonic() - begun, 1e-6)
                     bar(1, f"{pace:.1f} frames/s" if saving.frames > 1 else "")
             if not saving.frames:
-                raise ValueError(f"{path} has no frame that can be read")
+                raise ValueError(f"{path} has no frame that OpenCV's FFmpeg can decode, of the codec {video.codec!r}")
             kept = saving.keep()
             pace = (saving.frames - 1) / max(time.monotonic() - begun, 1e-6)
             bar.note(f"{path} -> {', '.join(map(str, kept))}: {saving.frames} frames, {pace:.1f} a second")

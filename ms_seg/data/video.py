@@ -33,7 +33,7 @@ class Video:
 
     path: the file. size: (height, width) of every frame; OpenCV brings those of another size to that of the first.
     fps: frames a second, on average. frames: how many there are as the file says, which need not be how many can be
-    read; where it does not say, they are counted.
+    read; where it does not say, they are counted. codec: the four letters of how they are encoded.
 
     Raises ValueError, naming the file, if it is missing, no video, damaged at its beginning, without frames, or has
     frames of more pixels than a picture may have.
@@ -51,6 +51,8 @@ class Video:
         if not 0 < fps <= _MAX_FPS:
             raise ValueError(f"{path} says that it has {fps:g} frames a second: it is damaged, or no video")
         self.fps = fps
+        letters = int(self._number(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+        self.codec = letters.decode("latin-1").strip("\0 ")
         self._next = 0  # the number of the frame that is read next
         self.frames = int(self._number(cv2.CAP_PROP_FRAME_COUNT))
         if self.frames <= 0:

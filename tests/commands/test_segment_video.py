@@ -12,6 +12,7 @@ from PIL import Image
 import ms_seg
 from ms_seg.__main__ import main
 from ms_seg.answers import video as saving
+from ms_seg.data.video import EndOfVideo, Video
 from tests.drawn_video import HEIGHT, SIDE, WIDTH, frame, read_video, write_video
 from tests.toy_model import ColourQueries, StrongestChannel
 
@@ -136,6 +137,19 @@ def test_a_broken_video_is_one_sentence_and_the_others_go_on(street, tmp_path, c
     assert run(broken, "--output", tmp_path / "out") == 2
 
 
+def test_a_video_of_a_codec_that_cannot_be_decoded_is_one_sentence(street, tmp_path, capsys, monkeypatch):
+    """As AV1, which OpenCV's FFmpeg opens, and has no decoder for."""
+
+    def read(self, number):
+        raise EndOfVideo("there is none")
+
+    monkeypatch.setattr(Video, "read", read)
+    assert run(street, "--output", tmp_path / "out", "--quiet") == 2
+    sentence = f"{street} has no frame that OpenCV's FFmpeg can decode, of the codec 'FMP4'"
+    assert capsys.readouterr().err == f"{sentence}\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_video_that_ends_too_early_is_said_to_and_what_is_there_is_kept(tmp_path, capsys):
     street = write_video(tmp_path / "street.avi", 40)
     street.write_bytes(street.read_bytes()[: street.stat().st_size // 2])
@@ -189,8 +203,6 @@ def test_a_video_that_the_encoder_did_not_write_whole_is_not_kept(street, tmp_pa
 
 def test_few_frames_are_in_memory_at_once(tmp_path, monkeypatch):
     """Reading runs ahead of saving by a few frames, however long the video is."""
-    from ms_seg.data.video import Video
-
     read, ahead = [], []
     monkeypatch.setattr(Video, "read", (lambda real: lambda self, n: read.append(n) or real(self, n))(Video.read))
     call = saving.SavedVideo.__call__
