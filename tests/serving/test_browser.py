@@ -49,7 +49,7 @@ def chromium(downloads):
 def page(chromium, port):
     chromium.get(f"http://127.0.0.1:{port}/")
     page = Page(chromium)
-    page.wait_for("in 0.")
+    page.wait_for(" s, ")
     yield page
     errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
     assert not [error for error in errors if "status of 400" not in error], "the browser complains"
@@ -243,12 +243,12 @@ def test_words_are_text_whatever_they_look_like(page):
 
 def test_words_that_will_not_do_are_said_to(page):
     page.choose("model", "toy_words")
-    page.wait_for(" in 0.")
+    page.wait_for(" s, ")
     page.write_words("red, red")
     page.wait_for("names the class 'red' twice")
     assert "bad" in page.find("status").get_attribute("class") and not page.legend
     page.write_words("red, blue")
-    page.wait_for(" in 0.")
+    page.wait_for(" s, ")
 
 
 def test_instances_and_segments_of_a_panoptic_answer_are_views_of_one_picture(page):

@@ -398,7 +398,7 @@ class TestLoad:
 
 
 class TestSlowness:
-    LIMITS = Limits(header_seconds=0.5, upload_seconds=0.5)
+    LIMITS = Limits(header_seconds=1.0, upload_seconds=0.5)
 
     @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: loc"])
     def test_who_does_not_say_what_is_wanted_is_left(self, models, sent):
