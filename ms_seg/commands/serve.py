@@ -39,7 +39,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--host", metavar="ADDRESS", default="127.0.0.1",
         help="where to listen; others than the default let other machines in (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--port", type=_port, metavar="N", default=7860, help="(default: %(default)s; 0: any)")
+    parser.add_argument(
+        "--port", type=_port, metavar="N", default=7860, help="the port; 0 for any that is free (default: %(default)s)"
+    )
     add_override(parser)
     add_choice(parser)
     add_device(parser)
