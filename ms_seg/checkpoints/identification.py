@@ -152,6 +152,12 @@ def _check_notes(notes: Notes, source: Source) -> None:
     """Raise CheckpointError where notes contradict the weights."""
     if notes.system and notes.system != source.layout.system:
         raise CheckpointError(f"{notes.title} describes a {notes.system}, and its weights are {source.layout.title}.")
+    if notes.model:
+        row, kind = find_preset(notes.model), source.backbone[0] if source.backbone else ""
+        if (row.system, row.backbone[0]) != (source.layout.system, kind):
+            raise CheckpointError(
+                f"{notes.title} is {row.name}'s, and its weights are {source.layout.title}, on {kind}."
+            )
     said, found = dict(notes.arguments), dict(source.arguments)
     if notes.backbone and source.backbone:
         said |= {"backbone": notes.backbone[0], **notes.backbone[1]}

@@ -203,6 +203,12 @@ def test_modelscopes_configuration_says_which_model_it_is(tmp_path: Path):
         identify(source, {})
 
 
+def test_modelscopes_configuration_of_another_model_is_refused(folder: Path):
+    (folder / "config.json").unlink()
+    (folder / "configuration.json").write_text('{"model": {"type": "vitadapter-semantic-segmentation"}}')
+    assert "is vit_adapter_beit_l_cocostuff164k's, and its weights are transformers' Segformer" in refusal(folder)
+
+
 VIT_ADAPTER = """
 model = dict(type='EncoderDecoderMask2Former', backbone=dict(type='BEiTAdapter', img_size=896),
              decode_head=dict(type='Mask2FormerHeadFromMMSeg', num_classes=171, num_queries=200),
