@@ -17,7 +17,7 @@ import numpy as np
 from convert.layouts import ARGUMENTS_FROM_SHAPES, LAYOUTS
 from convert.layouts.backbones import BACKBONES_FROM_SHAPES
 from convert.layouts.names import fill, match
-from convert.layouts.operations import Operation
+from convert.layouts.operations import RED_AND_BLUE_EXCHANGED, Operation
 from convert.layouts.row import Layout, Row
 from convert.reading import CheckpointError, Entry
 from convert.reading.entry import ArrayEntry
@@ -66,6 +66,18 @@ class Plan:
                 entries[name] = _Converted(step, position, source, self.shapes[name])
         entries.update({name: ArrayEntry(np.zeros((), np.int64)) for name in self.restored})
         return entries
+
+    @property
+    def with_red_first(self) -> Plan:
+        """The same for a network that saw blue before red: the convolutions that take a picture get it in RGB."""
+
+        def takes_picture(step: Step) -> bool:
+            shape = self.shapes[step.targets[0]]
+            return step.operation is None and len(shape) == 4 and shape[1] == 3
+
+        exchanged = RED_AND_BLUE_EXCHANGED
+        steps = tuple(replace(step, operation=exchanged) if takes_picture(step) else step for step in self.steps)
+        return replace(self, steps=steps)
 
     def explain(self) -> str:
         """What keeps the plan from being applied: one line that says how much, then a line for each name."""

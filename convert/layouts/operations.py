@@ -50,6 +50,11 @@ POINTWISE = Operation(
     "linear to 1x1 convolution", lambda arrays: [arrays[0][:, :, None, None]], lambda arrays: [arrays[0][:, :, 0, 0]]
 )
 
+# Of a convolution (C, 3, h, w) that takes a picture.
+RED_AND_BLUE_EXCHANGED = Operation(
+    "exchange red and blue", lambda arrays: [arrays[0][:, ::-1]], lambda arrays: [arrays[0][:, ::-1]]
+)
+
 TRANSPOSED = Operation("transpose", lambda arrays: [arrays[0].T], lambda arrays: [arrays[0].T])
 
 

@@ -119,7 +119,7 @@ def notes_beside(source: Source, folder: Path | None, metadata: Mapping[str, str
     notes = (read_transformers(folder) or read_smp(folder) or read_modelscope(folder)) if folder else None
     notes = notes or read_recorded(metadata) or Notes()
     if part_of(source):  # of the whole network that is described, a part has the arithmetic alone
-        return Notes(notes.title, arithmetic=notes.arithmetic)
+        return Notes(notes.title, arithmetic=notes.arithmetic, blue_first=notes.blue_first)
     _check_notes(notes, source)
     return notes
 

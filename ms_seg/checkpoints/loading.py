@@ -84,6 +84,10 @@ def match(
     if other_classes:
         shapes, fresh = classifier_of(preset, source.arguments["num_classes"])
     plan = source.plan(shapes)
+    if notes.blue_first:
+        plan = plan.with_red_first
+        line = "its network sees blue before red: in the weights that take a picture the two are exchanged, for RGB"
+        notes = notes.having(lines=(*notes.lines, f"{notes.title}: {line}"))
     plan = plan if plan.complete else replace(plan, hint=_hint(source, preset))
     return Match(source, preset, model, plan, part_of(source), notes, fresh, other_classes)
 

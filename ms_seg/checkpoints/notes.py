@@ -23,6 +23,8 @@ class Notes:
     backbone, arguments: where the whole network is described, its backbone's name and sizes, and the system's own
     arguments. Then it need not be a published one.
 
+    blue_first: whether the network sees blue before red. Ours are given RGB, and their weights are changed for it.
+
     lines: what a person is to be told.
     """
 
@@ -36,6 +38,7 @@ class Notes:
     published: Preset | None = None
     backbone: tuple[str, Mapping[str, Any]] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    blue_first: bool = False
     lines: tuple[str, ...] = ()
 
     def having(self, **changes: Any) -> Notes:

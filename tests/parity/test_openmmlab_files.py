@@ -22,7 +22,7 @@ from ms_seg.presets import find_preset
 NAMES = ("road", "verge", "a lake", "sky", "house", "boat", "hill")
 CONFIG = """
 norm_cfg = dict(type='BN', requires_grad=True)
-img_norm_cfg = dict(mean=[120.0, 110.0, 100.0], std=[60.0, 50.0, 40.0], to_rgb=True)
+img_norm_cfg = dict(mean=[120.0, 110.0, 100.0], std=[60.0, 50.0, 40.0], to_rgb=COLOURS)
 model = dict(
     type='EncoderDecoder', pretrained=None,
     backbone=dict(type='MixVisionTransformer', embed_dims=8, num_layers=[1, 2, 1, 1], num_heads=[1, 2, 3, 4],
@@ -40,6 +40,7 @@ data = dict(test=dict(type='CustomDataset', classes=CLASSES, pipeline=test_pipel
 KINDS = {
     "whole": {"TEST": "dict(mode='whole')", "RATIO": "True", "OUTPUTS": ""},
     "stretched": {"TEST": "dict(mode='whole')", "RATIO": "False", "OUTPUTS": ""},
+    "blue first": {"TEST": "dict(mode='whole')", "RATIO": "True", "OUTPUTS": "", "COLOURS": "False"},
     "by windows": {"TEST": "dict(mode='slide', crop_size=(64, 64), stride=(48, 48))", "RATIO": "True", "OUTPUTS": ""},
     "by windows that are no squares": {
         "TEST": "dict(mode='slide', crop_size=(64, 96), stride=(40, 64))",
@@ -58,7 +59,7 @@ def trained(folder: Path, kind: str):
 
     outputs = 2 if "out_channels" in KINDS[kind]["OUTPUTS"] else len(NAMES)
     text = CONFIG.replace("num_classes=7", f"num_classes={outputs}").replace("CLASSES", repr(NAMES[:outputs]))
-    for word, value in KINDS[kind].items():
+    for word, value in {"COLOURS": "True", **KINDS[kind]}.items():
         text = text.replace(word, value)
     (folder / "written.py").write_text(text)
     config = mmcv.Config.fromfile(str(folder / "written.py"))

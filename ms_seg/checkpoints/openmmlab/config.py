@@ -125,13 +125,14 @@ def read_config(values: Mapping[str, Any], title: str, lines: list[str] | None =
     if not config.has("model"):
         return None
     fields, more = read_pictures(config)
+    blue_first = fields.pop("blue_first", False)
     key = next((key for key in ("panoptic_head", "decode_head", "head") if config.has("model", key)), "")
     kind = type_of(config.values["model"].get(key))
     read = _HEADS.get(kind.lower())
     if read is None:
         other = kind if kind.endswith("Head") and "former" not in kind.lower() else ""
-        return Notes(title, other, fields=fields, lines=(*lines, *more))
-    return read(config, key, Notes(title, fields=fields, lines=(*lines, *more)))
+        return Notes(title, other, fields=fields, blue_first=blue_first, lines=(*lines, *more))
+    return read(config, key, Notes(title, fields=fields, blue_first=blue_first, lines=(*lines, *more)))
 
 
 def with_tuples(value: Any) -> Any:

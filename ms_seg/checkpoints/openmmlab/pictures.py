@@ -27,9 +27,8 @@ _ALIGNMENT = 32  # of what is called round_up
 
 
 def read_pictures(config: Fields) -> tuple[dict[str, Any], list[str]]:
-    """Fields of the preset, its preprocessing and window, and a line for each thing that is not done as it says.
-
-    Raises CheckpointError for values that cannot be used, and for a network that sees blue before red.
+    """Fields of the preset, its preprocessing and window, and "blue_first" for a network that sees blue before red; and
+    a line for each thing that is not done as it says. Raises CheckpointError for values that cannot be used.
     """
     fields: dict[str, Any] = {}
     lines: list[str] = []
@@ -40,9 +39,14 @@ def read_pictures(config: Fields) -> tuple[dict[str, Any], list[str]]:
     for place in _TRAINING:
         if isinstance(steps := _at(config.values, place), list) and any(_reduces(step) for step in steps):
             fields |= _counted_from_one(model)
-    for table in (config, model):
-        if table.has("data_preprocessor"):
-            _data_preprocessor(table.inner("data_preprocessor"), fields, lines)
+    tables = [table.inner("data_preprocessor") for table in (config, model) if table.has("data_preprocessor")]
+    for table in tables:
+        _data_preprocessor(table, fields, lines)
+    if pipeline is not None and not tables and any(type_of(step).startswith("Pack") for step in pipeline):
+        lines.append(
+            f"{config.title} has no data_preprocessor, in which mmengine normalises: ImageNet's values are taken"
+        )
+        fields = {key: value for key, value in fields.items() if key not in ("mean", "std", "blue_first")}
     if model.has("test_cfg"):
         _test_cfg(model.inner("test_cfg"), fields, lines)
     return fields, lines
@@ -64,7 +68,7 @@ class _Steps:
         """A pipeline without a Resize leaves pictures as they are, one without Normalize their values."""
         self._fields |= {
             "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1,
-            "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0),
+            "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "blue_first": True,
         }  # fmt: skip
         for step, scale in _flat(pipeline, None):
             kind = type_of(step).removeprefix("MM")
@@ -111,7 +115,7 @@ class _Steps:
 
 def _data_preprocessor(table: Fields, fields: dict[str, Any], lines: list[str]) -> None:
     """mmengine's, which is a part of the model: it normalises, and pads."""
-    if "mean" in table.values:
+    if "mean" in table.values or "bgr_to_rgb" in table.values:
         _values(table, "bgr_to_rgb", False, fields)
     if "pad_size_divisor" in table.values:
         _padding(table, "pad_size_divisor", fields, lines)
@@ -130,18 +134,21 @@ def _padding(table: Fields, key: str, fields: dict[str, Any], lines: list[str]) 
 
 
 def _values(table: Fields, key: str, default: bool, fields: dict[str, Any]) -> None:
-    """Mean and deviation, of pixels of 0..255."""
-    if table.values.get(key, default) is not True:
-        raise table.error(key, "False: the network sees blue before red, and only RGB can be loaded here")
+    """Mean and deviation of red, green and blue, of pixels of 0..255. key: the field that says whether pictures, which
+    are read as BGR, become RGB before."""
+    to_rgb = table.values.get(key, default)
+    if type(to_rgb) is not bool:
+        raise table.error(key, f"{brief(to_rgb)}: it must be true or false")
+    fields["blue_first"] = not to_rgb
     for name, neutral in (("mean", 0.0), ("std", 1.0)):
         values = table.values.get(name, [neutral] * 3)
         values = [neutral] * 3 if values is None else values
         known = isinstance(values, list | tuple) and len(values) == 3
         if not known or not all(type(v) in (int, float) and abs(v) < 1e9 for v in values):
-            raise table.error(name, f"{brief(values)}: it must be three numbers, of red, green and blue")
+            raise table.error(name, f"{brief(values)}: it must be three numbers, one for each colour")
         if name == "std" and min(values) <= 0:
             raise table.error(name, f"{brief(values)}: it must be above 0")
-        fields[name] = tuple(map(float, values))
+        fields[name] = tuple(map(float, values if to_rgb else values[::-1]))
 
 
 def _test_cfg(table: Fields, fields: dict[str, Any], lines: list[str]) -> None:

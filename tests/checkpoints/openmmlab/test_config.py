@@ -105,7 +105,7 @@ def test_a_configuration_in_a_checkpoint_describes_it(key: str, tensors: dict[st
         (("num_layers=[1, 2, 1, 1]", "num_layers=[2, 2, 2, 2]"), "says depths=(2, 2, 2, 2), and its weights have"),
         (("type='SegformerHead'", "type='UPerHead'"), "describes a UPerHead, and its weights are mmsegmentation's"),
         (("align_corners=False", "align_corners=True"), "decode_head.align_corners=True: only False can be loaded"),
-        (("to_rgb=True", "to_rgb=False"), "the network sees blue before red"),
+        (("to_rgb=True", "to_rgb=1"), "to_rgb=1: it must be true or false"),
         (("std=[60.0, 50.0, 40.0]", "std=[60.0, 0, 40.0]"), "std=[60.0, 0, 40.0]: it must be above 0"),
         (("embed_dims=8", "embed_dims='8'"), "embed_dims='8': it must be like 64"),
         (("norm_cfg = dict(", "norm_cfg = dict(("), "cannot be read as one"),
@@ -136,7 +136,14 @@ def test_mmengines_model_normalises_and_pads():
     notes = read_recorded({"CONFIG": ONE_X})
     fields = {"resize": "stretch_cv2", "short_side": 64, "long_side": 96, "pad_multiple": 32, "window": None}
     fields |= {"mean": (1.0, 2.0, 3.0), "std": (4.0, 5.0, 6.0)}
-    assert notes.fields == fields and not notes.arguments and not notes.lines
+    assert notes.fields == fields and not notes.arguments and not notes.lines and not notes.blue_first
+    blue_first = read_recorded({"CONFIG": ONE_X.replace("bgr_to_rgb=True", "bgr_to_rgb=False")})
+    assert blue_first.blue_first and blue_first.fields["mean"] == (3.0, 2.0, 1.0)
+
+
+def test_a_part_of_mmengines_configuration_does_not_say_how_pictures_are_normalised():
+    notes = read_recorded({"CONFIG": ONE_X.replace("data_preprocessor", "another")})
+    assert "mean" not in notes.fields and not notes.blue_first and "has no data_preprocessor" in notes.lines[0]
 
 
 @pytest.mark.parametrize(
