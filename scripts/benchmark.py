@@ -1,7 +1,9 @@
 """Time our models beside the PyTorch references: python scripts/benchmark.py [--models NAME ...] [--sizes HxW ...]
 
+With --peers beside torch.compile, onnxruntime and OpenVINO too.
+
 Each implementation lives in a process of its own with the same number of threads and gets the same input; runs
-alternate, so that whatever else the machine does weighs on both. Prints medians, their ratio, the first call with its
+alternate, so that whatever else the machine does weighs on all. Prints medians, ratios, the first call with its
 compilation, and each process's peak memory, model construction included.
 """
 
@@ -18,7 +20,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,20 +31,31 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "parity")]
 
 import drawn  # noqa: E402
+import peers  # noqa: E402
 from measure_metrics import measure_metrics  # noqa: E402
 
 from ms_seg.presets import Preset, find_preset  # noqa: E402
 
 Inputs = tuple[np.ndarray, ...]  # of a network, or of a loss
+Start = Callable[[str, Inputs, int], Callable[[], object]]  # (model, inputs, threads) -> what runs it once
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.peers and (options.train or options.metrics):
+        parser.error("--peers run networks forward alone")
+    for name in options.models if options.train else ():
+        if find_preset(name).system not in REFERENCES:
+            parser.error(f"there is no reference to time the training of {name} beside")
     if options.metrics:
         rows = measure_metrics()
     else:
+        starts = {"ours": _train_ours, "PyTorch": _train_theirs} if options.train else FORWARD
+        if options.peers:
+            starts = {**starts, **peers.FORWARD}
         rows = [
-            measure(name, (options.batch, 3, *size), options.threads, options.runs, options.train)
+            measure(name, (options.batch, 3, *size), options.threads, options.runs, starts)
             for name in options.models
             for size in options.sizes
         ]
@@ -51,41 +64,47 @@ def main() -> int:
     return 0
 
 
-def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, train: bool) -> dict:
-    """One row of the table, printed as well: seconds and bytes of both implementations on one input shape."""
-    if train and find_preset(name).system not in REFERENCES:
-        raise SystemExit(f"benchmark: there is no reference to time the training of {name} beside")
-    starts = (_train_ours, _train_theirs) if train else (_start_ours, _start_theirs)
-    ours, theirs = (_Worker(start, name, shape, threads) for start in starts)
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, starts: Mapping[str, Start]) -> dict:
+    """One row of the table, printed as well: seconds and bytes of each implementation on one input shape.
+
+    An implementation that cannot run this network is left out, with the reason.
+    """
+    workers, left_out = {}, {}
+    for who, start in starts.items():
+        try:
+            workers[who] = _Worker(start, name, shape, threads)
+        except RuntimeError as error:
+            left_out[who] = str(error)
+    times: dict[str, list[float]] = {who: [] for who in workers}
     for _ in range(runs):
-        times["ours"].append(ours.run())
-        times["theirs"].append(theirs.run())
-    medians = {key: statistics.median(values) for key, values in times.items()}
-    ratio = medians["ours"] / medians["theirs"]
-    row = {
-        "model": name,
-        "what": "optimiser step" if train else "forward pass",
-        "input": "x".join(map(str, shape)),
-        "ours_s": round(medians["ours"], 4),
-        "pytorch_s": round(medians["theirs"], 4),
-        "ratio": round(ratio, 3),
-        "ours_first_call_s": round(ours.first_call, 2),
-        "pytorch_first_call_s": round(theirs.first_call, 2),
-        "ours_peak_mb": ours.close() // 2**20,
-        "pytorch_peak_mb": theirs.close() // 2**20,
+        for who, worker in workers.items():
+            times[who].append(worker.run())
+    medians = {who: statistics.median(values) for who, values in times.items()}
+    figures = {
+        who: {
+            "seconds": round(medians[who], 4),
+            "ratio": round(medians["ours"] / medians[who], 3),  # of our time to this one's
+            "first_call_seconds": round(worker.first_call, 2),
+            "peak_mb": worker.close() // 2**20,
+        }
+        for who, worker in workers.items()
     }
-    print(
-        f"{name:32} {row['input']:14} ours {medians['ours']:.3f} s, PyTorch {medians['theirs']:.3f} s, "
-        f"ratio {ratio:.2f}; first call {ours.first_call:.1f} and {theirs.first_call:.1f} s; "
-        f"peak {row['ours_peak_mb']} and {row['pytorch_peak_mb']} MB",
-        flush=True,
-    )
+    row = {"model": name, "input": "x".join(map(str, shape)), "figures": figures, "left_out": left_out}
+    print(f"{name} {row['input']}")
+    for who, figure in figures.items():
+        ratio = "" if who == "ours" else f", ours takes {figure['ratio']:.2f} of it"
+        seconds, first = f"{figure['seconds']:.3f} s{ratio}", f"first call {figure['first_call_seconds']:.1f} s"
+        print(f"  {who:13} {seconds}; {first}; peak {figure['peak_mb']} MB", flush=True)
+    for who, reason in left_out.items():
+        print(f"  {who:13} left out: {reason}", flush=True)
     return row
 
 
 class _Worker:
-    """A process that has one implementation loaded and warmed up, and runs it once whenever asked."""
+    """A process that has one implementation loaded and warmed up, and runs it once whenever asked.
+
+    Raises RuntimeError where the implementation cannot run the network, with its first line.
+    """
 
     def __init__(self, start: Callable, name: str, shape: tuple[int, ...], threads: int):
         context = multiprocessing.get_context("spawn")
@@ -94,7 +113,12 @@ class _Worker:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # inherited, and read when the frameworks are imported
         self._process.start()
         other.close()
-        self.first_call = self._connection.recv()
+        try:
+            self.first_call = self._connection.recv()
+        except EOFError:
+            raise RuntimeError("its process ended") from None
+        if isinstance(self.first_call, str):
+            raise RuntimeError(self.first_call)
 
     def run(self) -> float:
         self._connection.send("run")
@@ -109,8 +133,11 @@ class _Worker:
 
 
 def _serve(connection: Connection, start: Callable, name: str, shape: tuple[int, ...], threads: int) -> None:
-    run = start(name, drawn.inputs(find_preset(name), shape, seed=0), threads)
-    first_call = _seconds(run)
+    try:
+        run = start(name, drawn.inputs(find_preset(name), shape, seed=0), threads)
+        first_call = _seconds(run)
+    except Exception as error:
+        return connection.send(f"{type(error).__name__}: {str(error).strip()}".splitlines()[0])
     _seconds(run)  # a second warm-up, while the other implementation waits: the first call's compilation is told apart
     connection.send(first_call)
     while connection.recv() == "run":
@@ -146,6 +173,9 @@ def _start_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
     torch.set_num_threads(threads)
     model = references.build_reference(find_preset(name))
     return lambda: references.outputs(model, {}, *inputs)
+
+
+FORWARD: dict[str, Start] = {"ours": _start_ours, "PyTorch": _start_theirs}
 
 
 def _train_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
@@ -266,6 +296,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--train", action="store_true", help="time an optimiser step instead of a forward pass")
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="time torch.compile, onnxruntime and OpenVINO as well (pip install '.[peers]')",
+    )
     parser.add_argument("--metrics", action="store_true", help="time our mIoU on one core instead of a network")
     parser.add_argument("--runs", type=int, default=10, help="timed runs of each, alternating")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")

@@ -1,0 +1,36 @@
+"""The benchmark's rows: who takes part, in turns, and who is left out, with the reason."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2] / "scripts")]
+
+import benchmark
+import implementations
+
+
+def test_who_cannot_run_a_network_is_left_out_with_the_reason(capfd: pytest.CaptureFixture[str]):
+    named = {"ours": implementations.quick, "other": implementations.slow}
+    starts = {**named, "third": implementations.unable, "fourth": implementations.killed}
+    row = benchmark.measure("segformer_tiny_shapes", (1, 3, 64, 96), threads=1, runs=3, starts=starts)
+    assert row["left_out"] == {"third": "NotImplementedError: no such operator", "fourth": "its process ended"}
+    assert set(row["figures"]) == {"ours", "other"}
+    assert row["figures"]["ours"]["ratio"] == 1 and 0.02 < row["figures"]["other"]["ratio"] < 0.8
+    assert "third" in (printed := capfd.readouterr().out) and "no such operator" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["--train", "--peers"], "forward alone"), (["--train", "--models", "lseg_vitl16_ade20k"], "no reference")],
+)
+def test_what_cannot_be_timed_is_refused_before_anything_runs(
+    arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main()
+    assert stopped.value.code == 2 and reason in capsys.readouterr().err
