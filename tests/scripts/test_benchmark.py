@@ -9,8 +9,8 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2] / "scripts")]
 
-import benchmark
-import implementations
+import benchmark  # noqa: E402
+import implementations  # noqa: E402
 
 
 def test_who_cannot_run_a_network_is_left_out_with_the_reason(capfd: pytest.CaptureFixture[str]):
