@@ -174,7 +174,7 @@ def check_contents(seen: Seen, learned: bool = True, allowed: Sequence[str] = ()
     if not seen.counts[:IGNORED].any():
         raise ValueError(
             f"{source_of(seen.dataset, 0)} and the other {seen.read - 1} label files read hold nothing that is not "
-            f"ignored: there is nothing to learn from them"
+            f"ignored: there is nothing to {'learn from' if learned else 'score on'} them"
         )
     if learned and seen.files and seen.files.own:
         _check_learnable(seen.files, seen, allowed)
@@ -284,16 +284,20 @@ def _numbering_lines(dataset: LabelledFolder, found: Distribution, rows: int) ->
     """What the numbers found say about the numbering, and a table of them of at most so many rows, if any."""
     numbering, names = dataset.numbering, dataset.label_set.names
     values = [value for value in found.pixels if value != IGNORED or IGNORED in numbering.values]
-    if numbering.in_colour or not values:
+    if not values:
+        line = f"255 alone with {len(names)} classes: {numbering.meaning}"
+    elif numbering.in_colour:
         line = f"{len(found.pixels)} colours with {len(names)} classes: {numbering.meaning}"
     else:
         shown = f"values {min(values)}..{max(values)}" + (" and 255" if set(found.pixels) > set(values) else "")
         reduced = "on" if numbering.zero_is_ignored else "off"
         line = f"{shown} with {len(names)} classes: {numbering.meaning}; reduce_zero_label is {reduced}"
     lines = [line, *(found.table([("class", numbering)], names, rows) if rows else [])]
-    for name in names:
-        if name.lower() in _NAMES_OF_NOTHING:
-            lines.append(f"{name} is a class like any other: --ignore-label with its value leaves it out")
+    for name, number in zip(names, numbering.values, strict=True):
+        if dataset.own and name.lower() in _NAMES_OF_NOTHING:
+            text = numbering.text(number)
+            how = f"--ignore-label {text}" if numbering.in_colour else f"a line '{text} ignore', and a value on the others,"
+            lines.append(f"{name} is a class like any other: {how} leaves it out")
     if not dataset.own and IGNORED in found.pixels and 0 in found.pixels and len(names) not in found.pixels:
         if numbering.zero_is_ignored:
             lines.append(

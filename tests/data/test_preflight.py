@@ -80,7 +80,7 @@ def test_own_label_files_are_read_on_until_every_class_is_met(tmp_path):
 def test_a_class_with_a_name_of_nothing_is_asked_after(tmp_path):
     write_folder(tmp_path, ["Void", "cat"], {"training/a": [0, 1]})
     text = said(open_dataset("folder", tmp_path, "training"), 2)
-    assert "Void is a class like any other: --ignore-label with its value leaves it out" in text
+    assert "Void is a class like any other: a line '0 ignore', and a value on the others, leaves it out" in text
 
 
 def test_the_same_picture_in_both_splits_is_refused_unless_it_is_allowed(tmp_path):
