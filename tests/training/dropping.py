@@ -11,7 +11,8 @@ from ms_seg.__main__ import main  # noqa: E402
 from ms_seg.presets import PRESETS  # noqa: E402
 
 NAME = "segformer_tiny_shapes"
-PRESETS[NAME] = PRESETS[NAME].override(drop_path_rate=0.1, dropout_rate=0.1)
+DROPPING = PRESETS[NAME].override(drop_path_rate=0.1, dropout_rate=0.1)
 
 if __name__ == "__main__":
+    PRESETS[NAME] = DROPPING
     sys.exit(main())

@@ -10,25 +10,27 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
 
+from ms_seg.__main__ import main
+from ms_seg.presets import PRESETS
+from tests.training.dropping import DROPPING, NAME
+
 COMMAND = Path(__file__).with_name("dropping.py")
 OPTIONS = [
     "--model", "segformer_tiny_shapes", "--dataset", "shapes", "--workers", "0", "--steps", "4", "--batch-size", "4",
-    "--crop-size", "32", "--short-side", "48", "--warmup-steps", "2", "--validate-every", "1000",
+    "--crop-size", "32", "--short-side", "48", "--warmup-steps", "2", "--validate-every", "1000", "--pictures", "8",
 ]  # fmt: skip
 
 
 def start(run: Path, processes: int, folder: Path, port: int, *more: str) -> subprocess.Popen:
-    command = [str(COMMAND), "train", "--output", str(run), *OPTIONS, *more]
-    if processes == 1:
-        command = [sys.executable, *command]
-    else:
-        launcher = Path(sys.executable).with_name("msrun")
-        count = [f"--worker_num={processes}", f"--local_worker_num={processes}", "--join=True"]
-        command = [str(launcher), *count, f"--log_dir={folder / 'log'}", f"--master_port={port}", "--", *command]
+    launcher = Path(sys.executable).with_name("msrun")
+    count = [f"--worker_num={processes}", f"--local_worker_num={processes}", "--join=True"]
+    options = [*count, f"--log_dir={folder / 'log'}", f"--master_port={port}", "--"]
+    command = [str(launcher), *options, str(COMMAND), "train", "--output", str(run), *OPTIONS, *more]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -60,8 +62,10 @@ def test_two_processes_have_the_losses_of_one_with_the_same_batch(tmp_path: Path
     """
     one, two = tmp_path / "one", tmp_path / "two"
     sgd = ["--optimizer", "sgd", "--learning-rate", "0.01"]
-    finish(start(one, 1, tmp_path, 0, *sgd))
-    finish(start(two, 2, tmp_path, 8137, *sgd))
+    together = start(two, 2, tmp_path, 8137, *sgd)
+    with mock.patch.dict(PRESETS, {NAME: DROPPING}):
+        assert main(["train", "--output", str(one), *OPTIONS, *sgd]) == 0
+    finish(together)
     assert len(losses(one)) == 4
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
 
