@@ -29,6 +29,7 @@ IGNORE_NAME = "ignore"  # in a list of values or colours: what is neither learne
 
 _VALUE = re.compile(r"(\d+)(?:\s+|\s*[:,]\s*)(?=\S)")
 _COLOUR = re.compile(r"\s+#([0-9a-fA-F]{6})$")
+_BACKGROUND, _BACKGROUND_COLOUR = "background", (64, 64, 64)  # black is what is ignored
 _HIDDEN_BY_LABELME = "__ignore__"
 
 
@@ -58,11 +59,13 @@ class ClassList:
 
     @property
     def label_set(self) -> LabelSet:
-        """Names and colours: the list's own, or others that are easily told apart."""
+        """Names and colours: the list's own, or others that are easily told apart, dull for what is background."""
         if not self.colours:
-            return LabelSet(self.names, numbered_labels(len(self.names)).palette)
-        palette = [list(colour.to_bytes(3, "little")) for colour in self.colours]
-        return LabelSet(self.names, np.array(palette, np.uint8))
+            palette = numbered_labels(len(self.names)).palette
+            palette[[name.strip("_").lower() == _BACKGROUND for name in self.names]] = _BACKGROUND_COLOUR
+            return LabelSet(self.names, palette)
+        given = [list(colour.to_bytes(3, "little")) for colour in self.colours]
+        return LabelSet(self.names, np.array(given, np.uint8))
 
     def without(self, numbers: Sequence[int], in_colour: bool) -> ClassList:
         """The same list with the classes of these values or colours ignored."""

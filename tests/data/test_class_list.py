@@ -64,6 +64,13 @@ def test_colours_of_the_list_are_the_palette_and_others_differ(tmp_path):
     assert len({tuple(colour) for colour in find_class_list(tmp_path).label_set.palette.tolist()}) == 2
 
 
+def test_background_is_drawn_in_a_dull_colour_wherever_it_stands(tmp_path):
+    (tmp_path / "labels.txt").write_text("leaf\nBackground\nstem\n")
+    colours = find_class_list(tmp_path).label_set.palette.astype(int)
+    colourful = colours.max(axis=1) - colours.min(axis=1) > 60
+    assert colourful.tolist() == [True, False, True] and colours[1].min() > 0  # black is what is ignored
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
