@@ -18,6 +18,7 @@ import secrets
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy as np
 _BACKENDS = {"CPU": "mccl", "GPU": "nccl", "Ascend": "hccl"}
 _LENGTH = struct.Struct("<Q")  # before every message
 _GREETING = struct.Struct("<16sI")  # the run's token, the caller's rank
+_SCHEDULER_PATIENCE = 30.0  # seconds that a worker waits for the scheduler beside it to listen
 _PATIENCE = 60.0  # seconds for a connection; afterwards a rank may work as long as it likes between two calls
 
 
@@ -37,10 +39,11 @@ def start(device: str) -> World:
     Args:
         device: "CPU", "GPU" or "Ascend". MindSpore's collectives are ready for it afterwards: mccl, nccl or hccl.
 
-    Raises RuntimeError if the processes do not find each other.
+    Raises RuntimeError if the processes do not find each other, at once where another program has the run's port.
     """
     if "MS_ROLE" not in os.environ:
         return World(0, 1, [])
+    _check_port()
     import mindspore as ms
     from mindspore import communication
 
@@ -54,6 +57,38 @@ def start(device: str) -> World:
     except (RuntimeError, OSError) as error:  # MindSpore's are pages long
         reason = str(error).strip().split("\n")[0]
         raise RuntimeError(f"the processes that msrun started do not find each other, or one died: {reason}") from error
+
+
+def _check_port() -> None:
+    """Raise RuntimeError in the scheduler if it cannot listen on its port, and in the workers beside it once it has
+    ended: MindSpore lets them wait for minutes, in which no Python runs."""
+    import psutil
+
+    if not {"MS_SCHED_HOST", "MS_SCHED_PORT"} <= set(os.environ):
+        return  # MindSpore says so
+    host, port = os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"])
+    if os.environ["MS_ROLE"] == "MS_SCHED":
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((host, port))
+                trial.listen(1)
+        except OSError as error:
+            raise RuntimeError(
+                f"the scheduler cannot listen on port {port} of {host} (OSError: {error.strerror}): pass msrun another "
+                "--master_port"
+            ) from None
+        return
+    deadline = time.monotonic() + _SCHEDULER_PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.Error):  # one that has ended meanwhile is met again
+            beside = psutil.Process(os.getppid()).children()
+            if any(process.status() == psutil.STATUS_ZOMBIE for process in beside):
+                raise RuntimeError("the scheduler has ended before the processes found each other: see its log")
+            scheduler = [process for process in beside if process.environ().get("MS_ROLE") == "MS_SCHED"]
+            if not scheduler or any(at.laddr and at.laddr.port == port for at in scheduler[0].net_connections()):
+                return
+        time.sleep(0.1)
 
 
 class World:

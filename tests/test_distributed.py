@@ -1,5 +1,6 @@
 """What the processes of a run tell each other, over real connections between threads."""
 
+import os
 import socket
 import struct
 import subprocess
@@ -121,3 +122,30 @@ def test_processes_that_cannot_meet_say_so(monkeypatch):
     monkeypatch.setattr("mindspore.communication.init", init)
     with pytest.raises(RuntimeError, match=r"do not find each other, or one died: Topology build timed out\.$"):
         start("CPU")
+
+
+@pytest.fixture
+def _port_of_another_program(monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        monkeypatch.setenv("MS_SCHED_HOST", "127.0.0.1")
+        monkeypatch.setenv("MS_SCHED_PORT", str(other.getsockname()[1]))
+        yield
+
+
+@pytest.mark.usefixtures("_port_of_another_program")
+def test_a_port_that_another_program_has_is_named_by_the_scheduler_at_once(monkeypatch):
+    monkeypatch.setenv("MS_ROLE", "MS_SCHED")
+    with pytest.raises(RuntimeError, match=r"port \d+ of 127\.0\.0\.1 .*: pass msrun another --master_port"):
+        distributed.start("CPU")
+
+
+@pytest.mark.usefixtures("_port_of_another_program")
+def test_a_worker_does_not_wait_for_a_scheduler_that_has_ended(monkeypatch):
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
+    monkeypatch.setattr(distributed.os, "getppid", os.getpid)  # as if this process were msrun
+    with subprocess.Popen([sys.executable, "-c", ""], env={**os.environ, "MS_ROLE": "MS_SCHED"}) as scheduler:
+        os.waitid(os.P_PID, scheduler.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(RuntimeError, match="the scheduler has ended before the processes found each other"):
+            distributed.start("CPU")

@@ -296,7 +296,8 @@ def _numbering_lines(dataset: LabelledFolder, found: Distribution, rows: int) ->
     for name, number in zip(names, numbering.values, strict=True):
         if dataset.own and name.lower() in _NAMES_OF_NOTHING:
             text = numbering.text(number)
-            how = f"--ignore-label {text}" if numbering.in_colour else f"a line '{text} ignore', and a value on the others,"
+            line = f"a line '{text} ignore', and a value on the others,"
+            how = f"--ignore-label {text}" if numbering.in_colour else line
             lines.append(f"{name} is a class like any other: {how} leaves it out")
     if not dataset.own and IGNORED in found.pixels and 0 in found.pixels and len(names) not in found.pixels:
         if numbering.zero_is_ignored:
