@@ -26,6 +26,7 @@ from ms_seg.evaluation.evaluator import check_task, evaluate, max_outputs
 from ms_seg.evaluation.predictions import CachedPredictions
 from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.results import Results
+from ms_seg.evaluation.semantic.instance_iou import instances_of
 from ms_seg.evaluation.tally import TallyFiles, file_stamp
 from ms_seg.evaluation.tasks import TASKS
 from ms_seg.hub import choose_model
@@ -189,7 +190,9 @@ def _digest(cell: Model) -> str:
 
 def _stamps(dataset: Any) -> np.ndarray:
     """(N,) uint64, see `TallyFiles`; what is drawn from a seed has no files, and does not change."""
-    return np.array([file_stamp(*dataset.paths(index)) for index in range(len(dataset))], np.uint64)
+    things = instances_of(dataset)
+    more = [() if things is None else (things.map_file(index),) for index in range(len(dataset))]
+    return np.array([file_stamp(*dataset.paths(index), *files) for index, files in enumerate(more)], np.uint64)
 
 
 def _report(output: Path, results: Results, dataset: Any, about: dict[str, Any]) -> None:

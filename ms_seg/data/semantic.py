@@ -121,8 +121,7 @@ class LabelledFolder:
 
     def paths(self, index: int) -> tuple[Path, ...]:
         """The files that a picture and its label map are read from."""
-        things = () if self.instances is None else (self.instances.map_file(index),)
-        return self.pictures / self.pairs[index].picture, self.label_file(index), *things
+        return self.pictures / self.pairs[index].picture, self.label_file(index)
 
     def values(self, index: int) -> np.ndarray:
         """The numbers in the label file, (H, W), with the size of the picture.
@@ -130,7 +129,7 @@ class LabelledFolder:
         A label file that has the size of the picture before its EXIF tag turns it, is turned too.
         Raises ValueError, naming both files, for any other size.
         """
-        picture, file, *_ = self.paths(index)
+        picture, file = self.paths(index)
         values = self.numbering.read(file)
         if values.shape != (size := picture_size(picture)):
             turned = turn_as(picture, values)

@@ -21,7 +21,8 @@ from ms_seg.presets.recipe import Recipe
 OPTIONS = "options.json"
 LABEL_VALUES = "label_values"
 # Where files are, for they may move, and what of them may be out of the ordinary.
-NOT_COMPARED = ("data", "checkpoint", "vocab", "allow", "skip_damaged")
+_PLACE = "data"
+NOT_COMPARED = (_PLACE, "checkpoint", "vocab", "allow", "skip_damaged")
 _FILES = "files"
 _SPLITS = ("training", "validation")
 
@@ -76,7 +77,7 @@ def files_of(training: Sequence[Any], validation: Any) -> dict[str, list[dict[st
 
 
 def record_of(run: Path, record: Mapping[str, Any], world: World, resume: bool) -> None:
-    """Record what a run is begun with, or compare it with what it was begun with.
+    """Record what a run is begun with, or compare it with that, and then record where its pictures are now.
 
     Raises ValueError for a folder that holds a run and is not to be resumed, or holds another one.
     """
@@ -87,7 +88,8 @@ def record_of(run: Path, record: Mapping[str, Any], world: World, resume: bool) 
             raise holds_a_run(run)
         refuse_others(run, before, record)
         refuse_other_files(run, before.get(_FILES, {}), record[_FILES])
-    elif world.rank == 0:
+        record = {**json.loads((run / OPTIONS).read_text(encoding="utf-8")), _PLACE: record.get(_PLACE)}
+    if world.rank == 0 and (before is None or record[_PLACE] not in (None, before.get(_PLACE))):
         run.mkdir(parents=True, exist_ok=True)
         with whole_file(run / OPTIONS) as draft:
             draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

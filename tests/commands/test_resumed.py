@@ -75,6 +75,9 @@ def test_a_run_and_its_pictures_may_move(begun, capsys):
         capsys.readouterr().err
     )
     assert resume("--data", "moved", run="elsewhere") == 0
+    capsys.readouterr()
+    assert resume(run="elsewhere") == 0  # where they are now is known
+    assert f"--data {begun / 'moved'} " in capsys.readouterr().out
 
 
 def test_other_pictures_are_refused_before_their_labels_are_looked_at(begun, capsys, monkeypatch):
