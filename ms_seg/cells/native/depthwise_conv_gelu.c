@@ -2,9 +2,7 @@
 
 #include "gelu.h"
 
-enum { LANES = 16 }; /* channels at a time */
-
-typedef float Channels __attribute__((vector_size(LANES * sizeof(float))));
+enum { CHANNELS = 128 }; /* at a time: their taps stay in the first cache */
 
 typedef struct {
     const float *x, *taps, *bias; /* taps: (9, C) */
@@ -12,66 +10,39 @@ typedef struct {
     int64_t height, width, channels;
 } DepthwiseConv;
 
-/* A row of tokens at some channels; `step` numbers from a token to the next. A row beyond the edge has 0 and one of zeros. */
-typedef struct {
-    const float *tokens;
-    int64_t step;
-} Row;
-
-static inline Channels load(const float *from, int64_t count) { /* zeros beyond `count` */
-    Channels channels = {0};
-    memcpy(&channels, from, count * sizeof *from);
-    return channels;
-}
-
-static inline Row row_at(const DepthwiseConv *task, const float *sample, int64_t y, int64_t first) {
-    static const float zeros[LANES];
-    if (y < 0 || y >= task->height)
-        return (Row){zeros, 0};
-    return (Row){sample + y * task->width * task->channels + first, task->channels};
-}
-
-/* `count` channels of row y from `first` on: three columns stay in registers while a row is passed. */
-static inline __attribute__((always_inline)) void convolve(const DepthwiseConv *task, const float *sample, int64_t y,
-                                                           int64_t first, int64_t count, float *out) {
-    Channels taps[9], columns[3][3] = {{{0}}}, bias = load(task->bias + first, count); /* columns: left, middle, right */
-    Row rows[3];
-    for (int tap = 0; tap < 9; tap++)
-        taps[tap] = load(task->taps + tap * task->channels + first, count);
-    for (int row = 0; row < 3; row++) {
-        rows[row] = row_at(task, sample, y + row - 1, first);
-        columns[2][row] = load(rows[row].tokens, count);
-    }
-    for (int64_t x = 0; x < task->width; x++) {
-        Channels sum = bias;
-        for (int row = 0; row < 3; row++) {
-            columns[0][row] = columns[1][row], columns[1][row] = columns[2][row], columns[2][row] = (Channels){0};
-            if (x + 1 < task->width)
-                columns[2][row] = load(rows[row].tokens + (x + 1) * rows[row].step, count);
-            for (int column = 0; column < 3; column++)
-                sum += taps[3 * row + column] * columns[column][row];
-        }
-        float sums[LANES];
-        memcpy(sums, &sum, sizeof sum);
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] = gelu_of(sums[lane]);
-        memcpy(out + x * task->channels, sums, count * sizeof *out);
+/* `count` channels of a token: its nine neighbours, of which those beyond the edge are zeros, nine rows of taps. */
+static inline void convolve(const float *const *x, const float *taps, int64_t stride, const float *restrict bias,
+                            int64_t count, float *restrict out) {
+    const float *restrict w = taps;
+    for (int64_t c = 0; c < count; c++) {
+        float sum = bias[c];
+        sum += w[c] * x[0][c] + w[stride + c] * x[1][c] + w[2 * stride + c] * x[2][c];
+        sum += w[3 * stride + c] * x[3][c] + w[4 * stride + c] * x[4][c] + w[5 * stride + c] * x[5][c];
+        sum += w[6 * stride + c] * x[6][c] + w[7 * stride + c] * x[7][c] + w[8 * stride + c] * x[8][c];
+        out[c] = gelu_of(sum);
     }
 }
 
 /* Items are rows of tokens, of all samples. */
 static void conv_part(const void *argument, int64_t begin, int64_t end, int worker) {
+    static const float zeros[CHANNELS];
     const DepthwiseConv *task = argument;
-    int64_t row_size = task->width * task->channels;
-    for (int64_t item = begin; item < end; item++) {
-        int64_t y = item % task->height, first = 0;
-        const float *sample = task->x + (item - y) * row_size;
-        float *out = task->out + item * row_size;
-        for (; first + LANES <= task->channels; first += LANES)
-            convolve(task, sample, y, first, LANES, out + first);
-        if (first < task->channels)
-            convolve(task, sample, y, first, task->channels - first, out + first);
-    }
+    int64_t channels = task->channels, width = task->width;
+    for (int64_t item = begin; item < end; item++)
+        for (int64_t first = 0; first < channels; first += CHANNELS) {
+            int64_t count = channels - first < CHANNELS ? channels - first : CHANNELS;
+            for (int64_t x = 0; x < width; x++) {
+                const float *around[9];
+                for (int tap = 0; tap < 9; tap++) {
+                    int64_t down = tap / 3 - 1, across = tap % 3 - 1, y = item % task->height + down;
+                    int inside = y >= 0 && y < task->height && x + across >= 0 && x + across < width;
+                    int64_t token = (item + down) * width + x + across;
+                    around[tap] = inside ? task->x + token * channels + first : zeros;
+                }
+                convolve(around, task->taps + first, channels, task->bias + first, count,
+                         task->out + (item * width + x) * channels + first);
+            }
+        }
 }
 
 Shape depthwise_conv_geluInferShape(int *ranks, int64_t **shapes, void *extra) { return shape_of_first(ranks, shapes); }

@@ -26,20 +26,31 @@ static inline Run run_of(const Patches *task, int64_t patch, int64_t row) {
     return run;
 }
 
+/* A row of a patch, `kernel` pixels of each channel. */
+static inline __attribute__((always_inline)) void copy_row(const Patches *task, const float *restrict x, Run run,
+                                                           int64_t kernel, float *restrict out) {
+    int whole = run.first == 0 && run.end == kernel;
+    for (int64_t c = 0; c < task->channels; c++, out += task->kernel * task->kernel)
+        for (int64_t column = 0; column < kernel; column++)
+            out[column] = whole || (column >= run.first && column < run.end)
+                              ? x[(run.start + column) * task->pixel + c * task->channel] : 0;
+}
+
 /* Items are patches of all samples. */
 static void patches_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Patches *task = argument;
-    int64_t kernel = task->kernel, area = kernel * kernel, patches = task->down * task->across;
+    int64_t kernel = task->kernel, patches = task->down * task->across;
     for (int64_t item = begin; item < end; item++) {
         const float *x = task->x + item / patches * task->channels * task->height * task->width;
-        float *out = task->out + item * task->channels * area;
+        float *out = task->out + item * task->channels * kernel * kernel;
         for (int64_t row = 0; row < kernel; row++, out += kernel) {
             Run run = run_of(task, item % patches, row);
-            for (int64_t c = 0; c < task->channels; c++)
-                for (int64_t column = 0; column < kernel; column++)
-                    out[c * area + column] =
-                        column >= run.first && column < run.end
-                            ? x[(run.start + column) * task->pixel + c * task->channel] : 0;
+            if (kernel == 3) /* a loop whose end is known is unrolled */
+                copy_row(task, x, run, 3, out);
+            else if (kernel == 2)
+                copy_row(task, x, run, 2, out);
+            else
+                copy_row(task, x, run, kernel, out);
         }
     }
 }

@@ -6,7 +6,7 @@ enum { LEVELS = 4 };
 
 typedef struct {
     const float *levels[LEVELS], *scale, *bias;
-    float *out, *scratch; /* scratch: of a worker, a row of the widest level */
+    float *out, *scratch; /* scratch: of a worker, a row of each level but the first, as long as that of the widest */
     int64_t heights[LEVELS], widths[LEVELS], channels, widest;
 } ResizedSum;
 
@@ -24,38 +24,45 @@ static inline Between between(int64_t to, int64_t size, int64_t from) {
     return (Between){lower, lower + 1 < from ? lower + 1 : lower, position - lower};
 }
 
-/* out = a + across (b - a), or that is added to out. */
-static inline void interpolate(const float *restrict a, const float *restrict b, float across, int64_t count, int added,
-                               float *restrict out) {
-    for (int64_t i = 0; i < count; i++)
-        out[i] = (1 - across) * a[i] + across * b[i] + (added ? out[i] : 0);
+static inline float mix(float a, float b, float across) { return (1 - across) * a + across * b; }
+
+/* A level's row for row y of the output, as wide as the level is. */
+static void mix_rows(const ResizedSum *task, int level, int64_t sample, int64_t y, float *restrict out) {
+    int64_t row_size = task->widths[level] * task->channels;
+    Between rows = between(y, task->heights[0], task->heights[level]);
+    const float *map = task->levels[level] + sample * task->heights[level] * row_size;
+    const float *restrict lower = map + rows.lower * row_size, *restrict upper = map + rows.upper * row_size;
+    for (int64_t i = 0; i < row_size; i++)
+        out[i] = mix(lower[i], upper[i], rows.across);
 }
 
 /* Items are rows of the output, of all samples. */
 static void sum_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const ResizedSum *task = argument;
     int64_t height = task->heights[0], width = task->widths[0], channels = task->channels;
-    float *row = task->scratch + worker * task->widest * channels;
+    int64_t row_size = task->widest * channels;
+    float *scratch = task->scratch + worker * (LEVELS - 1) * row_size;
     const float *restrict scale = task->scale, *restrict bias = task->bias;
     for (int64_t item = begin; item < end; item++) {
-        float *out = task->out + item * width * channels;
-        memcpy(out, task->levels[0] + item * width * channels, width * channels * sizeof *out);
-        for (int64_t level = 1; level < LEVELS; level++) {
-            int64_t row_size = task->widths[level] * channels;
-            Between rows = between(item % height, height, task->heights[level]);
-            const float *map = task->levels[level] + item / height * task->heights[level] * row_size;
-            interpolate(map + rows.lower * row_size, map + rows.upper * row_size, rows.across, row_size, 0, row);
-            for (int64_t x = 0; x < width; x++) {
+        for (int level = 1; level < LEVELS; level++)
+            mix_rows(task, level, item / height, item % height, scratch + (level - 1) * row_size);
+        for (int64_t x = 0; x < width; x++) {
+            const float *restrict first = task->levels[0] + (item * width + x) * channels;
+            const float *left[LEVELS], *right[LEVELS];
+            float *restrict out = task->out + (item * width + x) * channels, across[LEVELS];
+            for (int level = 1; level < LEVELS; level++) {
                 Between columns = between(x, width, task->widths[level]);
-                interpolate(row + columns.lower * channels, row + columns.upper * channels, columns.across, channels, 1,
-                            out + x * channels);
+                left[level] = scratch + (level - 1) * row_size + columns.lower * channels;
+                right[level] = scratch + (level - 1) * row_size + columns.upper * channels;
+                across[level] = columns.across;
             }
-        }
-        for (int64_t x = 0; x < width; x++, out += channels)
             for (int64_t c = 0; c < channels; c++) {
-                float sum = out[c] * scale[c] + bias[c];
+                float sum = first[c] + mix(left[1][c], right[1][c], across[1]) +
+                            mix(left[2][c], right[2][c], across[2]) + mix(left[3][c], right[3][c], across[3]);
+                sum = sum * scale[c] + bias[c];
                 out[c] = sum < 0 ? 0 : sum; /* NaN stays */
             }
+        }
     }
 }
 
@@ -79,7 +86,7 @@ int resized_sum_relu(ARGUMENTS) {
             return WRONG_SHAPE;
     if (!same_shape(4, shapes[0], ranks[LEVELS + 2], shapes[LEVELS + 2]))
         return WRONG_SHAPE;
-    task.scratch = malloc(workers() * task.widest * task.channels * sizeof *task.scratch + 1);
+    task.scratch = malloc(workers() * (LEVELS - 1) * task.widest * task.channels * sizeof *task.scratch + 1);
     if (!task.scratch)
         return NO_MEMORY;
     parallel_for(sum_part, &task, shapes[0][0] * shapes[0][1], parts_for(LEVELS * size(4, shapes[0])));
