@@ -6,6 +6,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
 from ms_seg.cells.activation import GELU
+from ms_seg.cells.precision import linear_in_bfloat16
 
 
 def as_matrix(weight: Tensor) -> Tensor:
@@ -56,15 +57,23 @@ class NativeLinear(nn.Cell):
         self.linear_relu = native.operator("linear_relu", 3, relu_bprop)
         self.linear_gelu = native.operator("linear_gelu", 3, gelu_bprop)
 
+        self.bfloat16 = native.operator("linear_bfloat16", 3)
+        self.relu_bfloat16 = native.operator("linear_relu_bfloat16", 3)
+        self.gelu_bfloat16 = native.operator("linear_gelu_bfloat16", 3)
+        self.residual_bfloat16 = native.operator("linear_residual_bfloat16", 4)
+
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None = None) -> Tensor:
+        rounded = linear_in_bfloat16() and not self.training
         if self.activation is None:
-            return self.linear(x, weight, bias) if residual is None else self.linear_residual(x, weight, bias, residual)
+            if residual is None:
+                return (self.bfloat16 if rounded else self.linear)(x, weight, bias)
+            return (self.residual_bfloat16 if rounded else self.linear_residual)(x, weight, bias, residual)
         if self.with_relu:
-            x = self.linear_relu(x, weight, bias)
+            x = (self.relu_bfloat16 if rounded else self.linear_relu)(x, weight, bias)
         elif self.with_gelu and not self.training:
-            x = self.linear_gelu(x, weight, bias)
+            x = (self.gelu_bfloat16 if rounded else self.linear_gelu)(x, weight, bias)
         else:
-            x = self.activation(self.linear(x, weight, bias))
+            x = self.activation((self.bfloat16 if rounded else self.linear)(x, weight, bias))
         return x if residual is None else residual + x
 
 

@@ -11,6 +11,7 @@ from mindspore import Tensor
 from ms_seg.cells.device import on_cpu
 
 _dtype = ms.float32
+_linear_in_bfloat16 = False  # in inference on the CPU
 _only_rounded = False  # operands are rounded to _dtype, and multiplied in float32
 
 
@@ -30,6 +31,32 @@ def compute_dtype(dtype: ms.Type) -> Iterator[None]:
         yield
     finally:
         _dtype, _only_rounded = before
+
+
+@contextmanager
+def inference_dtype(dtype: ms.Type) -> Iterator[None]:
+    """Let networks compute in ms.float32 or ms.bfloat16 in inference until the block ends.
+
+    On other devices bfloat16 is `compute_dtype`'s. On the CPU it is that of linear layers alone, in which transformers
+    spend most of their time: operands are rounded, sums and all between the layers are float32. A compiled graph keeps
+    the dtype in which it was first called.
+    """
+    global _linear_in_bfloat16
+    if not on_cpu():
+        with compute_dtype(dtype):
+            yield
+        return
+    before = _linear_in_bfloat16
+    _linear_in_bfloat16 = dtype == ms.bfloat16
+    try:
+        yield
+    finally:
+        _linear_in_bfloat16 = before
+
+
+def linear_in_bfloat16() -> bool:
+    """Whether linear layers round their operands to bfloat16: see `inference_dtype`."""
+    return _linear_in_bfloat16
 
 
 def in_float32() -> bool:

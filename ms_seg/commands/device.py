@@ -24,6 +24,17 @@ def add_mode(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_precision(parser: argparse._ActionsContainer) -> None:
+    """Give a command `--precision`."""
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 is faster where the processor multiplies such numbers, and changes answers a little "
+        "(default: %(default)s)",
+    )
+
+
 def add_batch_size(parser: argparse._ActionsContainer) -> None:
     """Give a command `--batch-size`."""
     parser.add_argument(

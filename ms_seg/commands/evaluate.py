@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ms_seg
-from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
+from ms_seg.commands.device import add_batch_size, add_device, add_mode, add_precision, set_up_device
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
@@ -71,6 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_choice(parser)
     add_device(parser)
     add_mode(parser)
+    add_precision(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -95,7 +96,14 @@ def run(options: argparse.Namespace) -> int:
     check_task(cell.preset.tasks, task, cell.preset.name)
     dataset = _open(options, cell.preset)
     segmenter = ms_seg.Segmenter(
-        cell, options.mode, _window(options, cell.preset), options.tta, options.vocab, task, options.batch_size
+        cell,
+        options.mode,
+        _window(options, cell.preset),
+        options.tta,
+        options.vocab,
+        task,
+        options.batch_size,
+        precision=options.precision,
     )
     dataset, segment = segmenter.for_dataset(dataset)
     about = _about(options, segmenter)
@@ -160,6 +168,8 @@ def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str
     made_by = {"model": segmenter.preset.name, "checkpoint": options.checkpoint}
     if options.override:
         made_by["override"] = dict(options.override)
+    if options.precision != "float32":
+        made_by["precision"] = options.precision
     return {**made_by, **about, "tta": options.tta, "slide": window}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.answers.drawing.colours import OPACITY
-from ms_seg.commands.device import add_batch_size, add_device, add_mode, set_up_device
+from ms_seg.commands.device import add_batch_size, add_device, add_mode, add_precision, set_up_device
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.segment_video import add_video, is_done, segment_videos
 from ms_seg.data.picture import pictures_in
@@ -69,6 +69,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_choice(parser)
     add_device(parser)
     add_mode(parser)
+    add_precision(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         task=options.task,
         batch_size=options.batch_size,
         score_threshold=options.score_threshold,
+        precision=options.precision,
     )
     if options.save_embeddings:
         segmenter.network.check_embeddings()

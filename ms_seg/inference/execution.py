@@ -11,10 +11,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from ms_seg.cells import native
+from ms_seg.cells.device import on_cpu
 from ms_seg.cells.interrupts import interruptible
+from ms_seg.cells.precision import inference_dtype
 
 Mode = Literal["graph", "pynative"]
 MODES: tuple[Mode, ...] = ("graph", "pynative")
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 _log = logging.getLogger(__name__)
 
@@ -36,13 +41,22 @@ class Runner:
     Args:
         mode: "graph" is faster, and compiles for some seconds at the first input sizes, which is logged; "pynative"
             runs the operators one by one, to look inside. MindSpore's own global mode is left as it is.
+        precision: "bfloat16" is faster where the processor multiplies such numbers, see `cells.precision`.
 
-    Raises: ValueError for another mode.
+    Raises: ValueError for another mode or precision, and for bfloat16 on a CPU without products in it.
     """
 
-    def __init__(self, model: nn.Cell, mode: Mode = "graph"):
+    def __init__(self, model: nn.Cell, mode: Mode = "graph", precision: Precision = "float32"):
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}: {mode!r} is not")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: {precision!r} is not")
+        if precision == "bfloat16" and on_cpu() and not native.multiplies_bfloat16():
+            raise ValueError(
+                "precision bfloat16 needs a processor that multiplies such numbers (avx512_bf16) and a C compiler: use "
+                "float32"
+            )
+        self._dtype = getattr(ms, precision)
         model.set_train(False)
         self._run = model if mode == "pynative" else _Graph(model)
 
@@ -53,7 +67,8 @@ class Runner:
         """
         with LOCK, interruptible(say=_stopping):
             _check_process()
-            outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
+            with inference_dtype(self._dtype):
+                outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
             return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_seg.answers.semantic import Embeddings
-from ms_seg.inference.execution import Mode, Runner, to_numpy
+from ms_seg.inference.execution import Mode, Precision, Runner, to_numpy
 from ms_seg.inference.outputs import (
     AnyAnswer,
     Input,
@@ -73,12 +73,15 @@ class Network(Protocol):
         """
 
 
-def open_network(model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None) -> Network:
+def open_network(
+    model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None, precision: Precision = "float32"
+) -> Network:
     """The network of a model, by what its preset says that it gives.
 
-    vocab: of a model that takes words, its vocabulary, see `text.vocabulary.find_vocabulary`.
+    vocab: of a model that takes words, its vocabulary, see `text.vocabulary.find_vocabulary`. precision: Runner's, but
+    for the features of words, which are float32.
     """
-    return NETWORKS[model.preset.output](model, mode, vocab)
+    return NETWORKS[model.preset.output](model, mode, vocab, precision)
 
 
 def fitting_window(model: Model, window: Window | None = None) -> Window | None:
@@ -99,12 +102,18 @@ def fitting_window(model: Model, window: Window | None = None) -> Window | None:
 class OwnClasses:
     """What networks have in common that have classes of their own."""
 
-    def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
+    def __init__(
+        self,
+        model: Model,
+        mode: Mode = "graph",
+        vocab: str | os.PathLike[str] | None = None,
+        precision: Precision = "float32",
+    ):
         if vocab is not None:
             raise ValueError(
                 f"{model.preset.name} has classes of its own: a vocabulary is for a model that takes words"
             )
-        self.preset, self._run = model.preset, Runner(model, mode)
+        self.preset, self._run = model.preset, Runner(model, mode, precision)
 
     def check_labels(self, labels: Sequence[str] | None) -> Words:
         if labels is not None:
@@ -161,11 +170,17 @@ class WordsNetwork:
     """A model that compares pixels with words: LSeg, in its three parts, each compiled for itself, so that a picture
     and a list of words are each looked at once."""
 
-    def __init__(self, model: Model, mode: Mode = "graph", vocab: str | os.PathLike[str] | None = None):
+    def __init__(
+        self,
+        model: Model,
+        mode: Mode = "graph",
+        vocab: str | os.PathLike[str] | None = None,
+        precision: Precision = "float32",
+    ):
         self.preset = model.preset
         vocabulary = find_vocabulary(vocab, model.checkpoint, self.preset.embedded)
         self.reader = WordReader(model.text, Tokenizer(vocabulary), mode)
-        self._pixels, self._compare = Runner(Pixels(model), mode), Runner(model.word_pixel, mode)
+        self._pixels, self._compare = Runner(Pixels(model), mode, precision), Runner(model.word_pixel, mode)
 
     def check_labels(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         if labels is None:

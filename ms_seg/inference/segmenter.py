@@ -20,7 +20,7 @@ from ms_seg.data.picture import Picture, name_of, pictures_in, read_picture
 from ms_seg.data.preprocessing import padded_size
 from ms_seg.deploy.loading import load_mindir
 from ms_seg.hub import choose_model, find_address
-from ms_seg.inference.execution import Mode
+from ms_seg.inference.execution import Mode, Precision
 from ms_seg.inference.networks import Words, fitting_window, open_network
 from ms_seg.inference.outputs import AnyAnswer, Input, Output
 from ms_seg.inference.pipeline import Failure, Stages
@@ -54,9 +54,12 @@ class Segmenter:
             sizes need it: each input is padded to the smallest that holds it. Padding changes an answer, for a network
             looks at all of its input; `padded` counts such inputs.
 
+        precision: "float32" or "bfloat16", which changes answers a little, see `execution.Runner` and
+            docs/performance.md.
+
     Raises ValueError where a model that takes words has no vocabulary, for a window that it cannot be shown, for a task
     that is not the model's or that windows and several views cannot answer, for a batch_size below 1, and for a
-    score_threshold where no instances are asked for.
+    score_threshold where no instances are asked for; and as Runner does.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Segmenter:
         batch_size: int = 1,
         score_threshold: float | None = None,
         sizes: Sequence[tuple[int, int]] = (),
+        precision: Precision = "float32",
     ):
         model = model if isinstance(model, Model) else _load(model)
         self.preset = model.preset
@@ -89,7 +93,7 @@ class Segmenter:
         if score_threshold is not None and self.task != "instance":
             raise ValueError(f"a score threshold is for instances: {self.preset.name} is asked for {self.task} answers")
         self.score_threshold, self.sizes, self.padded = score_threshold, tuple(sizes), 0
-        self.network = open_network(model, mode, vocab)
+        self.network = open_network(model, mode, vocab, precision)
         if self.window:
             self.network.check_window(self.window, self.task)
 

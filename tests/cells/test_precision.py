@@ -8,8 +8,11 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 import ms_seg
-from ms_seg.cells import precision
-from ms_seg.cells.precision import compute_dtype, in_precision
+from ms_seg.cells import native, precision
+from ms_seg.cells.activation import GELU
+from ms_seg.cells.mlp import Dense
+from ms_seg.cells.precision import compute_dtype, in_precision, inference_dtype
+from ms_seg.inference.execution import Runner
 from ms_seg.training.losses.cross_entropy import SemanticLoss
 
 UNITS = {ms.bfloat16: 2.0**-8, ms.float16: 2.0**-11}  # half a unit in the last place of 1.0
@@ -127,3 +130,65 @@ def test_the_formulation_of_other_devices_compiles_for_a_whole_model(network, ex
     monkeypatch.setattr(precision, "on_cpu", lambda: False)
     with pytest.raises((TypeError, RuntimeError), match="Unsupported data type"):
         loss_and_gradients(network, ms.bfloat16)
+
+
+# ------------------------------------------------------------------------------------------------------- in inference
+
+on_bfloat16 = pytest.mark.skipif(not native.multiplies_bfloat16(), reason="this processor has no products in bfloat16")
+
+
+@on_bfloat16
+@pytest.mark.parametrize("rows", [3, 2100])
+@pytest.mark.parametrize("activation", [None, nn.ReLU, GELU], ids=str)
+def test_a_linear_layer_in_inference_is_of_rounded_numbers(activation: type[nn.Cell] | None, rows: int):
+    dense = Dense(70, 530, activation=activation() if activation else None).set_train(False)
+    x, weight, bias, residual = (
+        np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        for shape in ((rows, 70), (530, 70), (530,), (rows, 530))
+    )
+    dense.weight.set_data(Tensor(weight))
+    dense.bias.set_data(Tensor(bias))
+    low_x, low_weight = (rounded(array, ms.bfloat16).astype(np.float64) for array in (x, weight))
+    truth = low_x @ low_weight.T + bias
+    truth = truth if activation is None else activation()(Tensor(truth.astype(np.float32))).asnumpy()
+    with inference_dtype(ms.bfloat16):
+        assert error(dense(Tensor(x)).asnumpy(), truth) < 1e-6
+        assert error(dense(Tensor(x), Tensor(residual)).asnumpy(), truth + residual) < 1e-6
+        dense.set_train(True)
+        trained = dense(Tensor(x)).asnumpy()
+    assert error(trained, truth) > 1e-4, "training is in float32"
+    np.testing.assert_array_equal(dense.set_train(False)(Tensor(x)).asnumpy(), dense(Tensor(x)).asnumpy())
+    assert error(dense(Tensor(x)).asnumpy(), truth) > 1e-4, "float32 is back"
+
+
+@on_bfloat16
+def test_rounding_keeps_nan_and_infinity():
+    dense = Dense(4, 3).set_train(False)
+    dense.weight.set_data(Tensor(np.ones((3, 4), np.float32)))
+    x = np.ones((4, 4), np.float32)
+    x[0, 1], x[1, 2] = np.array([0x7F800001, 0x7F7FFFFF], np.uint32).view(
+        np.float32
+    )  # a NaN of the last bit, the largest
+    x[2, 3] = -np.inf
+    with inference_dtype(ms.bfloat16):
+        out = dense(Tensor(x)).asnumpy()
+    assert np.isnan(out[0]).all() and (out[1] == np.inf).all() and (out[2] == -np.inf).all() and (out[3] == 4).all()
+
+
+@on_bfloat16
+@pytest.mark.parametrize("mode", ["graph", "pynative"])
+def test_a_network_runs_in_bfloat16_where_it_is_asked_for(mode: str):
+    model = ms_seg.create_model("segformer_b0_ade20k", **SMALL)
+    images = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    low, high, again = (Runner(model, mode, kind)(images)[0].asnumpy() for kind in ("bfloat16", "float32", "bfloat16"))
+    assert 1e-4 < error(low, high) < 0.03
+    np.testing.assert_array_equal(low, again)
+
+
+def test_bfloat16_is_refused_where_there_are_no_products_in_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(native, "multiplies_bfloat16", lambda: False)
+    model = ms_seg.create_model("segformer_b0_ade20k", **SMALL)
+    with pytest.raises(ValueError, match="^precision bfloat16 needs a processor"):
+        ms_seg.Segmenter(model, precision="bfloat16")
+    with pytest.raises(ValueError, match="^precision must be one of float32, bfloat16: 'float16' is not"):
+        ms_seg.Segmenter(model, precision="float16")

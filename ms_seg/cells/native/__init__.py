@@ -37,6 +37,7 @@ _STATUS = {  # of operator.h
     2: "its inputs must have the types that its file states",
     3: "the shapes of its inputs must fit each other as its file states",
     4: "every index must lie within the tensor that it points into, and sizes must add up to it",
+    5: "this processor, or MindSpore's oneDNN, has no product in bfloat16",
 }
 _REFUSAL = re.compile(r"CPU AOT kernel\(.*\)'s function\((\w+)\) is (\d+)")  # in MindSpore's message
 
@@ -46,6 +47,11 @@ _enabled = ContextVar("enabled", default=True)
 def available() -> bool:
     """Whether a cell that is built now may use the operators: on the CPU, with a C compiler, outside `disabled()`."""
     return _enabled.get() and on_cpu() and _library() is not None
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether there are products in bfloat16, as on processors with avx512_bf16, and the operators that need them."""
+    return available() and bool(ctypes.CDLL(str(_library())).has_bfloat16())
 
 
 @contextmanager
