@@ -46,9 +46,11 @@ def files_in(folder: Path, endings: Sequence[str], nested: bool = False) -> list
 
 
 def check_split(file: Path, other: Path) -> None:
-    """Raise MissingSplit, naming the first, if neither is there: the pictures of a split, and what is true of them."""
-    if not file.exists() and not other.exists():
-        raise MissingSplit(f"there is no {'' if file.suffix == '.json' else 'folder '}{file}")
+    """Raise MissingSplit, naming the first, if neither is there: the pictures of a split, and what is true of them; of
+    a JSON file, which is made of other files, if it is not."""
+    made = file.suffix == ".json"
+    if not file.exists() and (made or not other.exists()):
+        raise MissingSplit(f"there is no {'' if made else 'folder '}{file}")
 
 
 def files_below(folder: Path, endings: Sequence[str], nested: bool = True) -> list[str]:

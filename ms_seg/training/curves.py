@@ -19,7 +19,7 @@ _DPI = 110
 
 
 def draw_curves(lines: Lines, best_step: int | None = None, title: str = "") -> Image.Image:
-    """The panels: the loss, pale as it is and thick as smoothed; the learning rate; after a validation its metrics.
+    """The panels: the loss, with many steps pale and smoothed; the learning rate; after a validation its metrics.
 
     best_step: whose weights are the best, marked. Each panel is scaled to its data; what is not finite is left out.
     """
@@ -75,9 +75,12 @@ def smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _draw_loss(panel: Any, steps: np.ndarray, losses: np.ndarray) -> None:
-    panel.plot(steps, losses, linewidth=0.6, color="tab:blue", alpha=0.3)
     if len(steps) > _SMOOTHED:
-        panel.plot(*smoothed(steps, losses), linewidth=1.6, color="tab:blue")
+        panel.plot(steps, losses, linewidth=0.6, color="tab:blue", alpha=0.3)
+        steps_of_parts, means = smoothed(steps, losses)
+        panel.plot(steps_of_parts, means, linewidth=1.6, color="tab:blue")
+    else:
+        panel.plot(steps, losses, linewidth=1.6, color="tab:blue")
     panel.set_ylabel("loss")
     if not len(losses):
         return

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ms_seg.__main__ import main
 from tests.commands import broken_datasets as broken
-from tests.data.published import write_cityscapes, write_voc
+from tests.data.published import write_cityscapes, write_cityscapes_panoptic, write_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,9 +81,16 @@ def test_any_dataset_is_looked_at_by_its_name(tmp_path, capfd, dataset):
     assert (tmp_path / "out/validation.png").is_file()
 
 
-@pytest.mark.parametrize("dataset", ["folder", "cityscapes", "voc2012"])
+def panoptic_validation(root: Path) -> Path:
+    """Pictures of both splits, and the JSON file of one."""
+    return write_cityscapes_panoptic(write_cityscapes(write_cityscapes(root), "training"))
+
+
+@pytest.mark.parametrize("dataset", ["folder", "cityscapes", "cityscapes_panoptic", "voc2012"])
 def test_a_split_that_is_not_there_is_said_and_no_fault(tmp_path, capfd, dataset):
-    writer = {"cityscapes": write_cityscapes, "voc2012": write_voc}.get(dataset)
+    writer = {"cityscapes": write_cityscapes, "cityscapes_panoptic": panoptic_validation, "voc2012": write_voc}.get(
+        dataset
+    )
     data = writer(tmp_path / "data") if writer else broken.write_dataset("folder", tmp_path / "data")
     if dataset == "folder":
         shutil.rmtree(data / "images/training")

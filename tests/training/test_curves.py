@@ -70,6 +70,12 @@ def test_the_smoothed_curve_is_the_mean_of_parts():
     assert len(steps) == 50 and np.all(means == 0.5)
 
 
+@pytest.mark.parametrize(("steps", "lines"), [(40, 1), (60, 2)])
+def test_the_loss_of_few_steps_is_one_plain_line(panels, steps, lines):
+    _, loss, *_ = panels(log(np.linspace(2, 1, steps)))
+    assert len(loss.lines) == lines and loss.lines[-1].get_alpha() is None
+
+
 @pytest.mark.parametrize("lines", [[], log(np.ones(1)), log(np.zeros(0), mIoU=[0.5])])
 def test_a_run_of_few_steps_is_drawn(lines):
     assert draw_curves(lines).width > 500
