@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import mindspore as ms
 from mindspore import Tensor, nn
@@ -13,12 +16,28 @@ _RUNTIME_CONFIGURATION = "MS_DEV_RUNTIME_CONF"  # MindSpore reads it when the pr
 _RECOMPUTED = ("blocks", "layers", "injectors", "extractors", "extra_extractors")
 
 
+_built_for: ContextVar[str | None] = ContextVar("built_for", default=None)
+
+
 def on_cpu() -> bool:
-    """Whether MindSpore runs on the CPU, where some of its gradients are many times slower than they could be.
+    """Whether cells are made for the CPU, where some of MindSpore's gradients are many times slower than they could be.
 
     Cells choose their formulation by it when they are built.
     """
-    return ms.get_context("device_target") == "CPU"
+    return (_built_for.get() or ms.get_context("device_target")) == "CPU"
+
+
+@contextmanager
+def built_for(device: str) -> Iterator[None]:
+    """Let the cells that this thread builds in the block be made for "Ascend", "GPU" or "CPU", wherever it runs.
+
+    Those for another device run on the CPU too, slowly: to look at their operators, and at their numbers.
+    """
+    token = _built_for.set(device)
+    try:
+        yield
+    finally:
+        _built_for.reset(token)
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print mIoU against the truth and the error against PyTorch; 1 if that is above MAX_ERROR."""
-    set_up_device(options.device)
+    set_up_device(options.device, options.full_float32)
     folder, checkpoint = Path(options.output), ASSETS / f"{MODEL}.pth"
     print(f"{checkpoint.name}: a PyTorch file of {checkpoint.stat().st_size / 1e6:.1f} MB, converted without PyTorch")
     segmenter = ms_seg.Segmenter(ms_seg.create_model(MODEL, checkpoint), options.mode)

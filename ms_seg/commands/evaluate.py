@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ms_seg
-from ms_seg.commands.device import add_batch_size, add_device, add_mode, add_precision, set_up_device
+from ms_seg.commands.device import (
+    add_batch_size,
+    add_device,
+    add_mode,
+    add_precision,
+    add_sizes,
+    padded_line,
+    set_up_device,
+)
 from ms_seg.commands.labels import add_label_options, drawing_readings, label_options
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.data.datasets import DATASETS, DRAWN, open_for_task, task_of
@@ -37,7 +45,7 @@ if TYPE_CHECKING:
     from ms_seg.systems import Model
 
 # Options that --predictions does without.
-_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab", "override")
+_OF_A_MODEL = ("model", "checkpoint", "tta", "slide", "save_predictions", "vocab", "override", "sizes")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +75,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     add_batch_size(parser)
+    add_sizes(parser)
     add_override(parser)
     add_choice(parser)
     add_device(parser)
@@ -90,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
             _report(output, row.results(tally, dataset, predictions), dataset, _about(options, None))
         return 0
     model, checkpoint = choose_model(options.model, options.checkpoint)
-    set_up_device(options.device)
+    set_up_device(options.device, options.full_float32)
     world = start(options.device)
     cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
     check_task(cell.preset.tasks, task, cell.preset.name)
@@ -104,6 +113,7 @@ def run(options: argparse.Namespace) -> int:
         task,
         options.batch_size,
         precision=options.precision,
+        sizes=options.sizes,
     )
     dataset, segment = segmenter.for_dataset(dataset)
     about = _about(options, segmenter)
@@ -115,8 +125,11 @@ def run(options: argparse.Namespace) -> int:
         tally = evaluate(dataset, predictions, row.tally(dataset), world, kept)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped: the same command goes on with the pictures that are left") from None
+    padded = int(world.sum(np.array(segmenter.padded)))
     if world.rank == 0:
         _report(output, row.results(tally, dataset, predictions), dataset, about)
+        if padded and options.sizes:
+            print(padded_line(padded))
         made.finish(tally)
         kept.finish()
     return 0
@@ -166,6 +179,8 @@ def _about(options: argparse.Namespace, segmenter: Segmenter | None) -> dict[str
     if window and shown and shown.across:
         window["across"] = shown.across
     made_by = {"model": segmenter.preset.name, "checkpoint": options.checkpoint}
+    if options.sizes:
+        made_by["sizes"] = [list(size) for size in options.sizes]
     if options.override:
         made_by["override"] = dict(options.override)
     if options.precision != "float32":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ms_seg
-from ms_seg.commands.device import set_up_device
+from ms_seg.commands.device import set_up_device, size
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.data.drawn.scenes import draw_scene
 from ms_seg.data.picture import read_picture
 from ms_seg.hub import choose_model, on_this_machine
-from ms_seg.presets import MAX_SIDE
 
 if TYPE_CHECKING:
     from ms_seg.systems import Model
 
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _SEED = 18  # of the drawn picture
 
 
@@ -35,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="NAME", help="see `models`; with --checkpoint the file says it by default")
     parser.add_argument("--checkpoint", metavar="FILE", help="the weights, as published for PyTorch or converted")
-    parser.add_argument("--to", choices=("mindir",), default="mindir", help="the format (default: %(default)s)")
+    parser.add_argument("--to", choices=("mindir", "onnx"), default="mindir", help="the format (default: %(default)s)")
     parser.add_argument(
         "--size", type=size, required=True, metavar="HxW", help="height and width of the network's input"
     )
@@ -55,6 +52,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of convolutions and products (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--labels", metavar="A,B,C", help="words to tell apart, of a model that takes words")
+    parser.add_argument(
+        "--words", type=int, default=0, metavar="K",
+        help="instead of --labels: let the graph take the vectors of K words as an input",
+    )  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="of a model that takes words, CLIP's vocabulary or its folder")
     parser.add_argument(
         "--picture", metavar="FILE", help="a picture that the graph is compared on (default: a portrait)"
@@ -65,6 +66,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, compare, report."""
+    if options.to == "onnx":
+        raise ValueError(
+            "MindSpore's ONNX exporter lacks operators of every network here, such as ResizeBilinearV2: "
+            "docs/devices.md#onnx shows the way over transformers"
+        )
     target = options.output
     if target.suffix != ".mindir":
         raise ValueError(f"OUTPUT must end in .mindir: {target} does not")
@@ -78,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     model, file = on_this_machine(model, checkpoint)
     cell = ms_seg.create_model(model, file, weights=options.weights, drop=options.drop, **dict(options.override))
     parts = tuple(part.strip() for part in options.include.split(",")) if options.include else ()
-    choices = Choices(options.size, options.batch, options.fit, parts, options.precision)
+    choices = Choices(options.size, options.batch, options.fit, parts, options.precision, options.words)
     labels = options.labels.split(",") if options.labels is not None else None
     versions = {"ms_seg": ms_seg.__version__, "mindspore": version("mindspore")}
     origin = {"checkpoint": _weights(cell), "made_with": versions}
@@ -89,15 +95,6 @@ def run(options: argparse.Namespace) -> int:
     shown = "{}x{}".format(*options.size)
     print(f"{cell.preset.name} at {shown} written to {target}; what it takes and gives: {target}.json")
     return 0
-
-
-def size(text: str) -> tuple[int, int]:
-    """(height, width) of "HxW". Raises ArgumentTypeError for anything else."""
-    found = _SIZE.fullmatch(text)
-    sides = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not all(1 <= side <= MAX_SIDE for side in sides):
-        raise argparse.ArgumentTypeError(f"it must be height x width in pixels, such as 512x1024: {text!r} is not")
-    return sides
 
 
 def _real_picture(named: str | None) -> Mapping[str, np.ndarray]:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import ms_seg
 from convert.progress import ProgressBar, progress_bar
 from ms_seg.answers.drawing.colours import OPACITY
-from ms_seg.commands.device import add_batch_size, add_device, add_mode, add_precision, set_up_device
+from ms_seg.commands.device import (
+    add_batch_size,
+    add_device,
+    add_mode,
+    add_precision,
+    add_sizes,
+    padded_line,
+    set_up_device,
+)
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.segment_video import add_video, is_done, segment_videos
 from ms_seg.data.picture import pictures_in
@@ -63,6 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-legend", action="store_true", help="leave the legend away")
     add_video(parser)
     add_batch_size(parser)
+    add_sizes(parser)
     parser.add_argument("--save-embeddings", action="store_true", help="write the features of pixels and words too")
     parser.add_argument("--output", metavar="DIR", default="segmented", help="where to write (default: %(default)s)")
     add_override(parser)
@@ -79,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     model, checkpoint = choose_model(options.model, options.checkpoint)
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    set_up_device(options.device)
+    set_up_device(options.device, options.full_float32)
     cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
     segmenter = ms_seg.Segmenter(
         cell,
@@ -89,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         score_threshold=options.score_threshold,
         precision=options.precision,
+        sizes=options.sizes,
     )
     if options.save_embeddings:
         segmenter.network.check_embeddings()
@@ -119,6 +129,8 @@ def run(options: argparse.Namespace) -> int:
         kind = "pictures" if not videos else "videos" if not pictures else "files"
         done = f"{len(stems) - failed} of {len(stems)} {kind} segmented by {title_of(segmenter.preset)}"
         print(f"{done} into {folder}{others}")
+        if segmenter.padded and options.sizes:
+            print(padded_line(segmenter.padded, "pictures" if not videos else "pictures and frames"))
     return 0 if not failed + short else 1 if failed < files else 2
 
 

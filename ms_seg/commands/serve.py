@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = [choose_model(*pair) for pair in pairs(options.named)]
     note = "" if chosen else _NOTE
     with listen(options.host, options.port) as listening:
-        set_up_device(options.device)
+        set_up_device(options.device, options.full_float32)
         models: dict[str, Any] = {}
         for name, checkpoint in chosen or [choose_model(name, None) for name in (MODEL, WORDS_MODEL, PANOPTIC_MODEL)]:
             cell = ms_seg.create_model(

@@ -124,7 +124,7 @@ def default_workers(cores: int) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train to the recipe's last step."""
-    set_up_device(options.device)
+    set_up_device(options.device, options.full_float32)
     world = start(options.device)
     import mindspore as ms
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from mindspore import Tensor, nn, ops
 
-from ms_seg.cells.activation import tanh
+from ms_seg.cells.activation import LeakyReLU, tanh
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
 from ms_seg.cells.precision import in_precision
 from ms_seg.cells.resize import Resize
 
 TEMPERATURE = 0.07
 HEAD_BLOCKS = ("none", "bottleneck", "depthwise")
-ACTIVATIONS = {"lrelu": partial(nn.LeakyReLU, 0.01), "tanh": tanh, "relu": nn.ReLU}
+ACTIVATIONS = {"lrelu": LeakyReLU, "tanh": tanh, "relu": nn.ReLU}
 
 
 class WordPixel(nn.Cell):
@@ -44,7 +42,7 @@ class WordPixel(nn.Cell):
     def construct(self, pixels: Tensor, words: Tensor) -> Tensor:
         n, depth, height, width = pixels.shape
         pixels = ops.reshape(pixels, (n, depth, height * width))
-        words = words / ops.norm(words, dim=-1, keepdim=True)
+        words = words / ops.sqrt((words * words).sum(-1, keepdims=True))
         words = ops.broadcast_to(words, (n, *words.shape[-2:]))
         # Sums over the second axis are fast as matrix products; in float32, for squares of float16 may be infinite.
         squares = self.multiply(ops.ones((n, 1, depth), pixels.dtype), pixels * pixels)  # (N, 1, h w)
@@ -71,4 +69,7 @@ class SpatialBlock(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         n, k, height, width = x.shape
         y = ops.reshape(self.conv(ops.reshape(x, (n * k, 1, height, width))), x.shape)
-        return y + x.max(1, keepdims=True) if self.add_max else y
+        if not self.add_max:
+            return y
+        # The gradient of x.max would take an operator that only Ascend has.
+        return y + ops.gather_elements(x, 1, ops.expand_dims(ops.argmax(x, 1), 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from convert.atomic import naming
 from ms_seg.cells import native
@@ -25,9 +25,10 @@ from ms_seg.deploy.parts import PARTS, DeployedNetwork
 from ms_seg.deploy.pictures import choose_fit, example, fitted, pads
 from ms_seg.inference.networks import WordsNetwork, open_network
 from ms_seg.inference.words import word_labels
+from ms_seg.label_sets import LabelSet
 from ms_seg.presets import Preset
 from ms_seg.systems import Model
-from ms_seg.systems.lseg import FixedWords
+from ms_seg.systems.lseg import FixedWords, GivenWords
 
 MAX_ERROR = 1e-5  # relative
 MAX_PIXELS = 1e-4  # share of pixels whose classes differ, where two are equally probable
@@ -47,7 +48,8 @@ class Choices:
 
     size: (height, width) of its input. batch: pictures at once. fit: how they come to the size, see
     `pictures.choose_fit`; None where there is one way alone. inside: of `parts.PARTS`. precision: of convolutions and
-    products, "float32" or "float16"; the rest is computed in float32.
+    products, "float32" or "float16"; the rest is computed in float32. words: of a model that takes words, how many it
+    tells apart by their vectors, an input beside the images; 0 for words that are in the graph.
     """
 
     size: tuple[int, int]
@@ -55,6 +57,7 @@ class Choices:
     fit: str | None = None
     inside: tuple[str, ...] = ()
     precision: str = "float32"
+    words: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,22 +103,40 @@ def check_choices(preset: Preset, choices: Choices) -> str:
     return fit
 
 
-def fix_words(
-    model: Model, labels: Sequence[str] | None, vocab: str | os.PathLike[str] | None
-) -> tuple[Preset, Tensor | None]:
-    """The preset of a model that takes words, as one that tells these apart, and their vectors (K, D).
+Build = Callable[[Model], nn.Cell]
 
-    Of a model with classes of its own its preset, and None. vocab: see `text.vocabulary.find_vocabulary`. Raises
-    ValueError as a `Segmenter` does: for words that are missing or will not do, or that the model does not take.
+
+def with_words(
+    model: Model, choices: Choices, labels: Sequence[str] | None, vocab: str | os.PathLike[str] | None
+) -> tuple[Preset, Build, tuple[np.ndarray, ...]]:
+    """The preset of a model as one of logits of classes; what makes of a model the network to be exported; and examples
+    of what that takes beside images.
+
+    Of a model with classes of its own the preset, the model and nothing. Of one that takes words: with labels, a
+    network of these words; with `choices.words`, one that takes the vectors of so many, (K, D).
+
+    vocab: see `text.vocabulary.find_vocabulary`. Raises ValueError as a `Segmenter` does for words that are missing or
+    will not do, or that the model does not take.
     """
+    if choices.words and (model.preset.output != "words" or labels is not None):
+        why = "its words are given" if labels is not None else "it takes none"
+        raise ValueError(f"words as an input are not for {model.preset.name}: {why}")
+    if choices.words:
+        width = model.text.proj.shape[1]
+        vectors = np.random.default_rng(0).standard_normal((choices.words, width)).astype(np.float32)
+        return _of_classes(model.preset, choices.words, None), GivenWords, (vectors,)
     network = open_network(model, "pynative", vocab)
     words = network.check_labels(labels)
     if words is None:
-        return model.preset, None
+        return model.preset, lambda own: own, ()
     assert isinstance(network, WordsNetwork)
-    arguments = {**model.preset.arguments, "num_classes": len(words)}
-    preset = replace(model.preset, output="logits", arguments=arguments, label_set=word_labels(words))
-    return preset, network.reader.features(words)
+    features = network.reader.features(words)
+    return _of_classes(model.preset, len(words), word_labels(words)), lambda own: FixedWords(own, features), ()
+
+
+def _of_classes(preset: Preset, count: int, labels: LabelSet | None) -> Preset:
+    arguments = {**preset.arguments, "num_classes": count}
+    return replace(preset, output="logits", arguments=arguments, label_set=labels)
 
 
 def export_mindir(
@@ -133,28 +154,33 @@ def export_mindir(
     pictures, RGB (H, W, 3) uint8. Weights of more than a gigabyte lie in a folder beside the file. Nothing appears
     under the target's name unless it is whole and agrees.
 
-    origin: what made it, for a person to read. labels, vocab: of a model that takes words, see `fix_words`.
+    origin: what made it, for a person to read. labels, vocab: of a model that takes words, see `with_words`.
 
     Raises ValueError for choices that do not go together and where the graph does not agree; RuntimeError where
     MindSpore cannot export the network or run the graph; OSError where the files cannot be written.
     """
     target, size = Path(target), choices.size
-    preset, words = fix_words(model, labels, vocab)
+    preset, build, others = with_words(model, choices, labels, vocab)
     fit = check_choices(preset, choices)
     preset = fitted(preset, size, fit)
     if "semantic" in choices.inside:
         preset = replace(preset, tasks=("semantic",), ask_task=False)
-    inputs = {name: example(own, preset, size, choices.batch, choices.inside) for name, own in pictures.items()}
+    examples = [example(own, preset, size, choices.batch, choices.inside) for own in pictures.values()]
+    inputs = {name: (images, *others) for name, images in zip(pictures, examples, strict=True)}
     first = next(iter(inputs.values()))
-    as_it_is, portable = (_deployed(own, preset, words, choices) for own in (model, _portable(model)))
-    in_float32 = [run_graph(as_it_is, images) for images in inputs.values()]
+    as_it_is, portable = (
+        DeployedNetwork(build(own), preset, size, choices.inside).set_train(False) for own in (model, _portable(model))
+    )
+    in_float32 = [run_graph(as_it_is, *own) for own in inputs.values()]
     with compute_dtype(PRECISIONS[choices.precision]), _draft(target) as draft:
-        wanted = in_float32 if choices.precision == "float32" else [run_graph(portable, own) for own in inputs.values()]
+        wanted = (
+            in_float32 if choices.precision == "float32" else [run_graph(portable, *own) for own in inputs.values()]
+        )
         with interruptible():
-            ms.export(portable, Tensor(first), file_name=str(draft.with_suffix("")), file_format="MINDIR")
+            ms.export(portable, *map(Tensor, first), file_name=str(draft.with_suffix("")), file_format="MINDIR")
         _join_names(draft)
         graph = load_graph(draft)
-        found = [run_graph(graph, images) for images in inputs.values()]
+        found = [run_graph(graph, *own) for own in inputs.values()]
         compared = [
             Comparison(name, *(max(map(_error, got, theirs)) for theirs in (own, exact)))
             for name, got, own, exact in zip(inputs, found, wanted, in_float32, strict=True)
@@ -162,7 +188,7 @@ def export_mindir(
         _check_agreement(compared, target, choices)
         origin = {**origin, "verified": [vars(each) for each in compared]}
         described = Description(
-            preset, size, choices.batch, fit, choices.inside, choices.precision, (_input_note(first),), (), origin
+            preset, size, choices.batch, fit, choices.inside, choices.precision, _input_notes(*first), (), origin
         )
         outputs = [_note(*named, got) for named, got in zip(_OUTPUTS[described.output], found[0], strict=True)]
         write_description(beside(draft), draft, replace(described, outputs=tuple(outputs)))
@@ -177,13 +203,6 @@ def _portable(model: Model) -> Model:
     for parameter in twin.get_parameters():
         parameter.set_data(weights[parameter.name].value())
     return twin
-
-
-def _deployed(model: Model, preset: Preset, words: Tensor | None, choices: Choices) -> DeployedNetwork:
-    network = model if words is None else FixedWords(model, words)
-    deployed = DeployedNetwork(network, preset, choices.size, choices.inside)
-    deployed.set_train(False)
-    return deployed
 
 
 @contextmanager
@@ -244,9 +263,9 @@ def _check_agreement(compared: list[Comparison], target: Path, choices: Choices)
             )
 
 
-def _input_note(images: np.ndarray) -> TensorNote:
+def _input_notes(images: np.ndarray, *words: np.ndarray) -> tuple[TensorNote, ...]:
     axes = "N H W C, RGB" if images.dtype == np.uint8 else "N C H W"
-    return _note("images", axes, images)
+    return _note("images", axes, images), *(_note("words", "K D", vectors) for vectors in words)
 
 
 def _note(name: str, axes: str, values: np.ndarray) -> TensorNote:

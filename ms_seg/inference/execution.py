@@ -16,8 +16,8 @@ from ms_seg.cells.device import on_cpu
 from ms_seg.cells.interrupts import interruptible
 from ms_seg.cells.precision import inference_dtype
 
-Mode = Literal["graph", "pynative"]
-MODES: tuple[Mode, ...] = ("graph", "pynative")
+Mode = Literal["graph", "pynative", "fixed"]
+MODES: tuple[Mode, ...] = ("graph", "pynative", "fixed")
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
@@ -40,7 +40,8 @@ class Runner:
 
     Args:
         mode: "graph" is faster, and compiles for some seconds at the first input sizes, which is logged; "pynative"
-            runs the operators one by one, to look inside. MindSpore's own global mode is left as it is.
+            runs the operators one by one, to look inside; "fixed" compiles a graph for every input size, and none for
+            all of them, as a device of fixed sizes has it. MindSpore's own global mode is left as it is.
         precision: "bfloat16" is faster where the processor multiplies such numbers, see `cells.precision`.
 
     Raises: ValueError for another mode or precision, and for bfloat16 on a CPU without products in it.
@@ -58,7 +59,7 @@ class Runner:
             )
         self._dtype = getattr(ms, precision)
         model.set_train(False)
-        self._run = model if mode == "pynative" else _Graph(model)
+        self._run = model if mode == "pynative" else _Graph(model, fixed=mode == "fixed")
 
     def __call__(self, *inputs: Tensor | np.ndarray) -> tuple[Tensor, ...]:
         """Inputs, tensors or arrays -> what the model returns, one tensor or several.
@@ -97,8 +98,8 @@ def _check_process() -> None:
 class _Graph:
     """A model's forward pass, compiled when an input asks for it."""
 
-    def __init__(self, model: nn.Cell):
-        self._model = model
+    def __init__(self, model: nn.Cell, fixed: bool = False):
+        self._model, self._fixed = model, fixed
         self._parameters = list(model.get_parameters())
         self._weights: list[int] | None = None  # addresses
         self._forward = model
@@ -109,12 +110,16 @@ class _Graph:
         # or `load_param_into_net` puts other memory in its place.
         weights = [parameter.data_ptr() for parameter in self._parameters]
         if weights != self._weights:
-            self._weights, self._forward = weights, ms.jit(_Forward(self._model).construct, dynamic=1)
+            self._weights, self._forward = (
+                weights,
+                ms.jit(_Forward(self._model).construct, dynamic=0 if self._fixed else 1),
+            )
             self._sizes.clear()
         sizes = tuple(tensor.shape for tensor in inputs)
-        if sizes not in self._sizes and len(self._sizes) < _COMPILATIONS:
+        if sizes not in self._sizes and (self._fixed or len(self._sizes) < _COMPILATIONS):
             self._sizes.add(sizes)
-            reuse = "once for every further size" if len(self._sizes) == _COMPILATIONS else "once for this input size"
+            last = not self._fixed and len(self._sizes) == _COMPILATIONS
+            reuse = "once for every further size" if last else "once for this input size"
             shown = "x".join(map(str, sizes[0][-2:]))
             _log.info("compiling %s for %s, %s", type(self._model).__name__.lstrip("_"), shown, reuse)
         return self._forward(*inputs)

@@ -17,7 +17,7 @@ from convert.reading.folder import ENDINGS
 from ms_seg.answers import Answer, InstanceAnswer
 from ms_seg.checkpoints.loading import load_model
 from ms_seg.data.picture import Picture, name_of, pictures_in, read_picture
-from ms_seg.data.preprocessing import padded_size
+from ms_seg.data.preprocessing import fixed_size, padded_size
 from ms_seg.deploy.loading import load_mindir
 from ms_seg.hub import choose_model, find_address
 from ms_seg.inference.execution import Mode, Precision
@@ -50,9 +50,9 @@ class Segmenter:
         batch_size: how many of many pictures go through the network together, where their inputs are of one size.
         score_threshold: instances that score less are in an answer's lists, but not in its maps and drawings; None for
             `answers.segments.DISPLAY_THRESHOLD`.
-        sizes: (height, width) of the inputs that the network is shown, and of no others, as graphs and devices of fixed
-            sizes need it: each input is padded to the smallest that holds it. Padding changes an answer, for a network
-            looks at all of its input; `padded` counts such inputs.
+        sizes: (height, width) of the inputs that the network is shown, and of no others, each compiled for itself, as
+            devices of fixed sizes need it: an input is padded to the smallest that holds it. Padding changes an answer
+            a little, for these networks look at all of their input: `padded` counts such pictures.
 
         precision: "float32" or "bfloat16", which changes answers a little, see `execution.Runner` and
             docs/performance.md.
@@ -93,9 +93,22 @@ class Segmenter:
         if score_threshold is not None and self.task != "instance":
             raise ValueError(f"a score threshold is for instances: {self.preset.name} is asked for {self.task} answers")
         self.score_threshold, self.sizes, self.padded = score_threshold, tuple(sizes), 0
-        self.network = open_network(model, mode, vocab, precision)
+        if sizes:
+            self._check_sizes()
+        self.network = open_network(model, "fixed" if sizes and mode == "graph" else mode, vocab, precision)
         if self.window:
             self.network.check_window(self.window, self.task)
+
+    def _check_sizes(self) -> None:
+        """Raise ValueError for sizes of inputs that are of one size anyway, or that the model's inputs cannot have."""
+        rule, name = self.preset.preprocessing, self.preset.name
+        if self.window or self.augment:
+            raise ValueError(f"sizes are for inputs seen at once: {name} sees {'views' if self.augment else 'windows'}")
+        if (fixed := fixed_size(rule)) is not None:
+            raise ValueError("inputs of {} are {}x{}, whatever the picture: leave the sizes out".format(name, *fixed))
+        if odd := [size for size in self.sizes if any(side % rule.pad_multiple for side in size)]:
+            multiple = f"sides of inputs of {name} must be multiples of {rule.pad_multiple}"
+            raise ValueError("{}: {}x{} are not".format(multiple, *odd[0]))
 
     @classmethod
     def from_mindir(
@@ -104,7 +117,8 @@ class Segmenter:
         """Segments pictures by a graph that `python -m ms_seg export` wrote, without building the network.
 
         task, score_threshold: as of a Segmenter. Raises ValueError where the file, or what lies beside it, is missing
-        or is no such file, and for a graph that gives label maps alone, of which nobody can say how sure they are.
+        or is no such file, for a graph that gives label maps alone, of which nobody can say how sure they are, and for
+        one that takes the vectors of words.
         """
         model = load_mindir(path)
         if model.described.output == "label_map":
@@ -112,7 +126,12 @@ class Segmenter:
                 f"{path} gives the class of each pixel of its input and no scores, which an answer has: export it "
                 "without argmax"
             )
-        sizes = [model.described.size] if model.described.fit == "pad" else []
+        if len(model.described.inputs) > 1:
+            raise ValueError(
+                f"{path} takes the vectors of words beside images, and holds nothing that makes them: export it with "
+                "the words (--labels A,B,C)"
+            )
+        sizes = [model.described.size] if model.described.fit == "pad" else ()
         # The graph is compiled as a whole already: there is nothing around it to compile.
         return cls(model, "pynative", None, False, None, task, model.batch, score_threshold, sizes)
 

@@ -135,6 +135,25 @@ def test_words_are_in_the_graph(tmp_path):
         export_mindir(model, tmp_path / "other.mindir", Choices((64, 96), fit="stretch"), PICTURES, {})
 
 
+def test_words_come_as_vectors_beside_the_images(tmp_path):
+    model = ms_seg.create_model("lseg_tiny_shapes", find_preset("lseg_tiny_shapes").embedded)
+    path, choices = tmp_path / "net.mindir", Choices((64, 96), fit="stretch", words=3)
+    export_mindir(model, path, choices, PICTURES, {})
+    images, words = json.loads(beside(path).read_text())["inputs"]
+    assert (images["shape"], words) == (
+        [1, 3, 64, 96], {"name": "words", "shape": [3, 64], "dtype": "float32", "axes": "K D"},
+    )  # fmt: skip
+    features = ms_seg.Segmenter(model, "pynative").network.reader.features(WORDS).asnumpy()
+    seen = example(PICTURE, fitted(model.preset, (64, 96), "stretch"), (64, 96), 1, ())
+    logits = ms.nn.GraphCell(ms.load(str(path)))(ms.Tensor(seen), ms.Tensor(features)).asnumpy()
+    theirs = same_pictures(model, (64, 96), "stretch").predict(PICTURE, WORDS).logits().values
+    assert np.linalg.norm(logits[0] - theirs) <= 1e-5 * np.linalg.norm(theirs)
+    with pytest.raises(ValueError, match="takes the vectors of words beside images"):
+        ms_seg.Segmenter.from_mindir(path)
+    with pytest.raises(ValueError, match="its words are given"):
+        export_mindir(model, path, choices, PICTURES, {}, WORDS)
+
+
 def test_queries_give_every_answer_of_the_network(mask2former, tmp_path):
     export_mindir(mask2former, tmp_path / "net.mindir", Choices((96, 128), fit="stretch"), PICTURES, {})
     theirs = same_pictures(mask2former, (96, 128), "stretch")(PICTURE)

@@ -176,7 +176,7 @@ def test_an_error_names_the_picture(segmenter, tmp_path):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="mode must be one of graph, pynative: 'eager' is not"):
+    with pytest.raises(ValueError, match="mode must be one of graph, pynative, fixed: 'eager' is not"):
         Segmenter(StrongestChannel(), mode="eager")
 
 
