@@ -27,8 +27,8 @@ from ms_seg.cells.device import on_cpu
 
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(sorted(_FOLDER.glob("*.c")))
-# Sums may be regrouped, as vector units need it, and products added unrounded; infinities and NaN keep their meaning.
-_MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-ffp-contract=fast")
+# Sums may be regrouped, as vector units need it; infinities and NaN keep their meaning.
+_MATH = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
 _FLAGS = ("-std=c11", "-O3", *_MATH)
 _LIBRARIES = ("-lm", "-ldl")
 
