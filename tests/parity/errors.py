@@ -17,6 +17,8 @@ def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
     """||ours - theirs|| / ||theirs||, Frobenius; a feature map and the tokens of the same values compare equal."""
     if ours.ndim == 4 and theirs.ndim == 3:
         theirs = theirs.transpose(0, 2, 1).reshape(ours.shape)
+    if ours.ndim == 3 and theirs.ndim == 4:
+        theirs = theirs.reshape(*theirs.shape[:2], -1).transpose(0, 2, 1)
     ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
