@@ -59,6 +59,11 @@ def start(device: str) -> World:
         raise RuntimeError(f"the processes that msrun started do not find each other, or one died: {reason}") from error
 
 
+def processes() -> int:
+    """How many processes `msrun` started for this run; 1 for one that it did not start."""
+    return int(os.environ.get("MS_WORKER_NUM", "1")) if "MS_ROLE" in os.environ else 1
+
+
 def _check_port() -> None:
     """Raise RuntimeError in the scheduler if it cannot listen on its port, and in the workers beside it once it has
     ended: MindSpore lets them wait for minutes, in which no Python runs."""

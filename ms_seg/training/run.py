@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ms_seg.presets.recipe import Recipe, check_warmup
 from ms_seg.systems import Model
 from ms_seg.training.checkpoints import Checkpoints
 from ms_seg.training.journal import check_tensorboard
+from ms_seg.training.memory import ending_before_memory_does
 from ms_seg.training.optimizer import freeze, layers_of
 from ms_seg.training.record import LABEL_VALUES, OPTIONS, files_of, record_of
 from ms_seg.training.tasks import task_for, training_task
@@ -61,7 +63,8 @@ def train(
 
     Raises: ValueError, in one sentence, for what the model cannot learn from, for a folder that holds a run and is not
         to be resumed, holds a run with another recipe, options or pictures, or belongs to another process now, and for
-        a picture or label file that cannot be read; RuntimeError when the loss is not finite.
+        a picture or label file that cannot be read; RuntimeError when the loss is not finite. Where memory is at its
+        end the process ends, with a sentence that names the numbers of the recipe that bound it.
     """
     run, world = Path(run), world or World(0, 1, [])
     if not datasets:
@@ -86,7 +89,8 @@ def train(
         if resume:
             trainer.resume()
         batches = task.batches(model, datasets, recipe, world, workers, vocabulary)
-        trainer.train(batches, task.validation(model, validation, world, vocabulary))
+        with ending_before_memory_does(recipe, world.size, last=partial(_forget_unless_begun, run, recipe)):
+            trainer.train(batches, task.validation(model, validation, world, vocabulary))
 
 
 @contextmanager
@@ -101,12 +105,18 @@ def opened(run: Path, options: Mapping[str, Any], recipe: Recipe, world: World, 
         try:
             yield
         except BaseException as error:
-            newest = Checkpoints(run, recipe.keep).newest()
-            if not newest:
-                (run / OPTIONS).unlink(missing_ok=True)
+            newest = _forget_unless_begun(run, recipe)
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(_stopped(run, newest, recipe, "dataset" in options)) from error
             raise
+
+
+def _forget_unless_begun(run: Path, recipe: Recipe) -> Path | None:
+    """The newest checkpoint; where there is none, the folder may be begun in again."""
+    newest = Checkpoints(run, recipe.keep).newest()
+    if not newest:
+        (run / OPTIONS).unlink(missing_ok=True)
+    return newest
 
 
 def _stopped(run: Path, newest: Path | None, recipe: Recipe, by_command: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import ms_seg
 from ms_seg import modelscope
+from ms_seg.distributed import World
 from ms_seg.hub.modelscope import cache_folder
 from ms_seg.modelscope import DownloadMode, MsDataset, OutputKeys, Tasks, Trainers, build_trainer, pipeline
 from ms_seg.presets import ASSETS, PRESETS, find_preset
@@ -113,23 +115,68 @@ def test_each_model_was_fetched_once_and_nothing_that_is_not_needed(hub):
     ]
 
 
-def test_a_model_is_trained_from_its_id_on_a_dataset_in_its_place(work, monkeypatch):
-    """Up to the loop, which is the command's: the model, the pictures, and the numbers that EasyCV's options mean."""
+@pytest.fixture
+def begun(work, monkeypatch):
+    """What trainings were begun with, up to the loop, which is the command's; and the arguments of a card's script."""
     folder = cache_folder() / "datasets" / "damo" / "coco_stuff164k"
-    folder.parent.mkdir(parents=True)
-    parts = [f"{split}/{number}" for split in ("training", "validation") for number in range(5)]
-    write_folder(folder, ["sea", "sky"], dict.fromkeys(parts, [0, 1]))
-    begun = []
+    if not folder.exists():
+        parts = [f"{split}/{number}" for split in ("training", "validation") for number in range(5)]
+        folder.parent.mkdir(parents=True)
+        write_folder(folder, ["sea", "sky"], dict.fromkeys(parts, [0, 1]))
+    begun: list = []
     monkeypatch.setattr("ms_seg.training.run.train", lambda *given, **named: begun.append(given))
-    options = {"train.max_epochs": 2, "train.dataloader.batch_size_per_gpu": 2, "train.optimizer.lr": 1e-4}
     arguments = {
         key: MsDataset.load(dataset_name="coco_stuff164k", namespace="damo", split=split)
         for key, split in (("train_dataset", "train"), ("eval_dataset", "validation"))
     }
-    arguments |= {"model": SEGFORMER, "work_dir": str(work / "run"), "cfg_options": options, "seed": 3}
-    build_trainer(Trainers.easycv, arguments).train()
+    return begun, arguments | {"model": SEGFORMER, "work_dir": str(work / "run")}
+
+
+def test_a_model_is_trained_from_its_id_on_a_dataset_in_its_place(begun, work):
+    """The model, the pictures, and the numbers that EasyCV's options mean."""
+    begun, arguments = begun
+    options = {"train.max_epochs": 2, "train.dataloader.batch_size_per_gpu": 3, "train.optimizer.lr": 1e-4}
+    build_trainer(Trainers.easycv, {**arguments, "cfg_options": options, "seed": 3}).train()
     ((model, (training,), validation, recipe, output),) = begun
     assert model.preset.label_set.names == ("sea", "sky") and "damo--cv_segformer-b0" in model.checkpoint
     assert len(training) == len(validation) == 5 and training.picture(0).shape == (20, 30, 3)
-    assert (recipe.steps, recipe.validate_every, recipe.batch_size) == (6, 3, 2)  # two epochs of three steps
+    assert (recipe.steps, recipe.validate_every, recipe.batch_size) == (4, 2, 3)  # two epochs of two steps
     assert (recipe.learning_rate, recipe.seed, output) == (1e-4, 3, work / "run")
+
+
+def test_without_options_a_process_trains_on_as_many_pictures_as_one_of_easycvs(begun, caplog):
+    begun, arguments = begun
+    build_trainer(Trainers.easycv, arguments).train()
+    ((_, _, _, recipe, _),) = begun
+    assert (recipe.batch_size, recipe.steps, recipe.validate_every) == (2, 50, 2)  # 20 epochs of 5 pictures
+    assert "20 epochs, 2 pictures a step in each process: train.max_epochs and train.dataloader" in caplog.text
+
+
+def test_a_models_own_configuration_says_its_epochs_and_pictures(begun, work, monkeypatch):
+    begun, arguments = begun
+    (work / "model").mkdir()
+    (work / "model/pytorch_model.pt").write_bytes(find_preset("segformer_tiny_shapes").embedded.read_bytes())
+    said = {"max_epochs": 4, "dataloader": {"batch_size_per_gpu": 5}, "optimizer": {"lr": 0.002}}
+    (work / "model/configuration.json").write_text(json.dumps({"train": said}))
+    arguments |= {"model": str(work / "model"), "cfg_options": {"train.max_epochs": 3}}
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
+    monkeypatch.setenv("MS_WORKER_NUM", "2")
+    monkeypatch.setattr("ms_seg.commands.train.start", lambda device: World(0, 1, []))
+    build_trainer(Trainers.easycv, arguments).train()
+    ((_, _, _, recipe, _),) = begun
+    assert (recipe.batch_size, recipe.steps, recipe.learning_rate) == (10, 2, 0.002)
+    (work / "model/configuration.json").write_text(json.dumps({"train": {"max_epochs": "many"}}))
+    with pytest.raises(ValueError, match="train.max_epochs of .*configuration.json must be a whole number from 1"):
+        build_trainer(Trainers.easycv, arguments | {"cfg_options": {}}).train()
+
+
+def test_an_embedded_model_is_trained_by_its_name(begun):
+    begun, arguments = begun
+    build_trainer(Trainers.easycv, arguments | {"model": "segformer_tiny_shapes"}).train()
+    ((model, *_),) = begun
+    assert model.preset.name == "segformer_tiny_shapes" and model.checkpoint
+
+
+def test_a_model_of_words_is_not_easycvs(begun):
+    with pytest.raises(ValueError, match="trains SegFormer and Mask2Former: lseg_tiny_shapes is neither"):
+        build_trainer(Trainers.easycv, begun[1] | {"model": "lseg_tiny_shapes"}).train()

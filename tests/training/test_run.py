@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from ms_seg.__main__ import main
 from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.world import DrawnWorld
 from ms_seg.presets import ASSETS
-from ms_seg.training import train
+from ms_seg.training import memory, train
 from ms_seg.training.record import OPTIONS
 from ms_seg.training.step import TrainStep
 from tests.commands import broken_datasets as small
@@ -147,6 +148,26 @@ def test_a_validation_that_was_stopped_is_repeated_by_who_resumes(begin, tmp_pat
     assert [("mIoU" in line, line["step"]) for line in lines(tmp_path / "run")] == [(False, 1), (True, 1)]
     begin(resume=True)
     assert len(calls) == 2
+
+
+def test_a_run_that_memory_ends_before_its_first_checkpoint_leaves_nothing_in_the_way(begin, tmp_path, monkeypatch):
+    class Left(Exception):
+        pass
+
+    def leave(code: int) -> None:
+        left.set()
+        raise SystemExit  # of the thread
+
+    def wait(self: TrainStep, step: int, batch: object) -> float:
+        assert left.wait(10) and not (tmp_path / "run" / OPTIONS).exists()
+        raise Left
+
+    left = threading.Event()
+    monkeypatch.setattr(memory.os, "_exit", leave)
+    monkeypatch.setattr(TrainStep, "__call__", wait)
+    monkeypatch.setattr(memory, "memory_left", lambda: (0, 1))
+    with pytest.raises(Left):
+        begin()
 
 
 def test_a_run_stopped_before_its_first_checkpoint_leaves_nothing_in_the_way(begin, tmp_path: Path, monkeypatch):
