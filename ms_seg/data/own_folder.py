@@ -18,6 +18,7 @@ _SPLIT_NAMES = {
     "training": ("training", "train"), "validation": ("validation", "val", "valid"), TEST: ("test", "testing"),
 }  # fmt: skip
 _PICTURES, _LABELS = ("images",), ("labels", "annotations", "masks")
+_BESIDE = ("annot", *(f"_{word}" for word in _LABELS))  # what follows a split in the name of its label files' folder
 # CVAT's and labelme's exports, in the folders of PASCAL VOC.
 _EXPORTED_PICTURES, _EXPORTED_LABELS = "JPEGImages", ("SegmentationClassPNG", "SegmentationClass")
 _LISTS = Path("ImageSets", "Segmentation")
@@ -78,7 +79,8 @@ def _list_of(root: Path, split: str) -> Path | None:
 
 def _folders(root: Path, split: str) -> tuple[Path, Path]:
     """Where the pictures and the label files of a split lie in a person's own folder: images/training and
-    labels/training, or training/images and training/labels, or both in training; see _SPLIT_NAMES and _LABELS.
+    labels/training, or training/images and training/labels, or train and train_labels, or both in training; see
+    _SPLIT_NAMES, _LABELS and _BESIDE.
 
     Raises ValueError if a folder is missing, or several could be meant; MissingSplit if both are missing.
     """
@@ -88,16 +90,24 @@ def _folders(root: Path, split: str) -> tuple[Path, Path]:
     both = [root / part for part in parts if (root / part).is_dir()]
     if len(both) == 1 and not any((root / name).is_dir() for name in (*_PICTURES, *_LABELS)):
         if not any((both[0] / name).is_dir() for name in (*_PICTURES, *_LABELS)):
-            return both[0], both[0]
+            beside = [root / f"{both[0].name}{word}" for word in _BESIDE]
+            return both[0], _only([place for place in beside if place.is_dir()], root) or both[0]
     pictures, labels = (_places(root, kinds, parts) for kinds in (_PICTURES, _LABELS))
     missing = MissingSplit if not any(place.is_dir() for place in (*pictures, *labels)) else ValueError
+    found = []
     for places in (pictures, labels):
-        found = [place for place in places if place.is_dir()]
-        if len(found) > 1:
-            raise ValueError(f"both {found[0]} and {found[1]} could be meant: leave one of them in {root}")
-        if not found:
+        place = _only([place for place in places if place.is_dir()], root)
+        if place is None:
             raise missing(f"there is no folder {places[0]}")
-    return next(filter(Path.is_dir, pictures)), next(filter(Path.is_dir, labels))
+        found.append(place)
+    return found[0], found[1]
+
+
+def _only(found: Sequence[Path], root: Path) -> Path | None:
+    """The one folder that was found, None for none. Raises ValueError for several."""
+    if len(found) > 1:
+        raise ValueError(f"both {found[0]} and {found[1]} could be meant: leave one of them in {root}")
+    return found[0] if found else None
 
 
 def _places(root: Path, kinds: Sequence[str], parts: Sequence[str]) -> list[Path]:

@@ -31,6 +31,8 @@ def write(root: Path, *pairs: tuple[str, str]) -> Path:
         (["train/{}.jpg"], ["train/{}.png"]),
         (["train/{}.jpg"], ["train/{}_mask.png"]),
         (["train/{}.png"], ["train/{}-label.png"]),
+        (["train/{}.png"], ["trainannot/{}.png"]),  # CamVid, as SegNet's authors give it
+        (["train/{}.png"], ["train_labels/{}_L.png"]),  # and as Kaggle does
         (["images/train/{}.jpg"], ["labels/train/{}.tif"]),
     ],
 )
@@ -65,6 +67,12 @@ def test_what_could_mean_two_things_is_refused(tmp_path, more, sentence):
     for file in more:
         write_labels(tmp_path / file, [0, 1])
     with pytest.raises(ValueError, match=sentence):
+        open_dataset("folder", tmp_path, "training")
+
+
+def test_two_folders_of_label_files_beside_a_split_are_refused(tmp_path):
+    write(tmp_path, ("train/a.png", "train_labels/a.png"), ("train/b.png", "train_masks/b.png"))
+    with pytest.raises(ValueError, match="both .*train_labels and .*train_masks could be meant: leave one of them"):
         open_dataset("folder", tmp_path, "training")
 
 
