@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
@@ -29,7 +29,7 @@ _OF_ANSWERS = (".overlay.png", ".labels.png")
 _ADDRESS = re.compile(r"(https?|ftp):/+(.*)", re.IGNORECASE)  # a path has one slash left of two
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and the values that swap width and height
 _MAX_SAID = 3  # files of a kind that are named
-_SAID: Counter[str] = Counter()
+_SAID: defaultdict[str, set[str]] = defaultdict(set)
 
 
 def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
@@ -195,10 +195,11 @@ def _check_path(path: str) -> None:
 
 
 def _say(what: str, name: str) -> None:
-    """Tell a person what was done with a file; the first few times, and in this process alone."""
-    _SAID[what] += 1
-    if parent_process() is None and _SAID[what] <= _MAX_SAID:
-        more = "; further ones of the kind are not named" if _SAID[what] == _MAX_SAID else ""
+    """Tell a person what was done with a file, of the first few files, once of each, and in this process alone."""
+    said = _SAID[what]
+    if parent_process() is None and name not in said and len(said) < _MAX_SAID:
+        said.add(name)
+        more = "; further ones of the kind are not named" if len(said) == _MAX_SAID else ""
         logging.getLogger("ms_seg").warning("%s %s%s", name, what, more)
 
 
