@@ -40,9 +40,10 @@ class TrainStep:
     and resumed, and, up to rounding, for any number of processes. (A loss that is no mean over the samples, such as
     LSeg's over labelled pixels, is computed for each process: two processes are like two micro-batches of one.)
 
-    A loss is compiled as one graph with its gradients. It may have a method `prepare_batch(batch, positions, world)`,
-    which turns this process's share of a step into what the loss takes, and a method `prepare_part`, which does so with
-    the tensors of each micro-batch. One that is no graph, but compiles its own parts, has `is_graph = False`.
+    A loss is compiled as one graph with its gradients, and with the update where nothing comes between. It may have a
+    method `prepare_batch(batch, positions, world)`, which turns this process's share of a step into what the loss
+    takes, and a method `prepare_part`, which does so with the tensors of each micro-batch. One that is no graph, but
+    compiles its own parts, has `is_graph = False`.
 
     With precision float16 a step also depends on `scale`, which belongs to a checkpoint. A step whose gradients are not
     finite leaves parameters, optimiser state, averages and running statistics as they were, and counts: the learning
@@ -78,9 +79,14 @@ class TrainStep:
             self._unscale, reduce = ms.jit(_Unscale(reduce).construct), None
         self._prepare_batch = getattr(loss, "prepare_batch", None)
         self._prepare_part = getattr(loss, "prepare_part", None)
-        if getattr(loss, "is_graph", True):
+        is_graph = getattr(loss, "is_graph", True)
+        update = _Update(self.optimizer, recipe, self.averages, reduce)
+        self._whole = None
+        if is_graph and self.scale is None and recipe.accumulate == 1:
+            self._whole = ms.jit(_Whole(self._gradients, update).construct)
+        if is_graph:
             self._gradients = ms.jit(self._gradients.construct)
-        self._update = ms.jit(_Update(self.optimizer, recipe, self.averages, reduce).construct)
+        self._update = ms.jit(update.construct)
 
     @interruptible()
     @native.clear_errors()
@@ -104,12 +110,13 @@ class TrainStep:
             with compute_dtype(self.precision):
                 if self._prepare_part is not None:
                     tensors = self._prepare_part(*tensors)
-                loss, gradients = self._gradients(*scale, *tensors)
+                if self._whole is None:
+                    loss, gradients = self._gradients(*scale, *tensors)
+                else:
+                    loss, gradients = self._whole(*self._scalars(step), *tensors), ()
             losses.append(float(loss))
             total = gradients if not total else [one + other for one, other in zip(total, gradients, strict=True)]
-        if self.scale is None:
-            self._update_by(total, step)
-        else:
+        if self.scale is not None:
             finite, total = self._unscale(*scale, *total)
             if finite:
                 self._update_by(total, step)
@@ -117,6 +124,8 @@ class TrainStep:
                 for statistic, kept in self._statistics:
                     ops.assign(statistic, kept)
             self.scale = self.scale.after(bool(finite))
+        elif self._whole is None:
+            self._update_by(total, step)
         return float(self.world.sum(np.array(np.mean(losses, dtype=np.float64)))) / self.world.size
 
     def _micro_batches(self, batch: Batch) -> Iterator[tuple[np.ndarray, ...]]:
@@ -126,9 +135,13 @@ class TrainStep:
         return zip(*split, strict=True)
 
     def _update_by(self, gradients: Sequence[Tensor], step: int) -> None:
-        scalars = (learning_rate(self.recipe, step), *self.optimizer.bias_corrections(step))
         # Each gradient is an argument: a tuple of them would be compiled in anew every time, as constants.
-        self._update(*(Tensor(value, ms.float32) for value in scalars), *gradients)
+        self._update(*self._scalars(step), *gradients)
+
+    def _scalars(self, step: int) -> tuple[Tensor, ...]:
+        """What the update is told beside the gradients."""
+        values = (learning_rate(self.recipe, step), *self.optimizer.bias_corrections(step))
+        return tuple(Tensor(value, ms.float32) for value in values)
 
     def _draw_noise(self, positions: range) -> None:
         """Give every sample uniform numbers that depend only on the seed and its position in the run."""
@@ -148,6 +161,22 @@ class _Gradients(nn.Cell):
 
     def construct(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         return self.value_and_grad(*batch)
+
+
+class _Whole(nn.Cell):
+    """A step of one micro-batch. Two graphs would each hold the last gradients while the next are computed: with AdamW
+    weights, moments and gradients take six times the memory of the weights instead of four."""
+
+    def __init__(self, gradients: _Gradients, update: _Update):
+        super().__init__(auto_prefix=False)
+        self.gradients, self.update = gradients, update
+        self.scalars = 1 + len(update.optimizer.bias_corrections(0))
+
+    def construct(self, *arguments: Tensor) -> Tensor:
+        """arguments: what the update is told beside the gradients; then the batch."""
+        loss, gradients = self.gradients(*arguments[self.scalars :])
+        self.update(*arguments[: self.scalars], *gradients)
+        return loss
 
 
 class _ScaledGradients(nn.Cell):
