@@ -10,21 +10,17 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
 from ms_seg.cells.activation import GELU
-from ms_seg.cells.attention import BiasedSoftmax, attn_scores, weighted_sum
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
 from ms_seg.cells.drop import DropPath
 from ms_seg.cells.mlp import MLP, Dense
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.position import arange
 from ms_seg.cells.tokens import MapToTokens, TokensToMap
+from ms_seg.cells.window_attention import Partition, ShiftedWindowAttention, table_rows, window_partition
 
 NORM_EPS = 1e-5
 PATCH_SIZE = 4
 LEVELS = 4
-MASKED = -100.0  # added to the scores of tokens that must not attend to each other: not -inf, in all references
-
-# indices of queries, keys and values, their inverse, and of biases: see window_partition
-Partition = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class PatchEmbed(nn.Cell):
@@ -45,36 +41,21 @@ class PatchEmbed(nn.Cell):
 class WindowAttention(nn.Cell):
     """Self-attention within windows, with relative position biases: tokens (N, H*W, channels) -> the same.
 
-    Opposite edges of the map meet in a shifted window, and a mask keeps them apart. Tokens that pad the map to whole
-    windows are zero before the projection to queries, keys and values, and are attended to, as in all references.
+    Tokens that pad the map to whole windows are zero before the projection to queries, keys and values, and are
+    attended to, as in all references. residual: what the result is added to.
     """
 
     def __init__(self, channels: int, heads: int, window: int, shift: int):
         super().__init__()
-        self.heads = heads
         self.qkv = Dense(channels, 3 * channels)
         self.proj = Dense(channels, channels)
-        table = initializer(TruncatedNormal(0.02), ((2 * window - 1) ** 2, heads))
+        table = initializer(TruncatedNormal(0.02), (table_rows(window), heads))
         self.relative_position_bias_table = Parameter(table)
-        self.relative_position_index = Tensor(_relative_position_index(window))
-        self.attn_masks = Tensor(_attn_masks(window, shift)) if shift else None
-        self.softmax = BiasedSoftmax()
+        self.attend = ShiftedWindowAttention(heads, window, shift)
 
-    def construct(self, x: Tensor, partition: Partition) -> Tensor:
-        queries, keys, values, inverse, bias_index = partition
-        n, length, channels = x.shape
-        depth = channels // self.heads
-        x = self.qkv(ops.concat((x, ops.zeros((n, 1, channels), x.dtype)), 1))
-        x = ops.reshape(x, (n, (length + 1) * 3 * self.heads, depth))
-        query, key, value = ops.gather(x, queries, 1), ops.gather(x, keys, 1), ops.gather(x, values, 1)
-        bias = ops.gather(ops.transpose(self.relative_position_bias_table, (1, 0)), self.relative_position_index, 1)
-        if self.attn_masks is not None:
-            bias = ops.reshape(bias + self.attn_masks, (-1, *bias.shape[1:]))  # (4 heads, window^2, window^2)
-        bias_index = ops.broadcast_to(bias_index, (n, *bias_index.shape))
-        attn_weights = self.softmax(attn_scores(query, key), bias, bias_index)
-        x = weighted_sum(attn_weights, value)  # (N, windows, heads, window^2, depth)
-        x = ops.gather(ops.reshape(x, (n, queries.size, depth)), inverse, 1)  # (N, H*W, heads, depth)
-        return self.proj(ops.reshape(x, (n, length, channels)))
+    def construct(self, x: Tensor, partition: Partition, residual: Tensor | None = None) -> Tensor:
+        x = self.attend(self.qkv(x), self.qkv.bias, self.relative_position_bias_table, partition)
+        return self.proj(x, residual)
 
 
 class Block(nn.Cell):
@@ -89,6 +70,9 @@ class Block(nn.Cell):
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def construct(self, x: Tensor, partition: Partition) -> Tensor:
+        if not self.training:  # each sum is made where the branch's last product is
+            x = self.attn(self.norm1(x), partition, x)
+            return self.mlp(self.norm2(x), x)
         x = x + self.drop_path1(self.attn(self.norm1(x), partition))
         return x + self.drop_path2(self.mlp(self.norm2(x)))
 
@@ -192,62 +176,3 @@ class SwinTransformer(nn.Cell):
                 x = stage.downsample(x, grid)
                 grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
         return maps
-
-
-def window_partition(grid: tuple[int, int], window: int, shift: int, heads: int) -> Partition:
-    """Partition a map of H x W tokens into windows, `window` wide, after a cyclic shift up and left by `shift`.
-
-    Padding to whole windows, the shift, cutting and splitting heads are one gathering of rows, and the way back is
-    another: 163,200 rows of 32 take 2 ms on the CPU, where transposing them takes 17 ms. Gradients written out would be
-    gatherings too; they saved nothing that could be measured.
-
-    H and W may be known only at run time. Rows are counted in the order (token, one of query, key and value, head);
-    token number H*W pads the map, right and bottom, to whole windows.
-
-    Returns int32:
-        indices of queries, of keys, of values: (windows, heads, window^2) each, among the rows.
-        inverse: (H*W, heads), where in (windows, heads, window^2) a token's head is.
-        bias_index: (windows, heads), the head plus `heads` times the window's kind: 0 for most; in a shifted map 1 for
-            windows of the last column, 2 of the last row, 3 of both.
-    """
-    height, width = grid
-    down, across = (height + window - 1) // window, (width + window - 1) // window
-    head = arange(heads)
-
-    y = ops.reshape((arange(down * window) + shift) % (down * window), (down, 1, window, 1))
-    x = ops.reshape((arange(across * window) + shift) % (across * window), (1, across, 1, window))
-    inside = (y < height).astype(ms.int32) * (x < width).astype(ms.int32)
-    tokens = inside * (y * width + x - height * width) + height * width
-    tokens = ops.reshape(tokens * (3 * heads), (down * across, 1, window * window))
-    queries = tokens + ops.reshape(head, (heads, 1))
-
-    y = ops.reshape((arange(height) + (down * window - shift)) % (down * window), (height, 1))
-    x = (arange(width) + (across * window - shift)) % (across * window)
-    at_window, at_position = (y // window) * across + x // window, (y % window) * window + x % window
-    inverse = ops.reshape(at_window * (heads * window * window) + at_position, (height * width, 1))
-
-    shifted = 1 if shift else 0
-    last_row, last_column = arange(down) == down - 1, arange(across) == across - 1
-    kinds = ops.reshape(last_row.astype(ms.int32) * 2, (down, 1)) + last_column.astype(ms.int32)
-    bias_index = ops.reshape(kinds, (down * across, 1)) * (shifted * heads) + head
-    return queries, queries + heads, queries + 2 * heads, inverse + head * (window * window), bias_index
-
-
-def _relative_position_index(window: int) -> np.ndarray:
-    """(window^2, window^2) int32: the row of the bias table for a query and a key, by their offset."""
-    y, x = np.divmod(np.arange(window * window), window)
-    return ((y[:, None] - y + window - 1) * (2 * window - 1) + x[:, None] - x + window - 1).astype(np.int32)
-
-
-def _attn_masks(window: int, shift: int) -> np.ndarray:
-    """(4, 1, window^2, window^2) float32, one for each kind of window in `window_partition`, to be added to scores.
-
-    After the shift, the last `shift` rows of the last row of windows are the map's first ones, likewise its columns.
-    """
-    wrapped = np.arange(window) >= window - shift
-    nowhere = np.zeros(window, bool)
-    masks = []
-    for rows, columns in ((nowhere, nowhere), (nowhere, wrapped), (wrapped, nowhere), (wrapped, wrapped)):
-        region = (2 * rows[:, None] + columns).ravel()
-        masks.append(np.where(region[:, None] == region, 0, MASKED))
-    return np.stack(masks)[:, None].astype(np.float32)

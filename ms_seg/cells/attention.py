@@ -123,7 +123,7 @@ class SelfAttention(nn.Cell):
     """Multi-head self-attention, (N, L, C) -> the same: arXiv:1706.03762, section 3.2.2.
 
     Queries, keys and values come from one packed projection, in this order. mask: Attention's. position: (L, C), added
-    to the input of queries and keys.
+    to the input of queries and keys. residual: what the result is added to.
     """
 
     def __init__(self, channels: int, heads: int):
@@ -132,11 +132,17 @@ class SelfAttention(nn.Cell):
         self.proj = Dense(channels, channels)
         self.attend = Attention(heads)
 
-    def construct(self, x: Tensor, mask: Tensor | None = None, position: Tensor | None = None) -> Tensor:
+    def construct(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        position: Tensor | None = None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         query, key, value = self.qkv(x).chunk(3, axis=-1)
         if position is not None:
             query, key, _ = self.qkv(x + position).chunk(3, axis=-1)
-        return self.proj(self.attend(query, key, value, mask))
+        return self.proj(self.attend(query, key, value, mask), residual)
 
 
 class CrossAttention(nn.Cell):

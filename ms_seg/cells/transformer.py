@@ -26,5 +26,5 @@ class TransformerBlock(nn.Cell):
 
     def construct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """mask: (1, L, L), Attention's."""
-        x = x + self.attn(self.norm1(x), mask)
-        return x + self.mlp(self.norm2(x))
+        x = self.attn(self.norm1(x), mask, residual=x)
+        return self.mlp(self.norm2(x), x)

@@ -71,21 +71,6 @@ static Head head_at(const Attention *task, int64_t number, int worker) { /* numb
     return head;
 }
 
-static inline float highest_of(const float *row, int64_t keys) { /* which NaN is not */
-    float lanes[LANES], highest = -INFINITY;
-    for (int lane = 0; lane < LANES; lane++)
-        lanes[lane] = -INFINITY;
-    int64_t k = 0;
-    for (; k + LANES <= keys; k += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            lanes[lane] = row[k + lane] > lanes[lane] ? row[k + lane] : lanes[lane];
-    for (; k < keys; k++)
-        highest = row[k] > highest ? row[k] : highest;
-    for (int lane = 0; lane < LANES; lane++)
-        highest = lanes[lane] > highest ? lanes[lane] : highest;
-    return highest;
-}
-
 /* Fill the queries of a piece and their scores, these with exp(score - the row's highest), and sums with the rows' sums. */
 static void score(const Attention *task, const Head *head, int64_t first, int64_t size, float *sums) {
     int64_t depth = task->depth, row = task->query.row;

@@ -6,6 +6,21 @@
 
 #define LANES 16
 
+static inline float highest_of(const float *row, int64_t keys) { /* which NaN is not */
+    float lanes[LANES], highest = -INFINITY;
+    for (int lane = 0; lane < LANES; lane++)
+        lanes[lane] = -INFINITY;
+    int64_t k = 0;
+    for (; k + LANES <= keys; k += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            lanes[lane] = row[k + lane] > lanes[lane] ? row[k + lane] : lanes[lane];
+    for (; k < keys; k++)
+        highest = row[k] > highest ? row[k] : highest;
+    for (int lane = 0; lane < LANES; lane++)
+        highest = lanes[lane] > highest ? lanes[lane] : highest;
+    return highest;
+}
+
 /* The row becomes exp(row - highest); returns their sum. */
 static inline float exponentiate(float *restrict row, int64_t keys, float highest) {
     float sum = 0;

@@ -24,6 +24,7 @@ from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
 from ms_seg.cells.tokens import ConvToTokens, SwapAxes, TokenConv
+from ms_seg.cells.window_attention import ShiftedWindowAttention
 from ms_seg.decoders.all_mlp import AllMLPDecoder
 
 CELLS = {
@@ -51,6 +52,7 @@ CELLS = {
     "biased_softmax": BiasedSoftmax,
     "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),
     "relative_attention": lambda: RelativeAttention(2, (2, 3)),
+    "window_attention": lambda: ShiftedWindowAttention(2, 4, 2),
     "sample_points": SamplePoints,
     "uncertain_points": lambda: UncertainPoints(3),
 }

@@ -75,6 +75,14 @@ def test_a_grid_that_is_not_that_of_the_tokens_and_the_table_is_refused(grid: tu
         assert refuses(WRONG_INDEX, "relative_attention_grad", [*inputs, ones(*outputs[0])], gradients)
 
 
+@pytest.mark.parametrize(
+    "window", [(3, 1, 2), (2, 2, 2), (2, -1, 2), (2, 0, 2), (0, 0, 2), (2, 1, 0), (2, 1, 4), (-2, 1, 2)]
+)
+def test_windows_a_shift_and_heads_that_do_not_fit_the_biases_are_refused(window: tuple[int, int, int]):
+    inputs = [ones(1, 3, 5, 12), ones(12), ones(8, 4, 4), numbers(*window)]
+    assert refuses(WRONG_INDEX, "window_attention", inputs, [(1, 3, 5, 4)])
+
+
 # -------------------------------------------------------------------------------------------------- types and shapes
 
 SOUND = {  # inputs, outputs
@@ -137,6 +145,7 @@ SOUND = {  # inputs, outputs
         [ones(1, 7, 12), ones(18, 2), numbers(2, 3), ones(1, 7, 4)],
         [(1, 7, 12), (18, 2)],
     ),
+    "window_attention": ([ones(1, 3, 5, 12), ones(12), ones(8, 4, 4), numbers(2, 1, 2)], [(1, 3, 5, 4)]),
     "cross_entropy": ([ones(2, 3, 4, 5), np.zeros((2, 1, 4, 5), np.int32)], [(2, 1, 4, 5)]),
     "cross_entropy_grad": (
         [ones(2, 3, 4, 5), np.zeros((2, 1, 4, 5), np.int32), ones(2, 1, 4, 5)],
