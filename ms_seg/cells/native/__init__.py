@@ -42,6 +42,7 @@ _STATUS = {  # of operator.h
 _REFUSAL = re.compile(r"CPU AOT kernel\(.*\)'s function\((\w+)\) is (\d+)")  # in MindSpore's message
 
 _enabled = ContextVar("enabled", default=True)
+_operators: dict[tuple[str, str | None], ops.Custom] = {}  # by name, and by what their gradients are
 
 
 def available() -> bool:
@@ -91,7 +92,16 @@ def operator(name: str, inputs: int, bprop: Callable[..., Any] | None = None) ->
     bprop(*inputs, output, gradient of the output) -> the inputs' gradients. It belongs to the operator and not to a
     cell: where PyNative differentiates a graph that calls a cell with a `bprop` twice with the same shapes, MindSpore
     2.8 takes one call's tensors for the other's, and the gradients are wrong without a word.
+
+    One operator serves all cells: making one takes 0.3 ms, and SegFormer-B5 has 1900, with those of its gradients.
     """
+    key = (name, bprop and bprop.__qualname__)
+    if key not in _operators:
+        _operators[key] = _make(name, inputs, bprop)
+    return _operators[key]
+
+
+def _make(name: str, inputs: int, bprop: Callable[..., Any] | None) -> ops.Custom:
     # MindSpore asks the library for the shape only if it is told of the inputs.
     registration = CustomRegOp(name).target("CPU").output(0, "out")
     for position in range(inputs):
@@ -101,6 +111,7 @@ def operator(name: str, inputs: int, bprop: Callable[..., Any] | None = None) ->
     return ops.Custom(f"{_library()}:{name}", None, ms.float32, func_type="aot", bprop=bprop, reg_info=info)
 
 
+@functools.cache
 def gradient(name: str, of: int) -> ops.Custom:
     """An operator for the gradients of its first `of` inputs, in their shapes, which must be known when compiling."""
 
