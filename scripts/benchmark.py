@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -39,6 +40,8 @@ from ms_seg.presets import Preset, find_preset  # noqa: E402
 Inputs = tuple[np.ndarray, ...]  # of a network, or of a loss
 Start = Callable[[str, Inputs, int], Callable[[], object]]  # (model, inputs, threads) -> what runs it once
 
+THREADS = os.cpu_count() or 1
+
 
 def main() -> int:
     parser = _parser()
@@ -51,7 +54,7 @@ def main() -> int:
     if options.metrics:
         rows = measure_metrics()
     else:
-        starts = {"ours": _train_ours, "PyTorch": _train_theirs} if options.train else FORWARD
+        starts = TRAINING if options.train else FORWARD
         if options.peers:
             starts = {**starts, **peers.FORWARD}
         rows = [
@@ -75,15 +78,16 @@ def measure(name: str, shape: tuple[int, ...], threads: int, runs: int, starts: 
             workers[who] = _Worker(start, name, shape, threads)
         except RuntimeError as error:
             left_out[who] = str(error)
-    times: dict[str, list[float]] = {who: [] for who in workers}
+    times: dict[str, list[tuple[float, float]]] = {who: [] for who in workers}
     for _ in range(runs):
         for who, worker in workers.items():
             times[who].append(worker.run())
-    medians = {who: statistics.median(values) for who, values in times.items()}
+    medians = {who: statistics.median(wall for wall, _ in values) for who, values in times.items()}
     figures = {
         who: {
             "seconds": round(medians[who], 4),
             "ratio": round(medians["ours"] / medians[who], 3),  # of our time to this one's
+            "cpu_seconds": round(statistics.median(cpu for _, cpu in times[who]), 4),  # of all threads
             "first_call_seconds": round(worker.first_call, 2),
             "peak_mb": worker.close() // 2**20,
         }
@@ -120,7 +124,8 @@ class _Worker:
         if isinstance(self.first_call, str):
             raise RuntimeError(self.first_call)
 
-    def run(self) -> float:
+    def run(self) -> tuple[float, float]:
+        """Seconds of one run, and of the processor's time that its process took meanwhile."""
         self._connection.send("run")
         return self._connection.recv()
 
@@ -135,7 +140,7 @@ class _Worker:
 def _serve(connection: Connection, start: Callable, name: str, shape: tuple[int, ...], threads: int) -> None:
     try:
         run = start(name, drawn.inputs(find_preset(name), shape, seed=0), threads)
-        first_call = _seconds(run)
+        first_call, _ = _seconds(run)
     except Exception as error:
         return connection.send(f"{type(error).__name__}: {str(error).strip()}".splitlines()[0])
     _seconds(run)  # a second warm-up, while the other implementation waits: the first call's compilation is told apart
@@ -145,20 +150,22 @@ def _serve(connection: Connection, start: Callable, name: str, shape: tuple[int,
     connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _seconds(run: Callable[[], object]) -> tuple[float, float]:
+    start, cpu = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
-def _start_ours(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
+def _start_ours(
+    name: str, inputs: Inputs, threads: int, precision: Literal["float32", "bfloat16"] = "float32"
+) -> Callable[[], object]:
     os.environ.setdefault("GLOG_v", "3")
     import mindspore as ms
 
     import ms_seg
     from ms_seg.inference.execution import Runner
 
-    network, tensors = Runner(ms_seg.create_model(name)), [ms.Tensor(array) for array in inputs]
+    network, tensors = Runner(ms_seg.create_model(name), precision=precision), [ms.Tensor(array) for array in inputs]
 
     def run() -> list[np.ndarray]:
         return [logits.asnumpy() for logits in network(*tensors)]
@@ -173,6 +180,11 @@ def _start_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
     torch.set_num_threads(threads)
     model = references.build_reference(find_preset(name))
     return lambda: references.outputs(model, {}, *inputs)
+
+
+def start_bfloat16(name: str, inputs: Inputs, threads: int) -> Callable[[], object]:
+    """Ours with its linear layers' products in bfloat16."""
+    return _start_ours(name, inputs, threads, "bfloat16")
 
 
 FORWARD: dict[str, Start] = {"ours": _start_ours, "PyTorch": _start_theirs}
@@ -200,6 +212,9 @@ def _train_theirs(name: str, inputs: Inputs, threads: int) -> Callable[[], objec
     (images,), preset = inputs, find_preset(name)
     reference = REFERENCES[preset.system]
     return reference.train(preset, images, reference.truth(preset, images))
+
+
+TRAINING: dict[str, Start] = {"ours": _train_ours, "PyTorch": _train_theirs}
 
 
 def _train_segformer(preset: Preset, images: np.ndarray, truth: Inputs) -> Callable[[], object]:
@@ -294,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", nargs="+", default=["segformer_b0_cocostuff164k"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", type=_size, default=[(512, 512)], metavar="HxW")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--train", action="store_true", help="time an optimiser step instead of a forward pass")
     parser.add_argument(
         "--peers",

@@ -3,7 +3,8 @@
     python scripts/make_demo_lseg.py RUN [--output ms_seg/assets]
 
 RUN is the folder of an ordinary training, which goes on if it was stopped. Written are lseg_tiny_shapes.ckpt, in half
-precision, and lseg_tiny_shapes.json, which says how it was made and what it reaches. Exits with 1 below the bar.
+precision, and lseg_tiny_shapes.json, which says how it was made and what it reaches. Exits with 1 below the bar. From
+nothing, on two idle cores, in 17 minutes.
 """
 
 from __future__ import annotations

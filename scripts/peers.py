@@ -45,11 +45,16 @@ def _start_onnxruntime(name: str, inputs: Inputs, threads: int) -> Run:
     return lambda: session.run(None, named)
 
 
-def _start_openvino(name: str, inputs: Inputs, threads: int) -> Run:
+def start_openvino_bfloat16(name: str, inputs: Inputs, threads: int) -> Run:
+    """With products in bfloat16."""
+    return _start_openvino(name, inputs, threads, "bf16")
+
+
+def _start_openvino(name: str, inputs: Inputs, threads: int, precision: str = "f32") -> Run:
     """In float32: where the processor has bfloat16, OpenVINO would choose it."""
     import openvino
 
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     network = openvino.Core().compile_model(openvino.Core().read_model(_onnx(name, inputs)), "CPU", hints)
     request = network.create_infer_request()
     return lambda: request.infer(list(inputs))

@@ -38,8 +38,9 @@ def inference_dtype(dtype: ms.Type) -> Iterator[None]:
     """Let networks compute in ms.float32 or ms.bfloat16 in inference until the block ends.
 
     On other devices bfloat16 is `compute_dtype`'s. On the CPU it is that of linear layers alone, in which transformers
-    spend most of their time: operands are rounded, sums and all between the layers are float32. A compiled graph keeps
-    the dtype in which it was first called.
+    spend most of their time: operands are rounded, sums and all between the layers are float32. The embedded
+    `segformer_tiny_shapes` has mIoU 0.91427 on 200 pictures instead of 0.91425. A compiled graph keeps the dtype in
+    which it was first called.
     """
     global _linear_in_bfloat16
     if not on_cpu():

@@ -30,16 +30,20 @@ REDUCTIONS = [8, 4, 2, 1]
 
 def build_reference(preset: Preset, seed: int = 0) -> torch.nn.Module:
     """The network that a preset names, in the reference whose arithmetic the preset follows, in eval mode."""
+    return draw_weights(construct_reference(preset), seed).eval()
+
+
+def construct_reference(preset: Preset) -> torch.nn.Module:
+    """The same as its package initialises it."""
     if preset.system == "lseg":
         import lseg_reference  # imported late: it needs two wheels that SegFormer does not
 
-        return draw_weights(lseg_reference.build(preset), seed).eval()
+        return lseg_reference.build(preset)
     if preset.system == "mask2former":
         import mask2former_reference
 
-        return draw_weights(mask2former_reference.build(preset), seed)
-    build = _build_mmseg if preset.arguments["level_norm"] else _build_transformers
-    return draw_weights(build(preset), seed).eval()
+        return mask2former_reference.build(preset)
+    return _build_mmseg(preset) if preset.arguments["level_norm"] else _build_transformers(preset)
 
 
 def forward(model: torch.nn.Module, images: np.ndarray, *words: np.ndarray) -> np.ndarray:
