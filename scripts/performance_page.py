@@ -136,7 +136,10 @@ PARTS: dict[str, dict[str, Measure]] = {
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))} must be of {', '.join(PARTS)}")
     if not options.render:
         return measure(options.parts or list(PARTS), options.measurements, options.page, options.new)
     render(options.measurements, options.page)
@@ -202,7 +205,7 @@ def _version(package: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--render", action="store_true", help="write the page from what was measured, and no more")
     parser.add_argument("--new", action="store_true", help="forget what was measured before")
     parser.add_argument("--measurements", type=Path, default=MEASUREMENTS, metavar="FILE")
