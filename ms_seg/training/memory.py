@@ -25,7 +25,8 @@ _LIMITS = (  # how the versions of control groups call a limit, what is used, an
 
 @contextmanager
 def ending_before_memory_does(recipe: Recipe, processes: int, last: Callable[[], object]) -> Iterator[None]:
-    """End the process within the block, with a sentence on stderr and EXIT_CODE, once hardly any memory is left.
+    """End the process within the block, with a sentence on stderr and EXIT_CODE, once hardly any memory is left and the
+    processes of the run hold half of it or more: where others do, it is theirs to end.
 
     A thread does it: a step comes back to Python only when it has had all the memory that it asks for. last: what is
     still done before.
@@ -35,8 +36,10 @@ def ending_before_memory_does(recipe: Recipe, processes: int, last: Callable[[],
     def watch() -> None:
         while not done.wait(_PAUSE):
             available, total = memory_left()
-            if available < total * _SPARE:
-                used = psutil.Process().memory_info().rss
+            if available >= total * _SPARE:
+                continue
+            used = psutil.Process().memory_info().rss
+            if used * processes >= total / 2:
                 print(f"ms_seg: {advice(recipe, processes, used, total)}", file=sys.stderr, flush=True)
                 for worker in multiprocessing.active_children():
                     worker.kill()

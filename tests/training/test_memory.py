@@ -44,7 +44,8 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_hardly_any_memory_ends_the_process_with_a_sentence(ended, monkeypatch, capsys):
-    monkeypatch.setattr(memory, "memory_left", lambda: (GB // 10, 24 * GB))
+    held = memory.psutil.Process().memory_info().rss
+    monkeypatch.setattr(memory, "memory_left", lambda: (held // 100, 2 * held * 9 // 10))
     before = threading.enumerate()
     with memory.ending_before_memory_does(Recipe(), 1, last=lambda: ended.append("folder is given back")):
         for thread in set(threading.enumerate()) - set(before):
@@ -53,9 +54,10 @@ def test_hardly_any_memory_ends_the_process_with_a_sentence(ended, monkeypatch, 
     assert capsys.readouterr().err.startswith("ms_seg: memory is at its end: this process holds ")
 
 
-def test_enough_memory_ends_nothing(ended, monkeypatch):
+@pytest.mark.parametrize(("left", "total"), [(GB, 24 * GB), (0, 10_000 * GB)])
+def test_enough_memory_or_what_others_hold_ends_nothing(ended, monkeypatch, left: int, total: int):
     looks = threading.Semaphore(0)
-    monkeypatch.setattr(memory, "memory_left", lambda: (looks.release(), (GB, 24 * GB))[1])
+    monkeypatch.setattr(memory, "memory_left", lambda: (looks.release(), (left, total))[1])
     with memory.ending_before_memory_does(Recipe(), 1, last=lambda: ended.append("folder is given back")):
         assert looks.acquire(timeout=10) and looks.acquire(timeout=10)
     assert not ended
