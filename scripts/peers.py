@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 
@@ -90,7 +91,12 @@ def _onnx(name: str, inputs: Inputs) -> bytes:
     """The reference as an ONNX file of these inputs' shapes."""
     import torch
 
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+    unflatten = torch.nn.Unflatten  # takes no size that is traced, as LSeg's is
+
+    def of_known_size(dim: int, size: Iterable[int]) -> torch.nn.Module:
+        return unflatten(dim, tuple(map(int, size)))
+
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), mock.patch("torch.nn.Unflatten", of_known_size):
         path = Path(folder, "network.onnx")
         tensors = tuple(torch.from_numpy(array) for array in inputs)
         torch.onnx.export(_reference(name), tensors, str(path), opset_version=17, dynamo=False)
