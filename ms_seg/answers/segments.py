@@ -223,12 +223,16 @@ class InstanceAnswer(SegmentsAnswer):
     def segment_map(self) -> np.ndarray:
         shown = np.zeros(self.instances.size, np.int32)
         for place in reversed(range(np.count_nonzero(self.scores >= self.score_threshold))):
-            shown[self.instances.mask(place)] = place + 1
+            where, mask = self.instances.part(place)
+            shown[where][mask] = place + 1
         return shown
 
     def _shapes(self) -> list[dict[str, Any]]:
         shapes = []
         for place, area in enumerate(self.instances.areas.tolist()):
-            mask = self.instances.mask(place)
-            shapes.append({"area": area, "bbox": box_of(mask), "segmentation": encode_mask(mask)})
+            (rows, columns), mask = self.instances.part(place)
+            left, top, width, height = box_of(mask)
+            box = [left + int(columns.start), top + int(rows.start), width, height]
+            corner = (int(rows.start), int(columns.start))
+            shapes.append({"area": area, "bbox": box, "segmentation": encode_mask(mask, self.instances.size, corner)})
         return shapes

@@ -180,11 +180,14 @@ def output_stems(pictures: Mapping[Path, Path]) -> dict[Path, Path]:
     second becomes dog-2."""
     stems: dict[Path, Path] = {}
     taken: set[str] = set()
+    numbers: dict[Path, int] = {}  # the last one of each stem: ten thousand may have one name
     for picture, below in pictures.items():
-        stem, number = below / picture.stem, 1
+        stem = below / picture.stem
+        number = numbers.get(stem, 1)
         while str(stem).casefold() in taken:  # file systems that ignore case would overwrite too
             number += 1
             stem = below / f"{picture.stem}-{number}"
+        numbers[below / picture.stem] = number
         taken.add(str(stem).casefold())
         stems[picture] = stem
     return stems

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ms_seg.answers.drawing.text import box_of, write_outlined
+from ms_seg.data.coco.codecs import boxes_of
 
 _PLACING_SIDE = 400  # pixels, the long side of the map in which places for names are searched
 _COLOUR, _OUTLINE = (255, 255, 255), (20, 20, 22)
@@ -58,6 +59,7 @@ class _Places:
         inner[1:-1, 1:-1] = 1
         inner[1:-1, 2:-1] &= index_map[:, 1:] == index_map[:, :-1]
         inner[2:-1, 1:-1] &= index_map[1:] == index_map[:-1]
+        self._boxes = boxes_of(index_map, int(index_map.max()) + 1)  # where an index is searched for, and nowhere else
         self._depth = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1]  # how far the next border is
 
     def find(self, index: int, half: tuple[float, float], min_covered: float) -> tuple[int, int] | None:
@@ -66,22 +68,27 @@ class _Places:
         It is clear of other texts, and taken from now on. Part of the text's box, but not more than `min_covered`
         leaves, may be outside the area, and none of it outside the picture.
         """
-        mask = self._map == index
+        if index >= len(self._boxes):
+            return None
+        left, top, width, height = self._boxes[index]
+        part = slice(top, top + height), slice(left, left + width)
+        mask = self._map[part] == index
         if not mask.any():
             return None
-        depth = np.where(mask, self._depth, 0)
+        depth = np.where(mask, self._depth[part], 0)
         x, y = _middle(depth)
-        if not self._fits(mask, (x, y), half, min_covered):  # most often there is room
-            place = self._search(mask, depth, half, min_covered)
+        x, y = left + x, top + y
+        if not self._fits(index, (x, y), half, min_covered):  # most often there is room
+            place = self._search(mask, depth, (left, top), half, min_covered)
             if place is None:
                 return None
             x, y = place
         self._written.append((x - half[0], y - half[1], x + half[0], y + half[1]))
         return x, y
 
-    def _fits(self, mask: np.ndarray, middle: tuple[int, int], half: tuple[float, float], min_covered: float) -> bool:
+    def _fits(self, index: int, middle: tuple[int, int], half: tuple[float, float], min_covered: float) -> bool:
         (x, y), (across, down) = middle, half
-        height, width = mask.shape
+        height, width = self._map.shape
         if not (across <= x <= width - 1 - across and down <= y <= height - 1 - down):
             return False
         if any(
@@ -89,25 +96,34 @@ class _Places:
             for x0, y0, x1, y1 in self._written
         ):
             return False
-        box = mask[math.floor(y - down) : math.ceil(y + down) + 1, math.floor(x - across) : math.ceil(x + across) + 1]
-        return bool(box.mean() >= min_covered)
+        rows = slice(math.floor(y - down), math.ceil(y + down) + 1)
+        columns = slice(math.floor(x - across), math.ceil(x + across) + 1)
+        return bool((self._map[rows, columns] == index).mean() >= min_covered)
 
     def _search(
-        self, mask: np.ndarray, depth: np.ndarray, half: tuple[float, float], min_covered: float
+        self,
+        mask: np.ndarray,
+        depth: np.ndarray,
+        corner: tuple[int, int],
+        half: tuple[float, float],
+        min_covered: float,
     ) -> tuple[int, int] | None:
-        (height, width), (across, down) = mask.shape, half
+        """mask, depth: of the part of the map that begins at corner (x, y) and holds all of an index."""
+        (height, width), (across, down), (left, top) = self._map.shape, half, corner
         box = (2 * math.ceil(across) + 1, 2 * math.ceil(down) + 1)
         covered = cv2.blur(mask.astype(np.float32), box, borderType=cv2.BORDER_CONSTANT)
         fitness = covered + 0.5 * depth / max(depth.max(), 1)
         fitness[~mask | (covered < min_covered)] = 0
-        rows, columns = np.arange(height), np.arange(width)
+        rows, columns = top + np.arange(mask.shape[0]), left + np.arange(mask.shape[1])
         fitness[(rows < down) | (rows > height - 1 - down)] = 0
         fitness[:, (columns < across) | (columns > width - 1 - across)] = 0
         for x0, y0, x1, y1 in self._written:
+            if x0 - across > columns[-1] or x1 + across < left or y0 - down > rows[-1] or y1 + down < top:
+                continue
             near = (rows > y0 - down) & (rows < y1 + down)
             fitness[np.ix_(near, (columns > x0 - across) & (columns < x1 + across))] = 0
         y, x = np.unravel_index(fitness.argmax(), fitness.shape)
-        return (int(x), int(y)) if fitness[y, x] else None
+        return (left + int(x), top + int(y)) if fitness[y, x] else None
 
 
 def _middle(depth: np.ndarray) -> tuple[int, int]:

@@ -15,21 +15,41 @@ _SHIFTS = 5 * np.arange(7)  # groups of five bits, more than a picture's pixels 
 _LIMITS = 16 << _SHIFTS  # of the numbers that end with each group
 
 
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """A mask (H, W) bool -> {"size": [H, W], "counts": str}, ready for JSON."""
-    return encode_masks(mask.view(np.uint8), [1])[0]
+def encode_mask(
+    mask: np.ndarray, size: tuple[int, int] | None = None, corner: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
+    """A mask (h, w) bool -> {"size": [H, W], "counts": str}, ready for JSON.
+
+    size, corner: of the picture (H, W) that the mask is a part of, and where its first row and column are there; around
+    it there is nothing. Takes as long as the part, however large the picture is.
+    """
+    height, width = size or mask.shape
+    columns = np.zeros((mask.shape[1], mask.shape[0] + 2), bool)
+    columns[:, 1:-1] = mask.T
+    column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
+    borders = (column + corner[1]) * height + row + corner[0]  # where runs of 1 begin and end, in turn
+    joined = np.flatnonzero(borders[1:-1:2] == borders[2::2])  # from the last row to the first of the next column
+    borders = np.delete(borders, np.concatenate((2 * joined + 1, 2 * joined + 2)))
+    return {"size": [height, width], "counts": _compress(np.diff(borders, prepend=0, append=height * width))}
 
 
 def encode_masks(index_map: np.ndarray, indices: list[int]) -> list[dict[str, Any]]:
-    """The mask of each of some indices in a map (H, W) int, in one pass; each as `encode_mask` returns it."""
+    """The mask of each of some indices in a map (H, W) of integers from 0 on; each as `encode_mask` returns it.
+
+    Takes as long as the map and its runs, however many indices there are.
+    """
     size = list(index_map.shape)
     column_wise = index_map.ravel(order="F")
     starts = np.concatenate(([0], np.flatnonzero(column_wise[1:] != column_wise[:-1]) + 1))
     ends = np.append(starts[1:], column_wise.size)
     values = column_wise[starts]
+    values = values.astype(np.min_scalar_type(values.max()))  # small numbers are sorted faster
+    order = np.argsort(values, kind="stable")  # the runs of each index lie together, and stay in their order
+    firsts = np.searchsorted(values, indices, "left", sorter=order)
+    ends_of_runs = np.searchsorted(values, indices, "right", sorter=order)
     encoded = []
-    for index in indices:
-        runs = values == index
+    for first, end in zip(firsts, ends_of_runs, strict=True):
+        runs = order[first:end]
         borders = np.column_stack((starts[runs], ends[runs])).ravel()
         encoded.append({"size": size, "counts": _compress(np.diff(borders, prepend=0, append=column_wise.size))})
     return encoded

@@ -33,6 +33,17 @@ def test_a_label_map_gives_the_mask_of_each_class():
         assert encoded == encode_mask(labels == index)
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (3, 0), (0, 4), (3, 4)])
+def test_a_part_of_a_picture_is_encoded_as_the_whole(corner: tuple[int, int]):
+    """In parts of full height too, where a run goes on from the last row to the first of the next column."""
+    generator, (top, left) = np.random.default_rng(0), corner
+    for size in ((9, 14), (6, 14)):
+        part = generator.random((9 - top if size[0] == 9 else 2, 7)) < 0.7
+        picture = np.zeros(size, bool)
+        picture[top : top + len(part), left : left + 7] = part
+        assert encode_mask(part, size, corner) == encode_masks(picture.view(np.uint8), [1])[0]
+
+
 def test_counts_that_do_not_fill_the_mask_are_refused():
     for counts in ("d0", "", "P"):
         with pytest.raises(ValueError, match="do not fill"):
