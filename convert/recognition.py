@@ -75,11 +75,11 @@ def _fits(names: Sequence[str]) -> list[_Fit]:
 
     A layout must give a name of ours to some of them: those that it only drops could be anybody's.
     """
-    sample = names[:: max(1, len(names) // _SAMPLE)]
+    sample, prefixes = names[:: max(1, len(names) // _SAMPLE)], _prefixes(names)
     fits = []
     for layout in sorted(LAYOUTS, key=lambda layout: not layout.covers):
         knows, beginnings = _knows(layout), ("", *_beginnings(layout))
-        for prefix in _prefixes(names):
+        for prefix in prefixes:
             for missing in beginnings:
                 if _count(sample, knows, prefix, missing):
                     count = _count(names, knows, prefix, missing)

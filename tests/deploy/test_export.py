@@ -41,11 +41,19 @@ assert not {"ms_seg", "convert"} & set(sys.modules)
 """
 
 
+def shallow(name: str, **sizes: int) -> Model:
+    """Of random weights, with a block that reduces its keys and one that does not."""
+    return ms_seg.create_model(name, depths=(1, 0, 0, 1), **sizes)
+
+
 @pytest.fixture(scope="module")
 def segformer() -> Model:
-    """One block a stage, of random weights."""
-    sizes = dict(find_preset("segformer_tiny_shapes").backbone[1], depths=(1, 1, 1, 1))
-    return ms_seg.create_model("segformer_tiny_shapes", backbone=("mit", sizes))
+    return shallow("segformer_tiny_shapes")
+
+
+@pytest.fixture(scope="module")
+def lseg() -> Model:
+    return shallow("lseg_tiny_shapes", text_layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -125,33 +133,31 @@ def test_what_is_inside_a_graph_is_what_numpy_does_outside(segformer, tmp_path):
         ms_seg.Segmenter.from_mindir(tmp_path / "net.mindir")
 
 
-def test_words_are_in_the_graph(tmp_path):
-    model = ms_seg.create_model("lseg_tiny_shapes", find_preset("lseg_tiny_shapes").embedded)
-    export_mindir(model, tmp_path / "net.mindir", Choices((64, 96), fit="stretch"), PICTURES, {}, WORDS)
+def test_words_are_in_the_graph(lseg, tmp_path):
+    export_mindir(lseg, tmp_path / "net.mindir", Choices((64, 96), fit="stretch"), PICTURES, {}, WORDS)
     answer = ms_seg.Segmenter.from_mindir(tmp_path / "net.mindir")(PICTURE)
-    theirs = same_pictures(model, (64, 96), "stretch")(PICTURE, WORDS)
+    theirs = same_pictures(lseg, (64, 96), "stretch")(PICTURE, WORDS)
     assert answer.label_set.names == WORDS and (answer.label_map != theirs.label_map).mean() < 1e-3
     with pytest.raises(ValueError, match="takes words: pass the labels"):
-        export_mindir(model, tmp_path / "other.mindir", Choices((64, 96), fit="stretch"), PICTURES, {})
+        export_mindir(lseg, tmp_path / "other.mindir", Choices((64, 96), fit="stretch"), PICTURES, {})
 
 
-def test_words_come_as_vectors_beside_the_images(tmp_path):
-    model = ms_seg.create_model("lseg_tiny_shapes", find_preset("lseg_tiny_shapes").embedded)
+def test_words_come_as_vectors_beside_the_images(lseg, tmp_path):
     path, choices = tmp_path / "net.mindir", Choices((64, 96), fit="stretch", words=3)
-    export_mindir(model, path, choices, PICTURES, {})
+    export_mindir(lseg, path, choices, PICTURES, {})
     images, words = json.loads(beside(path).read_text())["inputs"]
     assert (images["shape"], words) == (
         [1, 3, 64, 96], {"name": "words", "shape": [3, 64], "dtype": "float32", "axes": "K D"},
     )  # fmt: skip
-    features = ms_seg.Segmenter(model, "pynative").network.reader.features(WORDS).asnumpy()
-    seen = example(PICTURE, fitted(model.preset, (64, 96), "stretch"), (64, 96), 1, ())
+    features = ms_seg.Segmenter(lseg, "pynative").network.reader.features(WORDS).asnumpy()
+    seen = example(PICTURE, fitted(lseg.preset, (64, 96), "stretch"), (64, 96), 1, ())
     logits = ms.nn.GraphCell(ms.load(str(path)))(ms.Tensor(seen), ms.Tensor(features)).asnumpy()
-    theirs = same_pictures(model, (64, 96), "stretch").predict(PICTURE, WORDS).logits().values
+    theirs = same_pictures(lseg, (64, 96), "stretch").predict(PICTURE, WORDS).logits().values
     assert np.linalg.norm(logits[0] - theirs) <= 1e-5 * np.linalg.norm(theirs)
     with pytest.raises(ValueError, match="takes the vectors of words beside images"):
         ms_seg.Segmenter.from_mindir(path)
     with pytest.raises(ValueError, match="its words are given"):
-        export_mindir(model, path, choices, PICTURES, {}, WORDS)
+        export_mindir(lseg, path, choices, PICTURES, {}, WORDS)
 
 
 def test_queries_give_every_answer_of_the_network(mask2former, tmp_path):
@@ -163,10 +169,7 @@ def test_queries_give_every_answer_of_the_network(mask2former, tmp_path):
 
 
 def test_scores_of_classes_are_made_of_queries_in_the_graph(tmp_path):
-    sizes = dict(find_preset("mask2former_tiny_shapes").backbone[1], depths=(1, 1, 1, 1))
-    mask2former = ms_seg.create_model(
-        "mask2former_tiny_shapes", backbone=("mit", sizes), query_layers=1, pixel_layers=1
-    )
+    mask2former = shallow("mask2former_tiny_shapes", query_layers=1, pixel_layers=1)
     choices = Choices((96, 128), fit="stretch", inside=("normalize", "semantic"))
     export_mindir(mask2former, tmp_path / "net.mindir", choices, PICTURES, {})
     answer = ms_seg.Segmenter.from_mindir(tmp_path / "net.mindir")(PICTURE)

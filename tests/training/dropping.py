@@ -1,4 +1,5 @@
-"""The command line, but for the drawn world's model, which drops paths and channels here as the larger models do."""
+"""The command line, but for the drawn world's model: it drops paths and channels here as the larger models do, and has
+as few blocks as there are stages."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from ms_seg.__main__ import main  # noqa: E402
 from ms_seg.presets import PRESETS  # noqa: E402
 
 NAME = "segformer_tiny_shapes"
-DROPPING = PRESETS[NAME].override(drop_path_rate=0.1, dropout_rate=0.1)
+DROPPING = PRESETS[NAME].override(depths=(1, 1, 1, 1), drop_path_rate=0.1, dropout_rate=0.1)
 
 if __name__ == "__main__":
     PRESETS[NAME] = DROPPING

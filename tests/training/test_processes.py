@@ -32,7 +32,7 @@ def start(run: Path, processes: int, folder: Path, port: int, *more: str) -> sub
     options = [*count, f"--log_dir={folder / 'log'}", f"--master_port={port}", "--"]
     command = [str(launcher), *options, str(COMMAND), "train", "--output", str(run), *OPTIONS, *more]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path, "MS_RECEIVE_MSG_TIMEOUT": "15"}  # seconds a rank waits for one that died
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 

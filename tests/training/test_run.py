@@ -15,16 +15,19 @@ from typing import Any
 import pytest
 
 import ms_seg
+from convert.reading.entry import ArrayEntry
+from convert.writing import write_checkpoint
 from ms_seg.__main__ import main
 from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.world import DrawnWorld
-from ms_seg.presets import ASSETS
+from ms_seg.presets import PRESETS
 from ms_seg.training import memory, train
 from ms_seg.training.record import OPTIONS
 from ms_seg.training.step import TrainStep
 from tests.commands import broken_datasets as small
 
 ROOT = Path(__file__).resolve().parents[2]
+MODEL = "segformer_tiny_shapes"
 DOCUMENTED = {"steps=4000": "steps=2", "warmup_steps=200": "warmup_steps=1", "batch_size=8": "batch_size=2"}
 DOCUMENTED |= {"validate_every=500": "validate_every=1, crop_size=32, short_side=48"}
 DOCUMENTED |= {"segformer_b0_ade20k": "segformer_tiny_shapes", "pytorch_model.bin": "published.pth"}
@@ -50,9 +53,12 @@ def documented() -> str:
 
 
 def test_the_documented_call_is_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From a file, of a model of one block."""
     monkeypatch.chdir(tmp_path)
     small.write_dataset("folder", tmp_path / "garden")
-    (tmp_path / "published.pth").write_bytes((ASSETS / "segformer_tiny_shapes.pth").read_bytes())
+    monkeypatch.setitem(PRESETS, MODEL, PRESETS[MODEL].override(depths=(0, 0, 0, 1)))
+    parameters = ms_seg.create_model(MODEL).get_parameters()
+    write_checkpoint(tmp_path / "published.pth", {p.name: ArrayEntry(p.asnumpy()) for p in parameters})
     assert main([*COMMAND, "--output", "runs/command"]) == 0
     exec(documented(), {})
     called, command = tmp_path / "runs/garden", tmp_path / "runs/command"
