@@ -18,7 +18,7 @@ from mask2former_losses import in_our_names, reference_loss
 import ms_seg
 from ms_seg.distributed import World
 from ms_seg.presets import find_preset
-from ms_seg.training.losses.masks import MaskLoss
+from ms_seg.training.losses.masks import GraphMaskLoss
 from ms_seg.training.schedule import learning_rate
 from ms_seg.training.step import Batch, TrainStep
 
@@ -65,7 +65,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Tra
     preset = find_preset(NAME).override(**SMALL)
     reference = references.draw_weights(mask2former_reference.build(preset, RECIPE), seed=3)
     path = references.save_checkpoint(reference, tmp_path_factory.mktemp("weights") / "model.pth")
-    return reference, TrainStep(MaskLoss(ms_seg.create_model(NAME, path, **SMALL), RECIPE), RECIPE, World(0, 1, []))
+    return reference, TrainStep(
+        GraphMaskLoss(ms_seg.create_model(NAME, path, **SMALL), RECIPE), RECIPE, World(0, 1, [])
+    )
 
 
 @pytest.mark.parametrize("counts", [*PARTS, (0, 0)], ids=str)
@@ -80,7 +82,7 @@ def test_loss_and_every_gradient_equal_mmdetections(counts: Sequence[int], both)
 
     parameters, arrays = loss.trainable_params(), loss.prepare_batch(part, positions, World(0, 1, []))[:-1]
     inputs = (*arrays, np.float32(max(matched, 1)))
-    ours, our_gradients = ms.value_and_grad(loss, None, parameters)(*map(ms.Tensor, inputs))
+    ours, our_gradients = ms.jit(ms.value_and_grad(loss, None, parameters))(*map(ms.Tensor, inputs))
     assert float(ours) == pytest.approx(total.item(), rel=1e-5)
     theirs = in_our_names(gradients)
     for parameter, gradient in zip(parameters, our_gradients, strict=True):  # without a target, masks learn nothing

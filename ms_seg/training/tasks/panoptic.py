@@ -11,6 +11,7 @@ from mindspore import nn
 from PIL import Image
 
 from ms_seg.answers.drawing.segments import draw_panoptic_comparison
+from ms_seg.cells import native
 from ms_seg.data.panoptic import PanopticDataset, PanopticMap
 from ms_seg.data.preflight import preflight_panoptic
 from ms_seg.data.samples import PanopticSamples
@@ -24,7 +25,7 @@ from ms_seg.presets import Preset
 from ms_seg.presets.recipe import Recipe
 from ms_seg.systems import Model
 from ms_seg.training.loader import Loader
-from ms_seg.training.losses.masks import MaskLoss, RecomputedMaskLoss
+from ms_seg.training.losses.masks import GraphMaskLoss, MaskLoss, RecomputedMaskLoss
 from ms_seg.training.step import Batch
 from ms_seg.training.tasks.row import TrainingTask, classes_of, no_vocabulary, one_dataset
 from ms_seg.training.trainer import Batches, Validate
@@ -41,6 +42,8 @@ def _preflight(dataset: PanopticDataset, preset: Preset, learned: bool, allowed:
 
 
 def mask_loss(model: Model, recipe: Recipe) -> nn.Cell:
+    if native.available():
+        return GraphMaskLoss(model, recipe)
     return (RecomputedMaskLoss if recipe.recompute else MaskLoss)(model, recipe)
 
 

@@ -153,6 +153,7 @@ SOUND = {  # inputs, outputs
     ),
     "sample_points": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2)], [(2, 7)]),
     "sample_points_grad": ([ones(3, 4, 5), numbers(0, 1), ones(1, 7, 2), ones(2, 7)], [(3, 4, 5)]),
+    "assignment": ([ones(2, 3, 4), numbers(*[1] * 8).reshape(2, 4)], [(2, 2, 4)]),
     "uncertain_points": ([ones(3, 4, 5), numbers(0, 1), ones(2, 7, 2), ones(3)], [(2, 3, 2)]),
     "deformable_attention": (deformable(np.array([[3, 4]], np.float32)), [(1, 5, 6)]),
     "deformable_attention_grad": (
@@ -169,6 +170,7 @@ FITS = {  # longer arrays that are sound as well: more maps, larger ones, more p
     *(("uncertain_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
     *((name, 2, (2, 7, 2)) for name in ("sample_points", "sample_points_grad")),
     ("uncertain_points", 2, (2, 8, 2)),
+    ("assignment", 0, (2, 4, 4)),
     ("biased_softmax", 1, (2, 3, 4)),
     *(("conv1x1_bias_grad", 1, shape) for shape in ((3, 6, 4, 5), (2, 6, 5, 5), (2, 6, 4, 6))),
     ("cross_entropy", 0, (2, 4, 4, 5)),

@@ -118,3 +118,12 @@ def test_a_depthwise_convolution_of_tokens_spreads_nan_and_infinity_to_their_nei
     expected[0, :2, 1:4, 1] = expected[0, 3:, 3:, 17] = False
     np.testing.assert_array_equal(finite, expected)
     assert np.isnan(out[0, :2, 1:4, 1]).all() and (out[0, 3:, 3:, 17] == np.inf).all()
+
+
+def test_pairs_of_costs_that_are_no_numbers_are_the_last_choice():
+    """Targets are assigned where costs are numbers, and somewhere where none is."""
+    costs = np.full((2, 3, 2), np.nan, np.float32)
+    costs[0] = [[np.inf, 5], [1, np.nan], [-np.inf, 3]]
+    (pairs,) = outputs_of("assignment", [costs, np.array([[0, 0], [0, 0]], np.int32)], [(2, 2, 2)])
+    assert pairs[:, 0].tolist() == [[0, 2], [1, 0]]
+    assert sorted(pairs[1, 1]) == [0, 1] and len(set(pairs[0, 1])) == 2

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
+from ms_seg.cells.assignment import NativeAssignment
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
-from ms_seg.training.losses.masks import MaskLoss, PointSampler, RecomputedMaskLoss
+from ms_seg.training.losses.masks import GraphMaskLoss, MaskLoss, PointSampler, RecomputedMaskLoss
 from ms_seg.training.losses.matching import match
 from ms_seg.training.step import Batch, TrainStep
 
@@ -29,7 +30,7 @@ class Queries(nn.Cell):
     def __init__(self):
         super().__init__()
         generator = np.random.default_rng(0)
-        self.query_decoder = SimpleNamespace(query_feat=np.zeros((QUERIES, 1)))
+        self.query_decoder = SimpleNamespace(query_feat=np.zeros((QUERIES, 1)), layers=[None])
         self.classes = Parameter(Tensor(generator.standard_normal((2, QUERIES, CLASSES + 1)).astype(np.float32)))
         self.masks = Parameter(Tensor(generator.standard_normal((2, QUERIES, 8, 8)).astype(np.float32)))
 
@@ -48,8 +49,8 @@ def batch(counts: tuple[int, ...] = (2, 3), brightness: float = 0.0) -> Batch:
     return np.full((len(counts), 3, SIDE, SIDE), brightness, np.float32), labels, masks
 
 
-def step_of(model: nn.Cell, recipe: Recipe = RECIPE) -> TrainStep:
-    return TrainStep((RecomputedMaskLoss if recipe.recompute else MaskLoss)(model, recipe), recipe, World(0, 1, []))
+def step_of(model: nn.Cell, recipe: Recipe = RECIPE, loss: type[nn.Cell] = MaskLoss) -> TrainStep:
+    return TrainStep(loss(model, recipe), recipe, World(0, 1, []))
 
 
 def test_points_follow_from_seed_position_and_prediction_alone():
@@ -80,6 +81,9 @@ def test_pairs_are_the_cheapest_together(queries: int, targets: int):
     costs = np.random.default_rng(queries * targets).standard_normal((1, queries, 5)).astype(np.float32)
     costs[:, :, targets:] = -99  # no targets
     rows, columns = match(costs, np.array([targets]))
+    labels = np.where(np.arange(5) < targets, 1, -1)[None].astype(np.int32)
+    for ours, theirs in zip(NativeAssignment()(Tensor(costs), Tensor(labels)), (rows, columns), strict=True):
+        np.testing.assert_array_equal(ours.asnumpy(), theirs)
     count = min(queries, targets)
     assert rows.shape == columns.shape == (1, 5)
     assert (rows[0, count:] == -1).all() and (columns[0, count:] == -1).all()
@@ -113,14 +117,17 @@ def test_a_step_is_the_same_in_a_run_that_is_taken_up_again():
 
 
 @pytest.mark.parametrize("changes", [{"accumulate": 2}, {"precision": "float16"}], ids=str)
-def test_a_step_is_the_same_when_its_queries_are_matched_before(changes: dict):
-    models = Queries(), Queries()
-    steps = [step_of(model, replace(RECIPE, **changes, recompute=i == 1)) for i, model in enumerate(models)]
+def test_a_step_is_the_same_wherever_its_queries_are_matched(changes: dict):
+    """Between graphs, before the graph, within it."""
+    losses = MaskLoss, RecomputedMaskLoss, GraphMaskLoss
+    models = [Queries() for _ in losses]
+    steps = [step_of(model, replace(RECIPE, **changes), loss) for model, loss in zip(models, losses, strict=True)]
     for number in range(3):
-        losses = [step(number, batch()) for step in steps]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    for parameters in zip(*(model.get_parameters() for model in models), strict=True):
-        np.testing.assert_allclose(*(parameter.asnumpy() for parameter in parameters), atol=1e-6)
+        first, *others = (step(number, batch()) for step in steps)
+        assert others == [pytest.approx(first, rel=1e-6)] * 2
+    for first, *others in zip(*(model.get_parameters() for model in models), strict=True):
+        for other in others:
+            np.testing.assert_allclose(first.asnumpy(), other.asnumpy(), atol=1e-6)
 
 
 class Twice:
@@ -144,9 +151,10 @@ def test_losses_of_masks_are_divided_by_the_mean_number_of_a_part(counts: tuple[
         assert labels.shape[1] == masks.shape[1] == {1: 1, 3: 4, 0: 1, 5: 5}[max(counts)]
 
 
-def test_a_network_that_overflows_has_a_loss_that_is_no_number_and_skips_its_step():
+@pytest.mark.parametrize("loss", [MaskLoss, GraphMaskLoss])
+def test_a_network_that_overflows_has_a_loss_that_is_no_number_and_skips_its_step(loss: type[nn.Cell]):
     model = Queries()
-    step = step_of(model, replace(RECIPE, precision="float16"))
+    step = step_of(model, replace(RECIPE, precision="float16"), loss)
     kept = model.masks.asnumpy().copy()
     assert np.isnan(step(0, batch(brightness=np.inf)))
     np.testing.assert_array_equal(model.masks.asnumpy(), kept)
@@ -155,6 +163,6 @@ def test_a_network_that_overflows_has_a_loss_that_is_no_number_and_skips_its_ste
 @pytest.mark.parametrize("importance", [0.0, 1.0])
 def test_none_or_all_of_the_points_may_be_chosen(importance: float):
     recipe = replace(RECIPE, importance=importance, oversample=1.0)
-    step = step_of(Queries(), recipe)
+    step = step_of(Queries(), recipe, GraphMaskLoss)
     first = step(0, batch())
     assert np.isfinite(first) and step(1, batch()) < first
