@@ -18,17 +18,18 @@ _DECADES = 10.0  # a loss that spans more has a logarithmic scale
 _DPI = 110
 
 
-def draw_curves(lines: Lines, best_step: int | None = None, title: str = "") -> Image.Image:
+def draw_curves(lines: Lines, best_step: int | None = None, title: str = "", best_figure: str = "") -> Image.Image:
     """The panels: the loss, with many steps pale and smoothed; the learning rate; after a validation its metrics.
 
-    best_step: whose weights are the best, marked. Each panel is scaled to its data; what is not finite is left out.
+    best_step: whose weights are the best, marked. best_figure: by what, a metric or a class's own figure; "" for the
+    first metric. Each panel is scaled to its data; what is not finite is left out.
     """
-    image = _drawn(lines, best_step, title)
+    image = _drawn(lines, best_step, title, best_figure)
     gc.collect()  # the parts of a figure point to each other: it would stay, a megabyte, until Python looks for such
     return image
 
 
-def _drawn(lines: Lines, best_step: int | None, title: str) -> Image.Image:
+def _drawn(lines: Lines, best_step: int | None, title: str, best_figure: str) -> Image.Image:
     # Imported late: it takes half a second.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def _drawn(lines: Lines, best_step: int | None, title: str) -> Image.Image:
         panels[2].plot(*points, marker="o", markersize=3, label=name)
     if metrics:
         panels[2].set_ylabel("validation")
-        _mark_best(panels[2], metrics, best_step)
+        _mark_best(panels[2], lines, best_step, best_figure or next(iter(metrics)))
         panels[2].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     panels[-1].set_xlabel("step")
     for panel in panels:
@@ -93,14 +94,14 @@ def _draw_loss(panel: Any, steps: np.ndarray, losses: np.ndarray) -> None:
         panel.set_ylim(low - margin, high + margin)
 
 
-def _mark_best(panel: Any, metrics: Mapping[str, tuple[np.ndarray, np.ndarray]], step: int | None) -> None:
-    """A line at the step of the best weights, with the first metric there."""
+def _mark_best(panel: Any, lines: Lines, step: int | None, name: str) -> None:
+    """A line at the step of the best weights, with the figure there that they are the best by."""
     if step is None:
         return
-    name, (steps, values) = next(iter(metrics.items()))
-    here = values[steps == step]
+    figures = [{**line.get("classes", {}), **line} for line in lines if line["step"] == step]
+    here = next((figure[name] for figure in figures if figure.get(name) is not None), None)
     panel.axvline(step, color="tab:red", linewidth=0.8, linestyle="--")
-    text = f"best: step {step}" + (f", {name} {here[0]:.4f}" if len(here) else "")
+    text = f"best: step {step}" + (f", {name} {here:.4f}" if here is not None else "")
     middle = sum(panel.get_xlim()) / 2
     panel.annotate(
         text, (step, 0), (-4 if step > middle else 4, 4), xycoords=("data", "axes fraction"),

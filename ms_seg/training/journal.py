@@ -73,10 +73,10 @@ class Journal:
         folder.mkdir(exist_ok=True)
         return folder / name
 
-    def draw(self, best_step: int | None = None, model: str = "") -> None:
+    def draw(self, best_step: int | None = None, model: str = "", best_figure: str = "") -> None:
         """Write the curves as pictures; see `draw_curves` and `draw_classes`."""
         title = f"{model} in {self.run}" if model else str(self.run)
-        self._keep(CURVES, draw_curves(self.lines, best_step, title))
+        self._keep(CURVES, draw_curves(self.lines, best_step, title, best_figure))
         if measured := [(line["step"], line["classes"]) for line in self.lines if line.get("classes")]:
             self._keep(CLASS_CURVES, draw_classes(measured))
 

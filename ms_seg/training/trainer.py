@@ -171,7 +171,7 @@ class Trainer:
                 journal.show(step, scores.picture, said)
             if scores.table:
                 said += f", by class in {journal.keep_table(step, scores.table)}"
-            journal.draw(self.progress.best_step, self.model.preset.name)
+            journal.draw(self.progress.best_step, self.model.preset.name, self.progress.best_figure)
             bar.note(f"{scores.table}\n{said}" if 0 < scores.table.count("\n") <= _SHORT_TABLE else said)
 
     def _asked(self, stop: Held) -> bool:

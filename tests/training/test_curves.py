@@ -65,6 +65,14 @@ def test_the_best_step_is_marked_and_the_run_named(panels):
     assert figure.get_suptitle() == "segformer in runs/garden"
 
 
+def test_the_best_step_is_marked_with_the_figure_that_it_was_chosen_by(panels):
+    lines = log(np.ones(9), mIoU=[0.40, 0.42], mAcc=[0.7, 0.6])
+    lines = [line | ({"classes": {"IoU.road": 0.9}} if "mIoU" in line else {}) for line in lines]
+    for figure, said in (("mAcc", "mAcc 0.7000"), ("IoU.road", "IoU.road 0.9000")):
+        *_, validation = panels(lines, 10, best_figure=figure)
+        assert [text.get_text() for text in validation.texts] == [f"best: step 10, {said}"]
+
+
 def test_the_smoothed_curve_is_the_mean_of_parts():
     steps, means = smoothed(np.arange(100), np.arange(100) % 2 * 1.0)
     assert len(steps) == 50 and np.all(means == 0.5)
