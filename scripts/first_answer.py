@@ -83,13 +83,15 @@ def _draw(name: str, checkpoint: str) -> None:
     references.save_checkpoint(references.build_reference(find_preset(name)), Path(checkpoint))
 
 
-def _ours(name: str, checkpoint: str, picture: str, folder: str, mode: str = "graph") -> dict:
-    """What `segment` does, in parts. The network looks twice: the first time more than the second it is compiled."""
+def _ours(name: str, checkpoint: str, picture: str, folder: str, mode: str = "") -> dict:
+    """What `segment` does, in parts. The network looks twice: what the first time takes more is to prepare it.
+
+    mode: "graph" or "pynative", to compare; `segment`'s own by default."""
     watch = Stopwatch()
     with watch("imports"):
         import ms_seg
         from ms_seg.commands import segment  # noqa: F401
-        from ms_seg.commands.device import set_up_device
+        from ms_seg.commands.device import mode_of_segment, set_up_device
 
         set_up_device("CPU")
         from ms_seg.checkpoints.loading import outline
@@ -100,6 +102,7 @@ def _ours(name: str, checkpoint: str, picture: str, folder: str, mode: str = "gr
     with watch("model"):
         model = ms_seg.create_model(name, checkpoint)
     words = _options(name)
+    mode = mode or mode_of_segment(model.preset.window is None, "CPU")
     network = ms_seg.Segmenter(model, mode, vocab=words[3] if words else None)
     for part in ("first", "second"):
         with watch(part):

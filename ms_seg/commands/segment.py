@@ -20,6 +20,7 @@ from ms_seg.commands.device import (
     add_mode,
     add_precision,
     add_sizes,
+    mode_of_segment,
     padded_line,
     set_up_device,
 )
@@ -77,7 +78,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_override(parser)
     add_choice(parser)
     add_device(parser)
-    add_mode(parser)
+    add_mode(parser, default=None)
     add_precision(parser)
 
 
@@ -90,9 +91,10 @@ def run(options: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     set_up_device(options.device, options.full_float32)
     cell = ms_seg.create_model(model, checkpoint, weights=options.weights, drop=options.drop, **dict(options.override))
+    looks_once = len(pictures) == 1 and not videos and not options.sizes and cell.preset.window is None
     segmenter = ms_seg.Segmenter(
         cell,
-        options.mode,
+        options.mode or mode_of_segment(looks_once, options.device),
         vocab=options.vocab,
         task=options.task,
         batch_size=options.batch_size,
