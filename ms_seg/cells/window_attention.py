@@ -37,7 +37,14 @@ class ShiftedWindowAttention(nn.Cell):
         if self.native:
             # Swin-L at 800x1088, CPU time of a pass: 8.7 s and 2.4 GB, where the steps take 10.1 s and 3.0 GB; the
             # same bits (Intel Xeon with AVX-512, two cores).
-            self.attend = native.operator("window_attention", 4)
+            gradient = native.gradient("window_attention_grad", of=3)
+
+            def bprop(
+                qkv: Tensor, padding: Tensor, biases: Tensor, numbers: Tensor, out: Tensor, dout: Tensor
+            ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+                return *gradient(qkv, padding, biases, numbers, dout), ops.zeros_like(numbers)
+
+            self.attend = native.operator("window_attention", 4, bprop)
             self.numbers = Tensor([window, shift, heads], ms.int32)
 
     def construct(self, qkv: Tensor, padding: Tensor, table: Tensor, partition: Partition) -> Tensor:
@@ -45,7 +52,7 @@ class ShiftedWindowAttention(nn.Cell):
         bias = ops.gather(ops.transpose(table, (1, 0)), self.relative_position_index, 1)
         if self.attn_masks is not None:
             bias = ops.reshape(bias + self.attn_masks, (-1, *bias.shape[1:]))  # (4 heads, window^2, window^2)
-        if self.native and not self.training and in_float32():
+        if self.native and in_float32():
             x = self.attend(ops.reshape(qkv, (n, *partition[0], 3 * channels)), padding, bias, self.numbers)
             return ops.reshape(x, (n, length, channels))
         return self._in_steps(qkv, padding, bias, partition)

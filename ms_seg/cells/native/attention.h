@@ -109,15 +109,6 @@ static void attention_part(const void *argument, int64_t begin, int64_t end, int
     }
 }
 
-/* scores_grad (keys), the gradient of the softmax, becomes that of the scores; weights are the softmax. */
-static inline void softmax_grad(const float *restrict weights, float *restrict scores_grad, int64_t keys) {
-    float mean = 0;
-    for (int64_t k = 0; k < keys; k++)
-        mean += weights[k] * scores_grad[k];
-    for (int64_t k = 0; k < keys; k++)
-        scores_grad[k] = weights[k] * (scores_grad[k] - mean);
-}
-
 static void piece_grad(const Attention *task, const Head *head, int64_t first, int64_t size) {
     int64_t depth = task->depth, keys = task->keys, stride = task->stride, channels = task->heads * depth;
     int64_t at = place_of(task, head, channels, task->queries) + first * channels;

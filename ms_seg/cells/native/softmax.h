@@ -39,4 +39,13 @@ static inline void scale_row(float *restrict row, int64_t size, float scale) {
         row[k] *= scale;
 }
 
+/* scores_grad (keys), the gradient of the softmax, becomes that of the scores; weights are the softmax. */
+static inline void softmax_grad(const float *restrict weights, float *restrict scores_grad, int64_t keys) {
+    float mean = 0;
+    for (int64_t k = 0; k < keys; k++)
+        mean += weights[k] * scores_grad[k];
+    for (int64_t k = 0; k < keys; k++)
+        scores_grad[k] = weights[k] * (scores_grad[k] - mean);
+}
+
 #endif

@@ -146,6 +146,10 @@ SOUND = {  # inputs, outputs
         [(1, 7, 12), (18, 2)],
     ),
     "window_attention": ([ones(1, 3, 5, 12), ones(12), ones(8, 4, 4), numbers(2, 1, 2)], [(1, 3, 5, 4)]),
+    "window_attention_grad": (
+        [ones(1, 3, 5, 12), ones(12), ones(8, 4, 4), numbers(2, 1, 2), ones(1, 3, 5, 4)],
+        [(1, 3, 5, 12), (12,), (8, 4, 4)],
+    ),
     "cross_entropy": ([ones(2, 3, 4, 5), np.zeros((2, 1, 4, 5), np.int32)], [(2, 1, 4, 5)]),
     "cross_entropy_grad": (
         [ones(2, 3, 4, 5), np.zeros((2, 1, 4, 5), np.int32), ones(2, 1, 4, 5)],
