@@ -129,7 +129,6 @@ class TestMeasuring:
         assert json.loads(file.read_text())["environment"]["processor"] != "another"
 
 
-@pytest.mark.skipif(not performance_page.MEASUREMENTS.is_file(), reason="the whole page has not been measured")
 def test_the_page_in_the_repository_is_that_of_its_measurements():
     stored = json.loads(performance_page.MEASUREMENTS.read_text())
     assert performance_page.PAGE.read_text() == page(stored), "python scripts/performance_page.py --render"
