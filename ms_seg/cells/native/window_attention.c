@@ -161,7 +161,7 @@ static void window_grad_part(const void *argument, int64_t begin, int64_t end, i
     }
 }
 
-/* Fill `task` from the inputs. */
+/* Fill `task` from the first four arrays; the fifth is the output, or its gradient. */
 static Status read_inputs(const int *ranks, int64_t **shapes, void **params, Windows *task) {
     if (ranks[0] != 4 || ranks[1] != 1 || ranks[2] != 3 || !same_shape(1, (int64_t[]){3}, ranks[3], shapes[3]) ||
         shapes[1][0] != shapes[0][3] || shapes[2][1] != shapes[2][2])
@@ -184,6 +184,8 @@ static Status read_inputs(const int *ranks, int64_t **shapes, void **params, Win
     task->scratch_size = task->tokens * (FLOATS_OF_A_PLACE + 6 * task->depth + 2 * task->stride) +
                          task->depth * task->stride;
     task->scratch_size = (task->scratch_size + LANES - 1) / LANES * LANES;
+    if (!same_shape(4, (int64_t[]){shapes[0][0], height, width, channels}, ranks[4], shapes[4]))
+        return WRONG_SHAPE;
     return DONE;
 }
 
@@ -219,9 +221,6 @@ int window_attention(ARGUMENTS) {
     Status status = read_inputs(ranks, shapes, params, &task);
     if (status)
         return status;
-    int64_t channels = task.heads * task.depth;
-    if (!same_shape(4, (int64_t[]){task.samples, task.height, task.width, channels}, ranks[4], shapes[4]))
-        return WRONG_SHAPE;
     task.out = params[4];
     return run(window_part, &task, task.samples * task.down * task.across * task.heads);
 }
@@ -234,9 +233,6 @@ int window_attention_grad(ARGUMENTS) {
     Status status = read_inputs(ranks, shapes, params, &task);
     if (status)
         return status;
-    int64_t channels = task.heads * task.depth;
-    if (!same_shape(4, (int64_t[]){task.samples, task.height, task.width, channels}, ranks[4], shapes[4]))
-        return WRONG_SHAPE;
     for (int input = 0; input < 3; input++)
         if (!same_shape(ranks[input], shapes[input], ranks[5 + input], shapes[5 + input]))
             return WRONG_SHAPE;
