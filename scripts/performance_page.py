@@ -67,6 +67,7 @@ FORWARD = (
 TRAINING = (
     Case("segformer_b0_ade20k_mmseg", (2, 3, 512, 512), 5),
     Case("segformer_b0_cocostuff164k", (1, 3, 512, 512), 5),
+    Case(LSEG, (1, 3, 480, 480), 3),
     Case(R50, (1, 3, 512, 512), 3),
 )
 BFLOAT16 = (Case(B0, (1, 3, 512, 512), 20), Case(B5, (1, 3, 512, 512), 10), Case(SWIN_L, (1, 3, 800, 1088), 3))

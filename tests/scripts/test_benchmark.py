@@ -23,9 +23,17 @@ def test_who_cannot_run_a_network_is_left_out_with_the_reason(capfd: pytest.Capt
     assert "third" in (printed := capfd.readouterr().out) and "no such operator" in printed
 
 
+def test_a_network_that_ours_cannot_run_has_no_row():
+    with pytest.raises(RuntimeError, match="no such operator"):
+        benchmark.measure("segformer_tiny_shapes", (1, 3, 64, 96), 1, 1, {"ours": implementations.unable})
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["--train", "--peers"], "forward alone"), (["--train", "--models", "lseg_vitl16_ade20k"], "no reference")],
+    [
+        (["--train", "--peers"], "forward alone"),
+        (["--train", "--models", "vit_adapter_beit_l_cocostuff164k"], "no reference"),
+    ],
 )
 def test_what_cannot_be_timed_is_refused_before_anything_runs(
     arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
