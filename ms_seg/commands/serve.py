@@ -10,7 +10,7 @@ from typing import Any
 
 import ms_seg
 from ms_seg.commands.demo import MODEL, PANOPTIC_MODEL, WORDS, WORDS_MODEL
-from ms_seg.commands.device import add_device, add_mode, set_up_device
+from ms_seg.commands.device import add_device, add_mode, add_precision, set_up_device
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.hub import choose_model
 from ms_seg.presets import TASKS
@@ -46,6 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_choice(parser)
     add_device(parser)
     add_mode(parser)
+    add_precision(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
             )
             takes_words = cell.preset.output == "words"
             task = options.task if options.task in cell.preset.tasks else None
-            segmenter = ms_seg.Segmenter(cell, options.mode, vocab=options.vocab if takes_words else None, task=task)
+            vocab = options.vocab if takes_words else None
+            segmenter = ms_seg.Segmenter(cell, options.mode, vocab=vocab, task=task, precision=options.precision)
             models[_free_name(segmenter.preset.name, models)] = segmenter
         if options.task and all(segmenter.task != options.task for segmenter in models.values()):
             raise ValueError(f"{', '.join(models)} gives no {options.task} answers")

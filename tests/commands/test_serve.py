@@ -13,6 +13,7 @@ import pytest
 
 import ms_seg
 from ms_seg.__main__ import main
+from ms_seg.cells import native
 from ms_seg.commands import serve
 from ms_seg.commands.serve import pairs
 from ms_seg.presets import ASSETS
@@ -75,6 +76,12 @@ def test_a_port_that_is_taken_is_said_to_be_before_a_model_is_loaded(capsys, mon
 def test_a_task_that_the_model_has_not_is_refused(capsys):
     assert main(["serve", "--model", "segformer_tiny_shapes", "--task", "panoptic", "--port", "0"]) == 2
     assert "segformer_tiny_shapes gives no panoptic answers" in capsys.readouterr().err
+
+
+def test_networks_compute_in_the_precision_that_is_asked_for(capsys, monkeypatch):
+    monkeypatch.setattr(native, "multiplies_bfloat16", lambda: False)
+    assert main(["serve", "--model", "segformer_tiny_shapes", "--precision", "bfloat16", "--port", "0"]) == 2
+    assert "precision bfloat16 needs a processor that multiplies such numbers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
