@@ -130,6 +130,16 @@ class Page:
         ActionChains(self.driver, duration=0).move_to_element_with_offset(view, round(x), round(y)).perform()
         return self.find("tip").text
 
+    def tap(self, element, place: tuple[float, float]) -> None:
+        """Touch an element with a finger, and lift it."""
+        left, top, width, height = self.driver.execute_script(
+            "const box = arguments[0].getBoundingClientRect(); return [box.left, box.top, box.width, box.height];",
+            element,
+        )
+        finger = {"x": left + place[0] * width, "y": top + place[1] * height}
+        for kind, fingers in (("touchStart", [finger]), ("touchEnd", [])):
+            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
     @property
     def legend(self) -> dict[str, str]:
         """The classes, with their shares."""
@@ -247,8 +257,23 @@ def test_words_that_will_not_do_are_said_to(page):
     page.write_words("red, red")
     page.wait_for("names the class 'red' twice")
     assert "bad" in page.find("status").get_attribute("class") and not page.legend
-    page.write_words("red, blue")
+    page.write_words(" , ")
+    page.wait_for("Write the words to tell apart")
+    assert "bad" in page.find("status").get_attribute("class") and not page.legend
+    page.write_words("red,, blue,")
     page.wait_for(" s, ")
+    assert set(page.legend) <= {"red", "blue"}
+
+
+def test_a_finger_that_taps_a_segment_has_it_named_until_it_taps_elsewhere(page):
+    page.drop(encoded(halves(RED, BLUE)))
+    page.wait_for("2 classes in")
+    page.tap(page.find("view"), RIGHT)
+    assert page.find("tip").text.startswith("class 2 ")
+    page.tap(page.find("view"), LEFT)
+    assert page.find("tip").text.startswith("class 0 ")
+    page.tap(page.find("status"), (0.5, 0.5))
+    assert not page.find("tip").is_displayed()
 
 
 def test_instances_and_segments_of_a_panoptic_answer_are_views_of_one_picture(page):

@@ -91,10 +91,18 @@ function fit(width, height) {
 async function ask() {
   if (!file) return;
   asking?.abort();
-  const stop = asking = new AbortController();
+  asking = null;
   const { name: model_name, words } = model();
+  const given = $("words").value.split(",").map((word) => word.trim()).filter(Boolean);
+  if (words && !given.length) {
+    say("Write the words to tell apart, with commas between them", true);
+    view.classList.remove("busy");
+    forget();
+    return;
+  }
+  const stop = asking = new AbortController();
   const query = new URLSearchParams({ model: model_name, task: $("task").value, label_png: "1" });
-  if (words) query.set("labels", $("words").value.split(",").map((word) => word.trim()).join(","));
+  if (words) query.set("labels", given.join(","));
   if (query.get("task") === "instance") query.set("score_threshold", $("score").value / 100);
   const begun = performance.now();
   const tell = () => {
@@ -357,7 +365,10 @@ for (const [id, off] of [["all", false], ["none", true]])
     recolour();
   });
 view.addEventListener("pointermove", point);
-view.addEventListener("pointerleave", leave);
+view.addEventListener("pointerdown", point); // a finger that taps does not move
+view.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leave(); });
+addEventListener("pointerdown", (event) => { if (event.target !== view) leave(); });
+addEventListener("scroll", leave, { passive: true });
 
 for (const kind of ["dragenter", "dragover"])
   addEventListener(kind, (event) => { event.preventDefault(); $("stage").classList.add("over"); });
