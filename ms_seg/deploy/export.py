@@ -116,8 +116,10 @@ def with_words(
     network of these words; with `choices.words`, one that takes the vectors of so many, (K, D).
 
     vocab: see `text.vocabulary.find_vocabulary`. Raises ValueError as a `Segmenter` does for words that are missing or
-    will not do, or that the model does not take.
+    will not do, or that the model does not take, and for a number of words below 0.
     """
+    if choices.words < 0:
+        raise ValueError(f"words must be 1 or more: {choices.words} is not")
     if choices.words and (model.preset.output != "words" or labels is not None):
         why = "its words are given" if labels is not None else "it takes none"
         raise ValueError(f"words as an input are not for {model.preset.name}: {why}")
@@ -171,7 +173,11 @@ def export_mindir(
     as_it_is, portable = (
         DeployedNetwork(build(own), preset, size, choices.inside).set_train(False) for own in (model, _portable(model))
     )
-    in_float32 = [run_graph(as_it_is, *own) for own in inputs.values()]
+    try:
+        in_float32 = [run_graph(as_it_is, *own) for own in inputs.values()]
+    except Exception as error:  # MindSpore's are of any type, and pages long
+        shown, reason = "{}x{}".format(*size), str(error).strip().split("\n")[0]
+        raise RuntimeError(f"{preset.name} could not be run on an input of {shown}: {reason}") from error
     with compute_dtype(PRECISIONS[choices.precision]), _draft(target) as draft:
         wanted = (
             in_float32 if choices.precision == "float32" else [run_graph(portable, *own) for own in inputs.values()]

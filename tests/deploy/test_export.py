@@ -158,6 +158,14 @@ def test_words_come_as_vectors_beside_the_images(lseg, tmp_path):
         ms_seg.Segmenter.from_mindir(path)
     with pytest.raises(ValueError, match="its words are given"):
         export_mindir(lseg, path, choices, PICTURES, {}, WORDS)
+    with pytest.raises(ValueError, match="words must be 1 or more: -3 is not"):
+        export_mindir(lseg, path, Choices((64, 96), fit="stretch", words=-3), PICTURES, {})
+
+
+def test_a_size_that_the_network_cannot_look_at_is_said_to_be_one(segformer, tmp_path):
+    with pytest.raises(RuntimeError, match=r"^segformer_tiny_shapes could not be run on an input of 5x5: .*$"):
+        export_mindir(segformer, tmp_path / "net.mindir", Choices((5, 5), fit="stretch"), PICTURES, {})
+    assert not os.listdir(tmp_path)
 
 
 def test_queries_give_every_answer_of_the_network(mask2former, tmp_path):
