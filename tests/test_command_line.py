@@ -332,6 +332,7 @@ class TestModels:
             (["facebook/*-tiny-*"], "mask2former_swin_t_coco_panoptic", "mask2former_swin_s_coco_panoptic"),
             (["segformer-b3-finetuned-city"], "segformer_b3_cityscapes", "segformer_b3_cityscapes_mmseg"),
             (["damo/*b0_*"], "segformer_b0_cocostuff164k", "segformer_b1_cocostuff164k"),
+            (["iic/cv_r50_panoptic"], "mask2former_r50_coco_panoptic", "mask2former_swin_l_coco_panoptic"),
             (["model_final_9fd0ae*"], "mask2former_swin_t_coco_panoptic", "mask2former_swin_s_coco_panoptic"),
             (["COCO-Stuff 10k"], "vit_adapter_beit_l_cocostuff10k_czczup", "segformer_b0_cocostuff164k"),
         ],

@@ -74,7 +74,7 @@ def open_checkpoint(path: str | os.PathLike[str], weights: str = "") -> Checkpoi
             contents = replace(contents, entries=joined, container=f"{contents.container} in {len(parts)} parts")
         described = several or path.name in WEIGHTS
         folder = (path if path.is_dir() else path.parent) if described else None
-        return Checkpoint(contents, close, folder, stored.files[0])
+        return Checkpoint(contents, close, folder, stored.files[0], stored.passed_over)
     except BaseException:
         close()
         raise

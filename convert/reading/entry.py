@@ -80,16 +80,22 @@ class Checkpoint(Mapping[str, Entry]):
         taken: the name of the set of weights that this is, where there are several; others: the names of those.
         folder: the folder that it is the model of, where other files may describe it; None for a file of its own.
         file: where its tensors are, or the first of several parts.
+        passed_over: names of further files of the folder that hold weights.
     """
 
     def __init__(
-        self, contents: Contents, close: Callable[[], None], folder: Path | None = None, file: Path | None = None
+        self,
+        contents: Contents,
+        close: Callable[[], None],
+        folder: Path | None = None,
+        file: Path | None = None,
+        passed_over: tuple[str, ...] = (),
     ) -> None:
         self._entries = dict(contents.entries)
         self.container = contents.container
         self.metadata = dict(contents.metadata)
         self.taken, self.others = contents.taken, contents.others
-        self.folder, self.file = folder, file
+        self.folder, self.file, self.passed_over = folder, file, passed_over
         self._close = close
 
     def __getitem__(self, name: str) -> Entry:

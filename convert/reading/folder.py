@@ -34,10 +34,13 @@ _PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 
 @dataclass(frozen=True)
 class Weights:
-    """files: the parts, one of them for most models. part_of: which file each tensor is in, where an index says it."""
+    """files: the parts, one of them for most models. part_of: which file each tensor is in, where an index says it.
+    passed_over: further files of a folder that hold a model under a known name.
+    """
 
     files: tuple[Path, ...]
     part_of: dict[str, Path]
+    passed_over: tuple[str, ...] = ()
 
 
 def find_weights(path: Path) -> Weights:
@@ -47,8 +50,9 @@ def find_weights(path: Path) -> Weights:
     that cannot be used.
     """
     folder, file = (path, _choose(path)) if path.is_dir() else (path.parent, path)
+    passed_over = _passed_over(folder, file) if path.is_dir() else ()
     if not file.name.endswith(INDEX):
-        return Weights((_inside(folder, file),), {})
+        return Weights((_inside(folder, file),), {}, passed_over)
     index = read_json(_inside(folder, file))
     part_of = index.get("weight_map")
     if not isinstance(part_of, dict) or not part_of or not all(isinstance(name, str) for name in part_of.values()):
@@ -57,7 +61,7 @@ def find_weights(path: Path) -> Weights:
     if len(names) > MAX_PARTS:
         raise CheckpointError(f"{file} names {len(names)} files, more than {MAX_PARTS}: refused.")
     files = {name: _part(folder, file, name) for name in names}
-    return Weights(tuple(files.values()), {key: files[name] for key, name in part_of.items()})
+    return Weights(tuple(files.values()), {key: files[name] for key, name in part_of.items()}, passed_over)
 
 
 def check_whole(path: Path) -> None:
@@ -134,6 +138,13 @@ def _choose(folder: Path) -> Path:
         names = ", ".join(shown(path.name) for path in found[:8])
         raise CheckpointError(f"{folder} holds several checkpoints, {names}: pass the one that is meant.")
     return found[0]
+
+
+def _passed_over(folder: Path, file: Path) -> tuple[str, ...]:
+    """The other files of a folder that could have been chosen by their names."""
+    if file.name not in WEIGHTS or file.parent != folder:
+        return ()
+    return tuple(name for name in WEIGHTS if name != file.name and (folder / name).exists())
 
 
 def _best(checkpoints: list[Path]) -> Path:

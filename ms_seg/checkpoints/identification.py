@@ -116,12 +116,46 @@ def notes_beside(source: Source, folder: Path | None, metadata: Mapping[str, str
     """
     if source.layout.name == NATIVE:
         return Notes()
-    notes = (read_transformers(folder) or read_smp(folder) or read_modelscope(folder)) if folder else None
-    notes = notes or read_recorded(metadata) or Notes()
+    notes = (_of_folder(folder) if folder else None) or read_recorded(metadata) or Notes()
     if part_of(source):  # of the whole network that is described, a part has the arithmetic alone
         return Notes(notes.title, arithmetic=notes.arithmetic, blue_first=notes.blue_first)
     _check_notes(notes, source)
     return notes
+
+
+def _of_folder(folder: Path) -> Notes | None:
+    """What the configurations of a folder say: transformers' or segmentation_models.pytorch's before ModelScope's."""
+    notes = read_transformers(folder) or read_smp(folder)
+    if notes is None:
+        return read_modelscope(folder)
+    try:
+        other = read_modelscope(folder)
+    except CheckpointError as error:
+        return notes.having(lines=(*notes.lines, f"{notes.title} is followed, and not another beside it: {error}"))
+    if other is None or not (keys := _contradictions(notes, other)):
+        return notes
+    line = f"{notes.title} is followed, and not {other.title}, which says other {', '.join(keys)}"
+    return notes.having(lines=(*notes.lines, line))
+
+
+def _contradictions(notes: Notes, other: Notes) -> list[str]:
+    """What two descriptions of one model both say, and not alike."""
+    tables = []
+    for said in (notes, other):
+        system = said.system or (find_preset(said.model).system if said.model else None)
+        labels = labels_of(said.labels)
+        tables.append(
+            {
+                "system": system,
+                "backbone": said.backbone[0] if said.backbone else None,
+                "classes": labels.names if labels else None,
+                **(said.backbone[1] if said.backbone else {}),
+                **said.arguments,
+                **said.fields,
+            }
+        )
+    ours, theirs = tables
+    return [key for key, value in theirs.items() if None not in (value, ours.get(key)) and ours[key] != value]
 
 
 def part_of(source: Source) -> str:

@@ -77,6 +77,9 @@ def match(
     notes = notes_beside(source, tensors.folder, tensors.metadata)
     if _of_run(tensors):
         notes = notes.having(lines=(f"of the run's checkpoints {tensors.file} is taken", *notes.lines))
+    if tensors.passed_over and tensors.file:
+        line = f"of the folder's weights {tensors.file.name} is taken, and not {', '.join(tensors.passed_over)}"
+        notes = notes.having(lines=(line, *notes.lines))
     preset = identify(source, tensors.metadata, name, overrides, notes)
     model = outline(preset)
     shapes, fresh = shapes_of(model), frozenset[str]()

@@ -65,7 +65,9 @@ def _pictures(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Fields of the preset's preprocessing, and what is not done as the file says, in sentences."""
     path = described_file(folder, PICTURES)
     if path is None:
-        return {}, ()
+        return {}, (
+            f"there is no {PICTURES} beside the weights: pictures are prepared as for the nearest published model",
+        )
     whole = Fields(str(path), read_json(path))
     steps = whole.inner("transform").values.get("transforms")
     fields: dict[str, Any] = {"resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}

@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 from collections.abc import Sequence
 
+from ms_seg.hub.address import other_owner
 from ms_seg.presets import PRESETS, STARTING_WEIGHTS, Preprocessing, Preset, Published, StartingWeights
 
 _HEADINGS = ("name", "input", "classes", "tasks", "licence of the weights", "published score")
@@ -53,7 +54,8 @@ def _print(headings: Sequence[str], rows: Sequence[_Row], published: bool) -> No
 
 def _matches(row: _Row, word: str) -> bool:
     """Whether a word is a part of what is said of a model, or a pattern of the whole of it."""
-    places = (name for entry in row.published for name in (entry.id, entry.file))
+    places = [name for entry in row.published for name in (entry.id, entry.file)]
+    places += [other_owner(entry.id) for entry in row.published if entry.hub == "modelscope"]
     known = [] if isinstance(row, StartingWeights) else [str(row.label_set), *row.tasks]
     facts = [*_cells(row), *places, *known]
     if any(sign in word for sign in "*?["):

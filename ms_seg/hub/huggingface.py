@@ -8,7 +8,7 @@ from typing import Any
 
 from ms_seg.hub.address import Address
 from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
-from ms_seg.hub.transfer import OUTAGE, Checksum, HubError, reason_of
+from ms_seg.hub.transfer import FORBIDDEN, OUTAGE, Checksum, HubError, reason_of
 
 _REVISION = "main"
 _ATTEMPTS = 5
@@ -108,6 +108,8 @@ def _refusal(address: Address, error: Any, name: str = "") -> str:
         return f"there is no {address}, or it is private: look at {page}, and if it is there, log in (HF_TOKEN)"
     if isinstance(error, RevisionNotFoundError):
         return f"{address} has no revision {address.revision}: look at {page}"
+    if _status(error) in FORBIDDEN:
+        return f"{address} is not given without a token that may read it: look at {page}, and log in (HF_TOKEN)"
     return f"{name or 'the listing'} of {address} cannot be fetched: {reason_of(error)}"
 
 

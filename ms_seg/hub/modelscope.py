@@ -18,11 +18,11 @@ from typing import Any
 
 from ms_seg.hub.address import Address, other_owner
 from ms_seg.hub.needed import BESIDE, MAX_BESIDE, is_index, parts_of, weights_in, weights_of
-from ms_seg.hub.transfer import OUTAGE, Checksum, HubError, download, read_json
+from ms_seg.hub.transfer import FORBIDDEN, OUTAGE, Checksum, HubError, download, read_json
 
 ENDPOINTS = ("https://modelscope.cn", "https://www.modelscope.ai")  # the second has models that the first has not
 REVISION = "master"
-_FORBIDDEN, _ABSENT = (401, 403), 404
+_ABSENT = 404
 _MAX_LISTED = 3000  # files: of longer listings the hub leaves the rest away, and does not say so
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -185,6 +185,6 @@ def _refusal(address: Address, error: HubError) -> str:
     page = f"{_endpoints()[0]}/models/{address.id}"
     if error.status == _ABSENT:
         return f"there is no {address}: look at {page}"
-    if error.status in _FORBIDDEN:
+    if error.status in FORBIDDEN:
         return f"{address} is not public: look at {page}, and set MODELSCOPE_API_TOKEN to a token that may read it"
     return str(error)

@@ -26,6 +26,7 @@ except ImportError:  # Windows: two processes that fetch one file at once then f
     fcntl = None  # type: ignore[assignment]
 
 _TIMEOUT = 10  # seconds that a server may take to answer, and for its next bytes
+FORBIDDEN = (401, 403)  # HTTP's statuses of what is given to some alone
 OUTAGE = 500  # HTTP's status from which on it is the server that fails
 _ATTEMPTS = 3  # that bring nothing new, before a server is given up
 _PAUSE = 1.0  # seconds, twice that after the second such attempt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from convert.layouts.row import NATIVE
 from convert.recognition import recognise
 from convert.writing import write_checkpoint
 from ms_seg.checkpoints.identification import identify, notes_beside
+from ms_seg.checkpoints.loading import match
 from ms_seg.checkpoints.modelscope import read_modelscope
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers, write_config
+from ms_seg.checkpoints.transformers.image_processor import told_processor
 from ms_seg.label_sets import read_labels
 from ms_seg.presets import ASSETS, TASKS, Window, find_preset
 from tests.convert.layouts.published import manifests, read_manifest
@@ -120,6 +123,57 @@ def test_numbers_are_read_as_transformers_reads_them(folder: Path, config: dict[
     changed(folder, config, mlp_ratios=[4.0] * 4, id2label={str(index): index for index in range(9)})
     preset = ms_seg.create_model("auto", folder).preset
     assert preset.sizes["mlp_ratios"] == (4, 4, 4, 4) and preset.label_set.names == tuple("012345678")
+
+
+def told(folder: Path) -> str:
+    """What a person is told when the model of a folder is opened."""
+    with open_checkpoint(folder) as tensors:
+        return "\n".join(match(tensors).lines)
+
+
+def test_of_two_copies_of_the_weights_the_one_that_is_taken_is_told(folder: Path):
+    (folder / "preprocessor_config.json").write_text("{}")
+    assert told(folder) == ""
+    with open_checkpoint(folder) as tensors:
+        write_checkpoint(folder / "model.safetensors", dict(tensors))
+    assert told(folder) == "of the folder's weights model.safetensors is taken, and not pytorch_model.bin"
+
+
+@pytest.mark.parametrize(
+    ("processor", "line"),
+    [
+        (None, "there is no preprocessor_config.json beside the weights: .*height 512, width 512"),
+        ({"image_processor_type": "SegformerImageProcessorFast"}, ""),
+        ({"feature_extractor_type": "SegformerFeatureExtractor"}, ""),
+        ({"image_processor_type": "ViTImageProcessor"}, "'ViTImageProcessor': what it does not say is taken as Segf"),
+        ({"do_center_crop": True}, "do_center_crop=true: it is not followed"),
+    ],
+)
+def test_how_pictures_are_prepared_is_told_where_the_folder_leaves_it_open(processor: Any, line: str, folder: Path):
+    if processor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    assert re.search(line, told(folder)) if line else told(folder) == ""
+
+
+def test_maskformers_processor_is_not_replaced_silently():
+    (line,) = told_processor({"feature_extractor_type": "MaskFormerFeatureExtractor"}, "mask2former")
+    assert "masks are resized to 384x384 first" in line
+    assert told_processor({"image_processor_type": "Mask2FormerImageProcessor"}, "mask2former") == ()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "line"),
+    [
+        ({"framework": "pytorch", "task": "image-segmentation"}, ""),
+        ({"CLASSES": ["a", "b"]}, "config.json is followed, and not .*configuration.json, which says other classes"),
+        ({"model": {"type": "vitadapter-semantic-segmentation"}}, "which says other system"),
+        ([], "config.json is followed, and not another beside it: .*configuration.json must hold a JSON object"),
+    ],
+)
+def test_a_second_description_that_says_otherwise_is_told(configuration: Any, line: str, folder: Path):
+    (folder / "preprocessor_config.json").write_text("{}")
+    (folder / "configuration.json").write_text(json.dumps(configuration))
+    assert re.search(line, told(folder)) if line else told(folder) == ""
 
 
 def test_a_configuration_of_another_system_is_refused(folder: Path):

@@ -202,6 +202,7 @@ def test_a_hostile_file_is_one_sentence(hub, content, sentence):
     [
         (401, "RepoNotFound", "there is no someone/shapes on Hugging Face, or it is private: look at .*HF_TOKEN"),
         (403, "GatedRepo", "to those alone who accept its terms: do so at .*/someone/shapes, then log in"),
+        (401, "", "is not given without a token that may read it: look at .*/someone/shapes, and log in"),
         (404, "RevisionNotFound", "has no revision old"),
     ],
 )

@@ -16,7 +16,13 @@ from convert.reading.folder import described_file, read_json
 from ms_seg.checkpoints.fields import Fields, Known, brief
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.classes import count_classes, num_classes, read_labels
-from ms_seg.checkpoints.transformers.image_processor import FILE, NESTED, read_image_processor, read_label_values
+from ms_seg.checkpoints.transformers.image_processor import (
+    FILE,
+    NESTED,
+    read_image_processor,
+    read_label_values,
+    told_processor,
+)
 from ms_seg.data.numbering import IGNORED
 from ms_seg.label_sets import LabelSet, labels_of, numbered_labels
 from ms_seg.presets import PRESETS, TASKS, Preset
@@ -134,13 +140,14 @@ def _segformer(config: Fields, folder: Path) -> Notes:
         **{key: own[key] for key in ("depths", *_MIT_SIZES, "drop_path_rate")},
     }
     labels, lines = read_labels(config)
+    fields, told = _preprocessing(config, folder, "segformer", "semantic_loss_ignore_index")
     return Notes(
         config.title,
         "segformer",
-        fields=_preprocessing(config, folder, "segformer", "semantic_loss_ignore_index"),
+        fields=fields,
         labels=labels,
         published=_row(config, folder, labels),
-        lines=lines,
+        lines=(*lines, *told),
         backbone=("mit", backbone),
         arithmetic={"heads": own["num_attention_heads"], "strides": own["strides"], "concat_order": "coarse_to_fine"},
         arguments={
@@ -161,14 +168,15 @@ def _mask2former(config: Fields, folder: Path) -> Notes:
         )  # fmt: skip
     backbone, (labels, lines) = _backbone(config), read_labels(config)
     row = _row(config, folder, labels)
+    fields, told = _preprocessing(config, folder, "mask2former", "ignore_value")
     heads = {"heads": backbone[1]["heads"]} if backbone and "heads" in backbone[1] else {}
     return Notes(
         config.title,
         "mask2former",
-        fields={**_preprocessing(config, folder, "mask2former", "ignore_value"), **_tasks(row, labels)},
+        fields={**fields, **_tasks(row, labels)},
         labels=labels,
         published=row,
-        lines=lines,
+        lines=(*lines, *told),
         backbone=backbone,
         arithmetic={"decoder_heads": own["num_attention_heads"], **heads},
         arguments={
@@ -341,19 +349,20 @@ def _check(preset: Preset, *backbones: str, **wanted: Any) -> None:
             )
 
 
-def _preprocessing(config: Fields, folder: Path, system: str, ignored: str) -> dict[str, Any]:
-    """What is said of pictures, and of label files. ignored: the field of the model that names an ignored value."""
-    processor = _processor(folder)
+def _preprocessing(config: Fields, folder: Path, system: str, ignored: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is said of pictures, and of label files; and what a person is to be told of it. ignored: the field of the
+    model that names an ignored value."""
+    found = _processor(folder)
+    processor = found or {}
     ignore_index = config.values.get(ignored)
     ignore_index = ignore_index if type(ignore_index) is int else IGNORED
-    return {
-        **read_image_processor(processor, system),
-        **read_label_values(processor, count_classes(config) or 0, ignore_index),
-    }
+    fields = read_image_processor(processor, system)
+    fields |= read_label_values(processor, count_classes(config) or 0, ignore_index)
+    return fields, told_processor(found, system)
 
 
-def _processor(folder: Path) -> Mapping[str, Any]:
-    """The configuration of a folder's image processor, empty where there is none."""
+def _processor(folder: Path) -> Mapping[str, Any] | None:
+    """The configuration of a folder's image processor, None where there is none."""
     for name, inside in ((FILE, ""), NESTED):
         path = described_file(folder, name)
         if path is not None:
@@ -361,4 +370,4 @@ def _processor(folder: Path) -> Mapping[str, Any]:
             found = whole.get(inside) if inside else whole
             if isinstance(found, dict):
                 return found
-    return {}
+    return None

@@ -23,6 +23,7 @@ NESTED = ("processor_config.json", "image_processor")  # since transformers 5: t
 _IMAGENET = {"image_mean": [mean / 255 for mean in IMAGENET_MEAN], "image_std": [std / 255 for std in IMAGENET_STD]}
 _MAX_VALUE = 1e9  # of means and deviations
 _REDUCE = ("do_reduce_labels", "reduce_labels")  # its present name and its former one
+_MASKFORMER = "MaskFormerImageProcessor"
 _FLAGS = ("do_resize", "do_rescale", "do_normalize")
 
 
@@ -62,6 +63,25 @@ def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, An
     if config.get("do_resize") is False:
         return {**fields, "resize": "shrink", "short_side": MAX_SIDE, "long_side": MAX_SIDE, "pad_multiple": 1}
     return {**fields, **_resize(config, kind), "resample": _resample(config)}
+
+
+def told_processor(config: Mapping[str, Any] | None, system: str) -> tuple[str, ...]:
+    """What a person is to be told of a configuration, or of a folder without one (None): what is taken for granted, and
+    what is not followed."""
+    kind = PROCESSORS[system]
+    if config is None:
+        size = ", ".join(f"{key} {value}" for key, value in kind.default.items())
+        return (f"there is no {FILE} beside the weights: pictures are prepared as by {kind.type} without one ({size})",)
+    lines = []
+    name = str(config.get("image_processor_type") or config.get("feature_extractor_type") or kind.type)
+    own = name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    if own not in (kind.type, _MASKFORMER) or (own, system) == (_MASKFORMER, "segformer"):
+        lines.append(f"{FILE} is of {shown(name)}: what it does not say is taken as {kind.type} has it")
+    elif own == _MASKFORMER:
+        lines.append(f"{FILE} is of {shown(name)}: masks are resized to 384x384 first, as {kind.type} does")
+    if config.get("do_center_crop"):
+        lines.append(f"{FILE} says do_center_crop=true: it is not followed, and pictures are segmented whole")
+    return tuple(lines)
 
 
 def read_label_values(config: Mapping[str, Any], classes: int, ignore_index: int) -> dict[str, Any]:

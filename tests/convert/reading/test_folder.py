@@ -54,7 +54,9 @@ def test_the_file_that_transformers_prefers_is_read(tmp_path: Path):
     write(tmp_path / "model.safetensors", new=np.zeros(1, np.float32))
     write(tmp_path / "training_args.bin", other=np.zeros(1, np.float32))
     with open_checkpoint(tmp_path) as tensors:
-        assert list(tensors) == ["new"]
+        assert list(tensors) == ["new"] and tensors.passed_over == ("pytorch_model.bin",)
+    with open_checkpoint(tmp_path / "pytorch_model.bin") as tensors:
+        assert list(tensors) == ["old"] and tensors.passed_over == ()
 
 
 def test_the_only_checkpoint_of_a_folder_is_its_weights(tmp_path: Path):
