@@ -8,6 +8,7 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -46,6 +47,26 @@ def test_two_models_run_in_two_threads():
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda segmenter: segmenter(flag()).label_map, segmenters))
     assert np.array_equal(*answers)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_on_a_cpu_operators_one_by_one_run_in_the_thread_that_calls_and_the_setting_is_given_back(
+    before: bool, monkeypatch: pytest.MonkeyPatch
+):
+    seen, setting = [], ms.get_context("pynative_synchronize")
+    model, construct = StrongestChannel(), StrongestChannel.construct
+
+    def watched(cell: StrongestChannel, images: ms.Tensor) -> ms.Tensor:
+        seen.append(ms.get_context("pynative_synchronize"))
+        return construct(cell, images)
+
+    monkeypatch.setattr(StrongestChannel, "construct", watched)
+    ms.set_context(pynative_synchronize=before)
+    try:
+        ms_seg.Segmenter(model, "pynative")(flag())
+        assert set(seen) == {True} and ms.get_context("pynative_synchronize") is before
+    finally:
+        ms.set_context(pynative_synchronize=setting)
 
 
 def test_a_process_forked_after_mindspore_ran_says_so():
