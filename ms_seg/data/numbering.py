@@ -98,7 +98,7 @@ class Numbering:
             kind, last = "colour" if self.in_colour else "value", self.text(int(wrong[-1]))
             smeared = f"; it holds {len(wrong)} that stand for nothing, as if resized or smoothed like a picture"
             raise ValueError(
-                f"{file} holds the {kind} {last}, but there are {self.count} classes: {self.meaning}"
+                f"{file} holds the {kind} {last}, which is none of the {self.count} classes: {self.meaning}"
                 f"{smeared if len(wrong) > _SMEARED else ''}"
             )
         return classes

@@ -175,7 +175,7 @@ def _in_colour(classes: ClassList, files: Sequence[Path], said: LabelOptions) ->
     """Whether label files are to be read by their colours.
 
     They are where one of them has any; and, where the list gives colours and no values, where those of palettes and
-    greys are all in the list.
+    greys are all in the list. Where it gives both, palettes are read by the one that accounts for them.
     """
     sample = spread(files, _SAMPLE)
     coloured = next((file for file, has in _read_all(sample, _has_colours, said) if has), None)
@@ -183,10 +183,29 @@ def _in_colour(classes: ClassList, files: Sequence[Path], said: LabelOptions) ->
         if not classes.colours:
             raise ValueError(_unnamed_colours(coloured, classes))
         return True
-    if not classes.colours or classes.values or said.values or said.reduce_zero_label is not None:
+    if not classes.colours or said.values or said.reduce_zero_label is not None:
         return False
+    if classes.values:
+        return _palettes_need_colours(classes, sample, said)
     known = {*classes.colours, *classes.ignored_colours}
     return all(set(number_counts(colours)) <= known for _, colours in _read_all(sample, read_colours, said))
+
+
+def _palettes_need_colours(classes: ClassList, files: Sequence[Path], said: LabelOptions) -> bool:
+    """Whether palettes hold the list's colours and not its values. Raises ValueError where both fit and disagree."""
+    by_value, by_colour = (_as_listed(classes, [], in_colour)[1] for in_colour in (False, True))
+    palettes = [file for file, mode in _read_all(files, stored_mode, said) if mode == "P"]
+    for file, (values, colours) in _read_all(palettes, lambda file: (read_values(file), read_colours(file)), said):
+        if by_colour.wrong(number_counts(colours)):
+            return False
+        if by_value.wrong(number_counts(values)):
+            return True
+        if not np.array_equal(by_value.classes(values, file), by_colour.classes(colours, file)):
+            raise ValueError(
+                f"{file} means one thing by its values and another by the colours of its palette, and {classes.file} "
+                "gives both: leave the values or the colours in it, whichever says what the pixels are"
+            )
+    return False
 
 
 def _read_all(files: Iterable[Path], read: Callable[[Path], Any], said: LabelOptions) -> Iterator[tuple[Path, Any]]:

@@ -111,7 +111,7 @@ def test_a_class_without_an_output_stops_and_names_file_value_and_class_count(tm
 def test_a_value_out_of_range_stops_and_names_file_value_and_class_count(tmp_path):
     write_ade20k(tmp_path)
     write_labels(tmp_path / "annotations/training/ADE_00000002.png", [0, 200])
-    with pytest.raises(ValueError, match=r"ADE_00000002\.png holds the value 200, but there are 150 classes"):
+    with pytest.raises(ValueError, match=r"ADE_00000002\.png holds the value 200, which is none of the 150 classes"):
         preflight(open_dataset("ade20k", tmp_path, "training"), 150)
 
 

@@ -212,6 +212,23 @@ def test_a_palette_is_read_by_its_colours_where_the_list_has_them_and_by_its_ind
     assert by_colours(tmp_path, "2 sky\n0 road\n1 car\n", tmp_path / "a.png")[1][:3] == [0, 2, 1]
 
 
+def test_a_palette_beside_values_and_colours_is_read_by_what_accounts_for_it(tmp_path):
+    indices = Image.fromarray(np.resize(np.array([2, 1, 0], np.uint8), (4, 6)))
+    indices.putpalette([255, 0, 0, 64, 64, 128, 32, 128, 64])  # car, sky, road
+    indices.save(tmp_path / "a.png")
+    both = ["sky #404080", "road #208040", "car #ff0000"]
+
+    def listed(*values: int) -> str:
+        return "\n".join(f"{value} {line}" for value, line in zip(values, both, strict=True))
+
+    assert by_colours(tmp_path, listed(7, 8, 9), tmp_path / "a.png")[1][:3] == [1, 0, 2]  # by colours alone
+    assert by_colours(tmp_path, listed(1, 2, 0), tmp_path / "a.png")[1][:3] == [1, 0, 2]  # they agree
+    with pytest.raises(ValueError, match=r"a\.png means one thing by its values and another by the colours"):
+        by_colours(tmp_path, listed(0, 1, 2), tmp_path / "a.png")
+    others = "0 sky #000001\n1 road #000002\n2 car #000003"
+    assert by_colours(tmp_path, others, tmp_path / "a.png")[1][:3] == [2, 1, 0]  # by values alone
+
+
 def test_colours_without_a_list_of_them_are_named_with_what_to_write(tmp_path):
     file = coloured(tmp_path / "a.png", [ROAD, SKY])
     with pytest.raises(
@@ -228,7 +245,7 @@ def test_a_photograph_among_the_labels_is_told(tmp_path):
 
 def test_a_colour_that_the_list_lacks_is_named(tmp_path):
     with pytest.raises(
-        ValueError, match=r"a\.png holds the colour #ffffff, but there are 3 classes: each has its colour"
+        ValueError, match=r"a\.png holds the colour #ffffff, which is none of the 3 classes: each has its colour"
     ):
         by_colours(tmp_path, COLOURS, coloured(tmp_path / "a.png", [ROAD, 0xFFFFFF]))
 
