@@ -53,7 +53,7 @@ def _drawn(lines: Lines, best_step: int | None, title: str, best_figure: str) ->
         panel.margins(x=0.01)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter(_plain)
-            axis.set_minor_formatter(lambda value, place: "")
+            axis.set_minor_formatter(_between if axis.get_scale() == "log" else lambda value, place: "")
     figure.suptitle(title, fontsize=10)
     buffer = io.BytesIO()
     canvas.print_figure(buffer, dpi=_DPI)
@@ -113,6 +113,11 @@ def _points(lines: Lines, name: str) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
     steps, values = zip(*pairs, strict=True) if pairs else ((), ())
     return np.array(steps), np.array(values, np.float64)
+
+
+def _between(value: float, place: int) -> str:
+    """Of a logarithmic scale, which may span hardly more than one power of ten, 2 and 5 times these are written too."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def _plain(value: float, place: int) -> str:

@@ -32,7 +32,7 @@ def draw_seen(batch: Batch, preset: Preset) -> Image.Image:
         Labelled(f"sample {place}", np.clip(np.rint(picture), 0, 255).astype(np.uint8), label_map)
         for place, (picture, label_map) in enumerate(zip(pixels, label_maps, strict=True), start=1)
     ]
-    return draw_sheet(pairs, classes, counts)
+    return draw_sheet(pairs, classes, counts, missing=False)
 
 
 def _label_maps(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -59,6 +59,14 @@ def test_a_loss_that_falls_by_decades_is_logarithmic_with_plain_ticks(panels):
     assert "$" not in "".join(text.get_text() for text in loss.get_yticklabels())
 
 
+def test_a_loss_within_a_decade_or_two_still_has_numbers_beside_it(panels):
+    _, loss, *_ = panels(log(np.geomspace(0.6, 0.03, 200)))
+    low, high = loss.get_ylim()
+    ticks = zip(loss.get_yticks(minor=True), loss.get_yticklabels(minor=True), strict=True)
+    written = [label.get_text() for tick, label in ticks if low < tick < high and label.get_text()]
+    assert written == ["0.05", "0.2", "0.5"]
+
+
 def test_the_best_step_is_marked_and_the_run_named(panels):
     figure, _, _, validation = panels(log(np.ones(9), mIoU=[0.40, 0.42]), 20, "segformer in runs/garden")
     assert [text.get_text() for text in validation.texts] == ["best: step 20, mIoU 0.4200"]

@@ -20,7 +20,7 @@ PRESET = find_preset("segformer_tiny_shapes")
 def drawn(monkeypatch):
     """What is put on the sheet."""
     told = []
-    monkeypatch.setattr(seen, "draw_sheet", lambda *what: told.append(what) or labels.draw_sheet(*what))
+    monkeypatch.setattr(seen, "draw_sheet", lambda *what, **how: told.append(what) or labels.draw_sheet(*what, **how))
     return told
 
 
@@ -52,3 +52,12 @@ def test_classes_without_names_are_numbered(drawn):
     draw_seen(batch, replace(PRESET, label_set=None))
     ((_, label_set, _),) = drawn
     assert label_set.names == ("class 0", "class 1", "class 2", "class 3")
+
+
+def test_classes_that_the_batch_does_not_show_are_not_listed():
+    heights = []
+    for shown in (2, 150):
+        label_map = np.resize(np.arange(shown, dtype=np.int32), (1, 16, 16))
+        sheet = draw_seen((np.zeros((1, 3, 16, 16), np.float32), label_map), find_preset("segformer_b0_ade20k"))
+        heights.append(sheet.height)
+    assert heights[0] < 400 < 600 < heights[1]

@@ -141,6 +141,11 @@ def blend(
     return cv2.add(blended, _WHITE, blended, mask)
 
 
+def in_grey(picture: np.ndarray) -> np.ndarray:
+    """A picture RGB in its greys, so that the colours over it are those of the classes alone, the same in each."""
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
 def tones(
     picture: np.ndarray, index_map: np.ndarray, table: np.ndarray, opacity: float = OPACITY, clear: int | None = None
 ) -> np.ndarray:

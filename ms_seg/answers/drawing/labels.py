@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ms_seg.answers.drawing.colours import blend, class_colours
+from ms_seg.answers.drawing.colours import blend, class_colours, in_grey
 from ms_seg.answers.drawing.legend import Entry, share_text, with_legend
 from ms_seg.answers.drawing.panels import PAPER, joined, panel_of, titled
 from ms_seg.answers.drawing.semantic import IGNORED_COLOUR, IGNORED_NAME, class_name
@@ -20,6 +20,7 @@ from ms_seg.data.readings import AmbiguousLabels
 from ms_seg.label_sets import LabelSet
 
 _CELL = (300, 225)  # pixels, width and height that a picture of a sheet is fitted into
+_WIDE, _TALL = (604, 225), (300, 450)  # likewise, where width or height is twice the other or more
 _MIN_SIDE = 16  # pixels; what is narrower is stretched
 _GAP = 8
 _SHEET = 1280  # pixels, about how wide a sheet is
@@ -57,35 +58,43 @@ def draw_label_map(label_map: np.ndarray, label_set: LabelSet) -> Image.Image:
     return with_legend(Image.fromarray(table[small]), entries)
 
 
-def draw_sheet(pairs: Sequence[Labelled], label_set: LabelSet, counts: np.ndarray) -> Image.Image:
-    """Pictures with their labels over them beside them, and below them every class with its share of all pixels.
+def draw_sheet(pairs: Sequence[Labelled], label_set: LabelSet, counts: np.ndarray, missing: bool = True) -> Image.Image:
+    """Pictures with their labels over their greys beside them, and below them the classes with their share of pixels.
 
-    counts: pixels of each class, and of what is ignored at IGNORED, (256,) int.
+    counts: pixels of each class, and of what is ignored at IGNORED, (256,) int. missing: list classes without any too.
     """
-    table = _table(label_set)
-    cells = [_cell(pair, label_set, table) for pair in pairs]
-    across = max(1, min(len(cells), (_SHEET + _GAP) // (max(cell.width for cell in cells) + _GAP)))
-    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
+    table, rows, width = _table(label_set), list[list[Image.Image]](), 0
+    for cell in (_cell(pair, label_set, table) for pair in pairs):
+        if not rows or width + cell.width > _SHEET:
+            rows, width = [*rows, []], 0
+        rows[-1].append(cell)
+        width += cell.width
     grid = joined([joined(row, axis=1) for row in rows], axis=0)
-    return joined([grid, _distribution(label_set, table, counts, max(grid.width, _SHEET))], axis=0)
+    listed = [index for index in range(len(label_set)) if missing or counts[index]]
+    return joined([grid, _distribution(label_set, listed, table, counts, max(grid.width, _SHEET))], axis=0)
 
 
 def _cell(pair: Labelled, label_set: LabelSet, table: np.ndarray) -> Image.Image:
     """A picture, and the same under its labels: side by side, or below each other where they are wide."""
     height, width = pair.label_map.shape
-    scale = min(_CELL[0] / width, _CELL[1] / height)
+    beside = width < 2 * height
+    box = _WIDE if not beside else _TALL if height >= 2 * width else _CELL
+    scale = min(box[0] / width, box[1] / height)
     size = max(_MIN_SIDE, round(width * scale)), max(_MIN_SIDE, round(height * scale))
     picture = cv2.resize(pair.picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     labels = cv2.resize(_drawn(pair.label_map, label_set), size, interpolation=cv2.INTER_NEAREST)
-    overlay = blend(picture, labels, table)
-    gap = np.full((size[1], 4, 3), 255, np.uint8) if width < 2 * height else np.full((4, size[0], 3), 255, np.uint8)
-    return titled(np.concatenate((picture, gap, overlay), axis=1 if width < 2 * height else 0), pair.title)
+    overlay = blend(in_grey(picture), labels, table)
+    gap = np.full((size[1], 4, 3) if beside else (4, size[0], 3), 255, np.uint8)
+    return titled(np.concatenate((picture, gap, overlay), axis=1 if beside else 0), pair.title)
 
 
-def _distribution(label_set: LabelSet, table: np.ndarray, counts: np.ndarray, width: int) -> Image.Image:
-    """Every class, in the order of the label set, with its colour, its share, and a bar as long as the share's root."""
+def _distribution(
+    label_set: LabelSet, classes: Sequence[int], table: np.ndarray, counts: np.ndarray, width: int
+) -> Image.Image:
+    """The classes, in the order of the label set, each with its colour, its share, and a bar as long as the share's
+    root; then what is ignored."""
     total = max(1, int(counts.sum()))
-    indices = [*range(len(label_set)), *([len(label_set) + 1] if counts[IGNORED] else [])]
+    indices = [*classes, *([len(label_set) + 1] if counts[IGNORED] else [])]
     pixels = [int(counts[IGNORED if index > len(label_set) else index]) for index in indices]
     texts = [share_text(count / total) if count else "none" for count in pixels]
     name_width = max(length_of(_name(index, label_set), _FONT) for index in indices)

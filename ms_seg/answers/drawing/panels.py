@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ms_seg.answers.drawing.text import INK, write
+from ms_seg.answers.drawing.text import INK, fitted, length_of, write
 
 PAPER = (255, 255, 255)
 TITLES = ("picture", "truth", "prediction")  # of the panels of a comparison
@@ -18,6 +18,7 @@ _MIN_LONG_SIDE = 448  # pixels; smaller pictures are magnified, by a whole numbe
 _MIN_SHORT_SIDE = 24  # pixels; what is narrower still is stretched, by a whole number too
 _MIN_PANEL, _MAX_PANEL = 320, 640  # pixels, the long side of a panel of a comparison
 _TITLE_HEIGHT, _PANEL_MARGIN = 32, 4  # pixels
+_MIN_TITLE = 112  # pixels that a title may take above a panel that is narrower
 
 
 def panel_of(picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
@@ -29,12 +30,14 @@ def panel_of(picture: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def titled(panel: np.ndarray | Image.Image, title: str) -> Image.Image:
-    """A panel under its title, with a margin."""
+    """A panel under its title, with a margin. A title that is too long loses its middle."""
     panel = Image.fromarray(panel) if isinstance(panel, np.ndarray) else panel
-    canvas = Image.new("RGB", (panel.width + 2 * _PANEL_MARGIN, panel.height + _TITLE_HEIGHT), PAPER)
-    canvas.paste(panel, (_PANEL_MARGIN, _TITLE_HEIGHT))
     middle = _TITLE_HEIGHT // 2
-    shown = title.encode("utf-8", "backslashreplace").decode()  # a file's name may be in no encoding
+    name = title.encode("utf-8", "backslashreplace").decode()  # a file's name may be in no encoding
+    shown = fitted(name, middle, max(panel.width, _MIN_TITLE))
+    width = max(panel.width, length_of(shown, middle))
+    canvas = Image.new("RGB", (width + 2 * _PANEL_MARGIN, panel.height + _TITLE_HEIGHT), PAPER)
+    canvas.paste(panel, (_PANEL_MARGIN, _TITLE_HEIGHT))
     write(canvas, (_PANEL_MARGIN, middle), shown, middle, "lm", INK)
     return canvas
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ms_seg.answers.drawing.colours import OPACITY, blend, class_colours, tones
+from ms_seg.answers.drawing.colours import OPACITY, blend, class_colours, in_grey, tones
 from ms_seg.answers.drawing.legend import Entry, with_legend
 from ms_seg.answers.drawing.names import write_names
 from ms_seg.answers.drawing.panels import TITLES, joined, magnified, panel_of, titled
@@ -55,7 +55,8 @@ def draw_comparison(
 
     Args:
         picture: RGB (H, W, 3) uint8.
-        truth, prediction: (H, W) int; drawn as by `draw_overlay`, pixels whose truth is `ignored` in black on both.
+        truth, prediction: (H, W) int; drawn as by `draw_overlay`, but over the picture's greys; pixels whose truth is
+            `ignored` in black on both.
 
     The legend gives each class's share of the truth and of the prediction, the largest of either first. The panels have
     the picture's size, but 320 to 640 pixels on the long side.
@@ -68,9 +69,10 @@ def draw_comparison(
     classes = sorted(np.flatnonzero(areas.any(axis=0)).tolist(), key=lambda index: -areas[:, index].max())
     table = np.vstack((class_colours(label_set), np.array([IGNORED_COLOUR], np.uint8)))
     small = [cv2.resize(shown.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST) for shown in maps]
-    panels = [picture, *(blend(picture, shown, table) for shown in small)]
+    grey = in_grey(picture)
+    panels = [picture, *(blend(grey, shown, table) for shown in small)]
     overlays = joined([titled(*panel) for panel in zip(panels, TITLES, strict=True)], axis=1)
-    toned = [tones(picture, shown, table) for shown in small]
+    toned = [tones(grey, shown, table) for shown in small]
     shares = areas / truth.size
     entries = [
         Entry(

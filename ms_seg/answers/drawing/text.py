@@ -56,6 +56,17 @@ def length_of(text: str, size: int) -> int:
     return math.ceil(_font(size, font_file(text)).getlength(_shown(text)))
 
 
+def fitted(text: str, size: int, width: int) -> str:
+    """A text no wider than so many pixels: what is too long loses its middle, for names differ in their ends."""
+    text = _shown(text)
+    kept = len(text)
+    shown = text
+    while kept > 1 and length_of(shown, size) > width:
+        kept -= 1
+        shown = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
+    return shown
+
+
 @lru_cache(1024)
 def box_of(text: str, size: int, anchor: str) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of a text, from its anchor on."""

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ms_seg.answers.drawing import text
 from ms_seg.answers.drawing.labels import draw_label_map
+from ms_seg.answers.drawing.panels import titled
 from ms_seg.label_sets import LabelSet
 
 CHINESE = "\u4eba\u884c\u9053"
@@ -54,3 +55,14 @@ def test_a_class_whose_name_no_font_has_is_shown_by_its_number_and_that_is_said_
 @pytest.mark.usefixtures("_no_fonts")
 def test_other_text_that_no_font_has_is_written_by_the_numbers_of_its_letters():
     assert written(CHINESE) == written("\\u4eba\\u884c\\u9053")
+
+
+def test_a_title_that_is_too_long_loses_its_middle():
+    name = "a camera's name 0000123 left"
+    assert text.fitted(name, 16, 1000) == name
+    shown = text.fitted(name, 16, 120)
+    begin, end = shown.split("…")
+    assert name.startswith(begin) and name.endswith(end) and text.length_of(shown, 16) <= 120
+    assert min(len(begin), len(end)) > 4
+    narrow = titled(np.zeros((400, 20, 3), np.uint8), name)
+    assert 100 < narrow.width < 130
