@@ -93,10 +93,13 @@ def _on_grid(queries: Queries, chosen: np.ndarray, grid: int) -> tuple[np.ndarra
     masks = logits > 0
     sums = np.where(masks, sigmoid(logits), 0).sum(axis=(1, 2), dtype=np.float64)
     within = sums / (masks.sum(axis=(1, 2)) + 1e-6)
-    rows, columns = (_nearest(grid, *sides) for sides in zip(*asdict(queries.geometry).values(), strict=True))
+    grids, sides = masks.shape[1:], zip(*asdict(queries.geometry).values(), strict=True)
+    rows, columns = (_nearest(size, *of_input) for size, of_input in zip(grids, sides, strict=True))
     bits = np.stack([np.packbits(mask[:, columns], axis=1)[rows] for mask in masks])
     # How often each row and column of the grid is repeated.
-    row_counts, column_counts = (np.bincount(lines, minlength=grid) for lines in (rows, columns))
+    row_counts, column_counts = (
+        np.bincount(lines, minlength=size) for lines, size in zip((rows, columns), grids, strict=True)
+    )
     return bits, masks @ column_counts @ row_counts, within
 
 

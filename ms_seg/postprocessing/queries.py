@@ -16,6 +16,7 @@ from ms_seg.data.preprocessing import Geometry
 from ms_seg.postprocessing import native
 from ms_seg.postprocessing.logits import softmax
 from ms_seg.postprocessing.resizing import Taps
+from ms_seg.postprocessing.rules import OWN_GRID
 
 _TILE = 192  # pixels, a multiple of 8: small enough to leave queries out, large enough for NumPy
 _CACHE_BYTES = 1 << 18  # of masks at a time: what stays in the processor's cache is fastest
@@ -47,12 +48,14 @@ class Queries:
         return UpsampledMasks(self.on_grid(grid, chosen), self.geometry)
 
     def on_grid(self, side: int, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The mask probabilities of some queries on a square grid, (K, side, side) float32."""
+        """The mask probabilities of some queries on a square grid, (K, side, side) float32, or on their own."""
         return sigmoid(self.logits_on_grid(side, chosen))
 
     def logits_on_grid(self, side: int, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The mask logits of some queries on a square grid, (K, side, side) float32."""
+        """The mask logits of some queries on a square grid, (K, side, side) float32, or on their own."""
         values = self.mask_logits[chosen]
+        if side == OWN_GRID:
+            return values
         rows, columns = (Taps.between(size, side) for size in values.shape[1:])
         return resize_maps(values, columns, rows)
 

@@ -3,15 +3,16 @@
 Sources: mmdetection 2.28 MaskFormerFusionHead with Mask2Former's test_cfg (EasyCV's and ModelScope's are the same), and
 ModelScope's MaskFormerSemanticHead; facebookresearch/Mask2Former, maskformer_model.py, on detectron2; mmsegmentation
 1.2 Mask2FormerHead.predict; transformers 4.57 Mask2FormerImageProcessor's
-post_process_{panoptic,instance,semantic}_segmentation with their default arguments.
+post_process_{panoptic,instance,semantic}_segmentation with their default arguments, and MaskFormerImageProcessor's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 OVERLAP_THRESHOLD = 0.8  # a panoptic segment must keep this share of its query's own mask
 MASK_THRESHOLD = 0.5  # a query's own mask is where its probability is at least this
+OWN_GRID = -1  # that of the network's masks
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Rule:
     """One implementation, with the numbers that its models are published with.
 
     grid: None resizes mask logits to the network's input, then to the picture, and takes probabilities there; a number
-        takes probabilities on a square grid of that side and resizes what follows from them.
+        takes probabilities on a square grid of that side, OWN_GRID on the masks' own, and resizes what follows.
 
     Semantic:
     scores_at_input: the scores of the classes are made at the size of the network's input and resized to the picture,
@@ -69,3 +70,4 @@ RULES = {
         instance_score_threshold=0.5,
     ),
 }
+RULES["transformers_maskformer"] = replace(RULES["transformers"], grid=OWN_GRID)

@@ -30,7 +30,7 @@ RESIZES = (
     "fit",
 )
 RESAMPLES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # in the order of Pillow's numbers
-QUERY_RULES = ("mmdet", "detectron2", "detectron2_all", "mmseg", "transformers")
+QUERY_RULES = ("mmdet", "detectron2", "detectron2_all", "mmseg", "transformers", "transformers_maskformer")
 TASKS = ("panoptic", "instance", "semantic")
 MAX_SIDE = 16384  # pixels: an input with two such sides takes 3 GB before the network has seen it
 
@@ -61,8 +61,8 @@ class Preprocessing:
         cut at half (ModelScope's text-driven pipeline).
     threshold: of a model with one output, whose sigmoid is the probability of the object: from where on a pixel is it.
     query_rule: of a model that gives classes and masks of queries, whose rule makes segments of them: "mmdet"
-        (ModelScope and EasyCV too), "detectron2", "detectron2_all", "mmseg" or "transformers", see
-        `postprocessing.rules`.
+        (ModelScope and EasyCV too), "detectron2", "detectron2_all", "mmseg", "transformers" or
+        "transformers_maskformer" (the masks of a Mask2Former by MaskFormer's processor), see `postprocessing.rules`.
 
     Raises ValueError for anything else.
     """

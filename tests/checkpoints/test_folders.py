@@ -20,7 +20,6 @@ from ms_seg.checkpoints.loading import match
 from ms_seg.checkpoints.modelscope import read_modelscope
 from ms_seg.checkpoints.notes import Notes
 from ms_seg.checkpoints.transformers.config import read_transformers, write_config
-from ms_seg.checkpoints.transformers.image_processor import told_processor
 from ms_seg.label_sets import read_labels
 from ms_seg.presets import ASSETS, TASKS, Window, find_preset
 from tests.convert.layouts.published import manifests, read_manifest
@@ -153,12 +152,6 @@ def test_how_pictures_are_prepared_is_told_where_the_folder_leaves_it_open(proce
     if processor is not None:
         (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     assert re.search(line, told(folder)) if line else told(folder) == ""
-
-
-def test_maskformers_processor_is_not_replaced_silently():
-    (line,) = told_processor({"feature_extractor_type": "MaskFormerFeatureExtractor"}, "mask2former")
-    assert "masks are resized to 384x384 first" in line
-    assert told_processor({"image_processor_type": "Mask2FormerImageProcessor"}, "mask2former") == ()
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def read_image_processor(config: Mapping[str, Any], system: str) -> dict[str, An
         if not isinstance(config.get(key, True), bool | None):
             raise _wrong(key, "true or false", config[key])
     fields = {"window": None, "logits_via_input": False, "query_rule": "transformers", **_values(config)}
+    if _type(config, kind) == _MASKFORMER:
+        fields["query_rule"] = "transformers_maskformer"
     if kind.divisor and config.get("pad_size") is not None:
         raise _wrong("pad_size", "null: pictures are padded to no size here", config["pad_size"])
     if config.get("do_resize") is False:
@@ -73,15 +75,18 @@ def told_processor(config: Mapping[str, Any] | None, system: str) -> tuple[str, 
         size = ", ".join(f"{key} {value}" for key, value in kind.default.items())
         return (f"there is no {FILE} beside the weights: pictures are prepared as by {kind.type} without one ({size})",)
     lines = []
-    name = str(config.get("image_processor_type") or config.get("feature_extractor_type") or kind.type)
-    own = name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-    if own not in (kind.type, _MASKFORMER) or (own, system) == (_MASKFORMER, "segformer"):
+    known = (kind.type, _MASKFORMER) if system == "mask2former" else (kind.type,)
+    if (name := _type(config, kind)) not in known:
         lines.append(f"{FILE} is of {shown(name)}: what it does not say is taken as {kind.type} has it")
-    elif own == _MASKFORMER:
-        lines.append(f"{FILE} is of {shown(name)}: masks are resized to 384x384 first, as {kind.type} does")
     if config.get("do_center_crop"):
         lines.append(f"{FILE} says do_center_crop=true: it is not followed, and pictures are segmented whole")
     return tuple(lines)
+
+
+def _type(config: Mapping[str, Any], kind: ImageProcessor) -> str:
+    """The class of a processor, by its present name or its former one, slow or fast."""
+    name = str(config.get("image_processor_type") or config.get("feature_extractor_type") or kind.type)
+    return name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
 
 
 def read_label_values(config: Mapping[str, Any], classes: int, ignore_index: int) -> dict[str, Any]:
@@ -109,7 +114,9 @@ def write_image_processor(
     they are numbered; and a line for each thing that it cannot do."""
     lines = []
     config: dict[str, Any] = {
-        "image_processor_type": PROCESSORS[system].type,
+        "image_processor_type": _MASKFORMER
+        if rule.query_rule == "transformers_maskformer"
+        else PROCESSORS[system].type,
         "do_resize": True,
         "resample": RESAMPLES.index(rule.resample),
         "do_rescale": True,

@@ -11,6 +11,7 @@ from convert import CheckpointError
 from ms_seg.checkpoints.transformers.image_processor import (
     read_image_processor,
     read_label_values,
+    told_processor,
     write_image_processor,
 )
 from ms_seg.data.preprocessing import network_input
@@ -56,6 +57,21 @@ def test_mask2formers_sides_are_taken_up_to_its_divisor(config: dict, found: tup
     read = rule(config, "mask2former")
     assert (read.resize, read.short_side, read.long_side, read.pad_multiple) == found
     assert read.query_rule == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"image_processor_type": "Mask2FormerImageProcessorFast"}, "transformers"),
+        ({"image_processor_type": "MaskFormerImageProcessor"}, "transformers_maskformer"),
+        ({"feature_extractor_type": "MaskFormerFeatureExtractor"}, "transformers_maskformer"),
+    ],
+)
+def test_the_processors_class_says_which_rule_masks_become_segments_by(config: dict, found: str):
+    assert (read := rule(config, "mask2former")).query_rule == found
+    assert told_processor(config, "mask2former") == ()
+    written, _ = write_image_processor(read, "mask2former", None)
+    assert rule(written, "mask2former").query_rule == found
 
 
 def test_pictures_that_are_padded_to_a_size_are_not_taken_for_others():
