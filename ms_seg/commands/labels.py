@@ -13,6 +13,7 @@ from convert.atomic import whole_file
 from convert.progress import progress_bar
 from ms_seg.answers.drawing.labels import draw_readings
 from ms_seg.data.own_folder import OWN
+from ms_seg.data.picture import UnreadablePicture
 from ms_seg.data.preflight import Seen, look_at_all
 from ms_seg.data.readings import AmbiguousLabels, LabelOptions
 from ms_seg.data.semantic import LabelledFolder
@@ -72,6 +73,15 @@ def look(seen: Seen, split: str) -> list[int]:
             bar()
 
         return look_at_all(seen, report)
+
+
+@contextmanager
+def naming_skip_damaged() -> Iterator[None]:
+    """Where a picture cannot be read, say how it is left out."""
+    try:
+        yield
+    except UnreadablePicture as error:
+        raise UnreadablePicture(f"{error}; --skip-damaged leaves out what cannot be read") from None
 
 
 def without_damaged(dataset: Any) -> Any:

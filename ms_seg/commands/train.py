@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 import ms_seg
 from ms_seg.commands.beginning import find_beginning
 from ms_seg.commands.device import add_device, set_up_device
-from ms_seg.commands.labels import add_label_options, drawing_readings, label_options, without_damaged
+from ms_seg.commands.labels import (
+    add_label_options,
+    drawing_readings,
+    label_options,
+    naming_skip_damaged,
+    without_damaged,
+)
 from ms_seg.commands.override import add_choice, add_override
 from ms_seg.commands.parser import Parser
 from ms_seg.commands.resumed import as_tuple, find_finished, find_run, known_labels, recorded, refuse_moved
@@ -124,6 +131,12 @@ def default_workers(cores: int) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train to the recipe's last step."""
+    can_skip = not options.resume and all(task_of(name) == "semantic" for name in options.dataset or ())
+    with naming_skip_damaged() if can_skip else nullcontext():
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     set_up_device(options.device, options.full_float32)
     world = start(options.device)
     import mindspore as ms

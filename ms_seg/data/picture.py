@@ -32,6 +32,10 @@ _MAX_SAID = 3  # files of a kind that are named
 _SAID: defaultdict[str, set[str]] = defaultdict(set)
 
 
+class UnreadablePicture(ValueError):
+    """A picture file that is damaged, or none."""
+
+
 def read_picture(picture: Picture, upright: bool = True) -> np.ndarray:
     """A picture as RGB (H, W, 3) uint8, rotated as its EXIF tag says.
 
@@ -227,13 +231,13 @@ def _in_a_sentence(name: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
     except FileNotFoundError:
         raise ValueError(f"there is no picture {name}") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{name} is not a picture of a known format") from None
+        raise UnreadablePicture(f"{name} is not a picture of a known format") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name} is too large: at most {max_pixels / 1_000_000:g} million pixels are read") from None
     except Exception as error:  # Pillow's decoders raise almost anything for a damaged file
         if isinstance(error, OSError) and error.strerror:
             raise ValueError(f"cannot open {name}: {error.strerror}") from None
-        raise ValueError(f"{name} is cut off or damaged: {error}") from None
+        raise UnreadablePicture(f"{name} is cut off or damaged: {error}") from None
 
 
 def _from_wide_grey(grey: np.ndarray, name: str) -> np.ndarray:

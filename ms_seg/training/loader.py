@@ -10,6 +10,8 @@ import cv2
 import mindspore.dataset as ms_dataset
 import numpy as np
 
+from ms_seg.data.picture import UnreadablePicture
+
 Arrays = tuple[np.ndarray, ...]  # such as images and labels
 
 
@@ -63,11 +65,14 @@ class Loader:
         return _stacked(_Rows(self, start_step, stop_step), self.local_batch_size, self.workers)
 
 
+_UNREADABLE = "unreadable"  # a row's kind of error: an UnreadablePicture
+
+
 class _Rows:
     """One rank's samples of some steps as mindspore.dataset reads them: their arrays, and an error.
 
     An exception would reach the main process as a page of both call stacks. So a sample that cannot be read is a row
-    too: empty arrays and a sentence.
+    too: empty arrays, a sentence, and which kind of error it is.
     """
 
     def __init__(self, loader: Loader, start_step: int, stop_step: int):
@@ -85,8 +90,9 @@ class _Rows:
         try:
             arrays = self._samples[self._first + step * self._batch_size + offset]
         except (ValueError, OSError) as error:
-            return *(np.zeros(0) for _ in self.columns[:-1]), np.array(str(error) or repr(error))
-        return *arrays, np.array("")
+            kind = _UNREADABLE if isinstance(error, UnreadablePicture) else "other"
+            return *(np.zeros(0) for _ in self.columns[:-1]), np.array([kind, str(error) or repr(error)])
+        return *arrays, np.array(["", ""])
 
 
 def _stacked(rows: _Rows, size: int, workers: int) -> Generator[Arrays, None, None]:
@@ -104,8 +110,9 @@ def _stacked(rows: _Rows, size: int, workers: int) -> Generator[Arrays, None, No
     try:
         batch = []
         for *arrays, error in iterator:
-            if error.item():
-                raise ValueError(error.item())
+            kind, sentence = error.tolist()
+            if kind:
+                raise (UnreadablePicture if kind == _UNREADABLE else ValueError)(sentence)
             batch.append(arrays)
             if len(batch) == size:
                 yield tuple(np.stack(column) for column in zip(*batch, strict=True))

@@ -111,6 +111,7 @@ def test_damaged_files_are_left_out_on_request_and_counted(tmp_path, capfd, quic
     for file in (data / "images/training/a.jpg", data / "labels/training/b.png"):
         file.write_bytes(file.read_bytes()[:60])
     assert train(data, tmp_path / "run") == 2
+    assert "--skip-damaged leaves out what cannot be read" in capfd.readouterr().err
     assert train(data, tmp_path / "run", "--skip-damaged") == 0
     said = capfd.readouterr()
     assert f"2 of 3 pictures in {data / 'images/training'} are left out" in said.out

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from ms_seg.data.drawn.world import DrawnWorld
+from ms_seg.data.picture import UnreadablePicture
 from ms_seg.data.samples import SemanticSamples
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.loader import Loader
@@ -89,6 +90,17 @@ def test_an_unreadable_file_is_named_at_its_step(workers):
     assert str(caught.value) == "labels/13.png holds the value 200"
     assert reached == [0, 4, 8]
     assert_no_children()
+
+
+@pytest.mark.parametrize("kind", [UnreadablePicture, ValueError])
+def test_an_error_keeps_its_kind_on_the_way_from_the_loading_thread(kind):
+    class Broken(Numbers):
+        def __getitem__(self, position):
+            raise kind("3.jpg cannot be used")
+
+    with pytest.raises(kind) as caught:
+        next(Loader(Broken(), 4, workers=0).batches(0, 1))
+    assert type(caught.value) is kind and str(caught.value) == "3.jpg cannot be used"
 
 
 def test_closing_the_batches_ends_the_workers():
