@@ -53,10 +53,11 @@ class DeformableLayer(nn.Cell):
 
 
 class PixelDecoder(nn.Cell):
-    """Four maps of strides 4 to 32 and of in_channels[i] -> mask features, and a memory for each of three levels.
+    """Four maps of strides 4 to 32 and of in_channels[i] -> the finest map, and a memory for each of three levels.
 
-    The mask features are a map (N, width, H / 4, W / 4). The memories are tokens (N, h w, width) of stride 32, 16 and
-    8, in this order, and come with their sizes (h, w). Maps may have any size.
+    The finest map is (N, width, H / 4, W / 4). Its mask features are what the 1x1 convolution `mask_features` would
+    make of it: QueryDecoder needs the convolution's weight and bias alone. The memories are tokens (N, h w, width) of
+    stride 32, 16 and 8, in this order, and come with their sizes (h, w). Maps may have any size.
 
     heads, points: of DeformableAttention. layers, hidden: number of encoder layers, and channels within their MLPs.
     width must be a multiple of 32, the groups of group norm.
@@ -98,7 +99,7 @@ class PixelDecoder(nn.Cell):
             start = start + height * width
         lateral = self.lateral(maps[0])
         top_down = self.resize(self.to_map(memories[-1], sizes[-1]), lateral.shape[2:])
-        return self.mask_features(ops.relu(self.output(lateral + top_down))), memories, sizes
+        return ops.relu(self.output(lateral + top_down)), memories, sizes
 
 
 def _caffe2_xavier() -> Initializer:

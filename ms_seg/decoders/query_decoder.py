@@ -68,16 +68,18 @@ class QueryDecoder(nn.Cell):
         self.class_embed = _linear(width, num_classes + 1)
         self.mask_embed = nn.CellList([_linear(width, width) for _ in range(3)])
         self.resize = Resize()
-        self.multiply = ops.BatchMatMul()
+        self.multiply, self.project = ops.BatchMatMul(), ops.MatMul()
 
     def construct(
         self,
-        mask_features: Tensor,
+        finest: Tensor,
+        mask_conv: tuple[Tensor, Tensor],
         memories: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
         return_all_layers: bool = False,
     ) -> Prediction | list[Prediction]:
-        """mask_features and memories, from coarse to fine, with their sizes (h, w), are PixelDecoder's.
+        """finest and memories, from coarse to fine, with their sizes (h, w), are PixelDecoder's; mask_conv is the
+        weight (C, C, 1, 1) and the bias (C,) of the convolution that would make mask features of the finest map.
 
         With return_all_layers: the predictions before the first layer and after each, the last being the result.
         """
@@ -89,32 +91,42 @@ class QueryDecoder(nn.Cell):
             keys += (memory[level] + self.position(sizes[level]),)
             # The references resize every query's mask to the level's size. Masks are sums of features, so the resized
             # features give the same, once for all queries and layers.
-            level_features += (self.resize(mask_features, sizes[level]),)
+            level_features += (self.resize(finest, sizes[level]),)
 
-        queries = ops.broadcast_to(self.query_feat, (mask_features.shape[0], *self.query_feat.shape))
+        queries = ops.broadcast_to(self.query_feat, (finest.shape[0], *self.query_feat.shape))
         predictions = []
         for index, layer in enumerate(self.layers):
             level = index % LEVELS
             decoder_output = self.norm(queries)
-            mask_embed = self._embed_masks(decoder_output)
+            mask_embed = self._embed_masks(decoder_output, mask_conv)
             if return_all_layers:
-                predictions.append((self.class_embed(decoder_output), self._mask_logits(mask_embed, mask_features)))
+                predictions.append((self.class_embed(decoder_output), self._mask_logits(mask_embed, finest)))
             mask = attention_mask(self._mask_logits(mask_embed, level_features[level]))
             queries = layer(queries, self.query_embed, keys[level], memory[level], mask)
         decoder_output = self.norm(queries)
-        mask_embed = self._embed_masks(decoder_output)
-        last = self.class_embed(decoder_output), self._mask_logits(mask_embed, mask_features)
+        mask_embed = self._embed_masks(decoder_output, mask_conv)
+        last = self.class_embed(decoder_output), self._mask_logits(mask_embed, finest)
         return [*predictions, last] if return_all_layers else last
 
-    def _embed_masks(self, decoder_output: Tensor) -> Tensor:
-        first, second, third = self.mask_embed
-        return third(ops.relu(second(ops.relu(first(decoder_output)))))
+    def _embed_masks(self, decoder_output: Tensor, mask_conv: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Queries (N, Q, C) -> what their masks are of the finest map: a weight (N, Q, C) and a bias (N, Q, 1).
 
-    def _mask_logits(self, mask_embed: Tensor, features: Tensor) -> Tensor:
-        """(N, Q, C), (N, C, h, w) -> (N, Q, h, w)."""
+        A query q has the mask q (W x + b) of mask features W x + b, which is (q W) x + q b: the convolution of all
+        pixels becomes a product of the queries, of which there are fewer.
+        """
+        weight, bias = mask_conv
+        first, second, third = self.mask_embed
+        x = third(ops.relu(second(ops.relu(first(decoder_output)))))
+        rows = ops.reshape(x, (-1, x.shape[2]))
+        projected = in_precision(self.project, rows, ops.reshape(weight, weight.shape[:2]))
+        return ops.reshape(projected, x.shape), (x * bias).sum(-1, keepdims=True)
+
+    def _mask_logits(self, mask_embed: tuple[Tensor, Tensor], features: Tensor) -> Tensor:
+        """Weights (N, Q, C), biases (N, Q, 1) and a map (N, C, h, w) -> (N, Q, h, w)."""
+        weight, bias = mask_embed
         n, channels, height, width = features.shape
-        logits = in_precision(self.multiply, mask_embed, ops.reshape(features, (n, channels, height * width)))
-        return ops.reshape(logits, (n, mask_embed.shape[1], height, width))
+        logits = in_precision(self.multiply, weight, ops.reshape(features, (n, channels, height * width))) + bias
+        return ops.reshape(logits, (n, weight.shape[1], height, width))
 
 
 def attention_mask(mask_logits: Tensor) -> Tensor:

@@ -42,5 +42,6 @@ class Mask2Former(Model):
         self.query_decoder = QueryDecoder(num_classes, queries, width, decoder_heads, query_layers, query_hidden)
 
     def construct(self, images: Tensor, return_all_layers: bool = False) -> Prediction | list[Prediction]:
-        mask_features, memories, sizes = self.pixel_decoder(self.backbone(images))
-        return self.query_decoder(mask_features, memories, sizes, return_all_layers)
+        finest, memories, sizes = self.pixel_decoder(self.backbone(images))
+        conv = self.pixel_decoder.mask_features
+        return self.query_decoder(finest, (conv.weight, conv.bias), memories, sizes, return_all_layers)

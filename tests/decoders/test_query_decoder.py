@@ -10,6 +10,7 @@ from ms_seg.decoders.query_decoder import QueryDecoder, attention_mask
 
 SIZES = ((1, 2), (3, 4), (5, 8))
 WIDTH = 32
+IDENTITY = Tensor(np.eye(WIDTH, dtype=np.float32)[:, :, None, None]), Tensor(np.zeros(WIDTH, np.float32))
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:
@@ -41,7 +42,7 @@ def test_a_query_hears_nothing_from_pixels_outside_its_mask():
     changed = [memory.copy() for memory in memories]
 
     def classes(inputs: list[np.ndarray]) -> np.ndarray:
-        return cell(Tensor(features), tuple(map(Tensor, inputs)), sizes)[0].asnumpy()
+        return cell(Tensor(features), IDENTITY, tuple(map(Tensor, inputs)), sizes)[0].asnumpy()
 
     changed[0][:, 2:] = 100  # the right half of the level that the only layer looks at
     np.testing.assert_array_equal(classes(changed), classes(memories))
@@ -52,10 +53,23 @@ def test_a_query_hears_nothing_from_pixels_outside_its_mask():
 def test_predictions_are_made_before_the_first_and_after_every_layer():
     cell, features = decoder(layers=4), Tensor(draw(2, WIDTH, 10, 16))
     memories = tuple(Tensor(draw(2, height * width, WIDTH, seed=height)) for height, width in SIZES)
-    every = cell(features, memories, SIZES, return_all_layers=True)
-    answer = cell(features, memories, SIZES)
+    every = cell(features, IDENTITY, memories, SIZES, return_all_layers=True)
+    answer = cell(features, IDENTITY, memories, SIZES)
     assert [(classes.shape, masks.shape) for classes, masks in every] == [((2, 3, 6), (2, 3, 10, 16))] * 5
     for ours, last in zip(answer, every[-1], strict=True):
         np.testing.assert_array_equal(ours.asnumpy(), last.asnumpy())
     before = cell.class_embed(cell.norm(cell.query_feat)).asnumpy()
     np.testing.assert_allclose(every[0][0].asnumpy(), np.stack([before, before]), atol=1e-6)
+
+
+def test_masks_are_those_of_the_features_that_a_convolution_makes_of_the_finest_map():
+    cell, finest = decoder(layers=4), draw(2, WIDTH, 10, 16)
+    weight, bias = draw(WIDTH, WIDTH, seed=1) / 6, draw(WIDTH, seed=2)
+    features = np.einsum("oc,nchw->nohw", weight, finest) + bias[:, None, None]
+    memories = tuple(Tensor(draw(2, height * width, WIDTH, seed=height)) for height, width in SIZES)
+    conv = Tensor(weight[:, :, None, None]), Tensor(bias)
+    answer = cell(Tensor(finest), conv, memories, SIZES, return_all_layers=True)
+    expected = cell(Tensor(features), IDENTITY, memories, SIZES, return_all_layers=True)
+    for ours, theirs in zip(answer, expected, strict=True):
+        for values, wanted in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(values.asnumpy(), wanted.asnumpy(), rtol=1e-4, atol=1e-5)

@@ -180,6 +180,6 @@ def stages(preset: Preset) -> dict[str, str]:
     names |= layers
     names |= {
         "pixel_decoder.lateral": f"{pixel}.lateral_convs.0",
-        "pixel_decoder.mask_features": f"{pixel}.mask_feature",
+        "pixel_decoder.output": f"{pixel}.output_convs.0.gn",
     }
     return names | {f"query_decoder.layers.{i}": f"{query}.layers.{i}" for i in range(preset.arguments["query_layers"])}
