@@ -189,7 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_override(parser)
     add_choice(parser)
-    parser.add_argument("--to", metavar="LAYOUT", help="write a MindSpore checkpoint back in this layout: hf, mmseg")
+    parser.add_argument(
+        "--to",
+        metavar="LAYOUT",
+        help="write a MindSpore checkpoint back in this layout, such as hf, mmseg, mmdet or vit-adapter",
+    )
     parser.add_argument("--dry-run", action="store_true", help="make the plan and report it, write no checkpoint")
     parser.add_argument("--report", metavar="FILE.json", help="write where every tensor went", type=Path)
     return parser
