@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,7 +95,7 @@ class Trainer:
                 self._validate_and_save(journal, bar, validate, stop)
             if self.progress.step < self.recipe.steps:
                 bar.note("compiling the training step")
-            for batch in batches(self.progress.step, self.recipe.steps):
+            for batch in self._read(batches, bar):
                 if journal and not self.progress.step:
                     journal.show_seen(draw_seen(batch, self.model.preset))
                 line = self._train_step(batch)
@@ -103,6 +103,20 @@ class Trainer:
                 if journal:
                     journal.write(step=self.progress.step, **line)
                 self._validate_and_save(journal, bar, validate, stop)
+
+    def _read(self, batches: Batches, bar: ProgressBar) -> Iterator[Batch]:
+        """The batches of the steps that are left. Where one cannot be read, the steps before it are kept."""
+        begun = self.progress.step
+        try:
+            yield from batches(begun, self.recipe.steps)
+        except Exception:
+            if self.world.rank == 0 and self.progress.step > begun:
+                self._save()
+                bar.note(f"step {self.progress.step} of {self.recipe.steps} is kept, from which --resume goes on")
+            raise
+
+    def _save(self) -> None:
+        self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
 
     def _stop_validating(self) -> None:
         """Answer the first Ctrl-C. Processes that count a validation together end it together."""
@@ -142,7 +156,7 @@ class Trainer:
         stopped = self._asked(stop)
         due = last or stopped or step % self.recipe.keep_every == 0 or step == self.progress.best_step
         if due and self.world.rank == 0:
-            self.checkpoints.save(self.progress, self.files, describe(self.model.preset))
+            self._save()
         if due or validating:
             self.world.barrier()  # MindSpore's collectives would not wait for rank 0
         if stopped and not (last and not self.progress.validation_due):

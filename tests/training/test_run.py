@@ -7,11 +7,12 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ms_seg
@@ -20,8 +21,10 @@ from convert.writing import write_checkpoint
 from ms_seg.__main__ import main
 from ms_seg.data.datasets import open_for_task
 from ms_seg.data.drawn.world import DrawnWorld
+from ms_seg.data.picture import UnreadablePicture
 from ms_seg.presets import PRESETS
 from ms_seg.training import memory, train
+from ms_seg.training.loader import Loader
 from ms_seg.training.record import OPTIONS
 from ms_seg.training.step import TrainStep
 from tests.commands import broken_datasets as small
@@ -78,9 +81,11 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
         model.preset.recipe, steps=1, warmup_steps=1, batch_size=1, crop_size=32, short_side=32, long_side=32
     )
 
-    def begin(datasets: int = 1, seed: int = 0, warmup_steps: int = 1, pictures: int = 2, **options: object) -> None:
+    def begin(
+        datasets: int = 1, seed: int = 0, warmup_steps: int = 1, pictures: int = 2, steps: int = 1, **options: object
+    ) -> None:
         dataset = DrawnWorld("training", (32, 32)).first(pictures)
-        numbers = replace(recipe, seed=seed, warmup_steps=warmup_steps)
+        numbers = replace(recipe, seed=seed, warmup_steps=warmup_steps, steps=steps)
         train(model, [dataset] * datasets, dataset, numbers, tmp_path / "run", **options)
 
     return begin
@@ -187,3 +192,20 @@ def test_a_run_stopped_before_its_first_checkpoint_leaves_nothing_in_the_way(beg
         with pytest.raises(KeyboardInterrupt, match="stopped before the first checkpoint: nothing is kept"):
             begin()
     begin()
+
+
+def test_steps_before_a_picture_that_cannot_be_read_are_kept_and_gone_on_from(
+    begin, tmp_path: Path, monkeypatch, capsys
+):
+    def broken(self: Loader, start_step: int, stop_step: int) -> Iterator[tuple[np.ndarray, ...]]:
+        yield next(whole(self, start_step, stop_step))
+        raise UnreadablePicture("b.jpg is cut off")
+
+    whole = Loader.batches
+    with monkeypatch.context() as patched:
+        patched.setattr(Loader, "batches", broken)
+        with pytest.raises(UnreadablePicture, match="b.jpg is cut off"):
+            begin(steps=3)
+    assert "step 1 of 3 is kept, from which --resume goes on" in capsys.readouterr().err
+    begin(steps=3, resume=True)
+    assert [line["step"] for line in lines(tmp_path / "run") if "loss" in line] == [1, 2, 3]
