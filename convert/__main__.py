@@ -45,7 +45,7 @@ def convert(options: argparse.Namespace) -> None:
     with open_checkpoint(file, options.weights) as tensors:
         metadata: dict[str, str] = {}
         if options.to:
-            source = recognise(tensors, drop=options.drop)
+            source = recognise(tensors, options.weights, options.drop)
             model = f"{source.layout.system or _part(source)} for {options.to}"
             plan = source.plan_back(source.find_target(options.to))
         else:

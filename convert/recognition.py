@@ -15,7 +15,7 @@ from convert.layouts.names import any_of
 from convert.layouts.others import refuse_others
 from convert.layouts.row import NATIVE, Layout
 from convert.plan import Source
-from convert.reading import CheckpointError, Entry
+from convert.reading import Checkpoint, CheckpointError, Entry
 
 MAX_DEPTH = 6  # words in a prefix
 LEAST_SHARE = 0.2  # of all names that begin with a prefix
@@ -43,17 +43,20 @@ def recognise(tensors: Mapping[str, Entry], weights: str = "", drop: Sequence[st
     `layouts.beside`, and those whose names match a shell-style pattern of `drop`.
 
     weights: of a file with several sets of them, such as "teacher" and "student", the one that is meant.
-    Raises CheckpointError when no layout knows any name, for several sets of which none is chosen, for a model of a
-    known other kind, and for a pattern that matches nothing.
+    Raises CheckpointError when no layout knows any name, for several sets of which none is chosen or another than there
+    are, for a model of a known other kind, and for a pattern that matches nothing.
     """
     refuse_others(tensors)
+    sets = (tensors.taken, *tensors.others) if isinstance(tensors, Checkpoint) and tensors.taken else ()
+    if weights in sets[:1]:  # reading has chosen it
+        weights = ""
     dropped = _dropped_by_hand(tensors, drop)
     names = [name for name in tensors if name not in dropped]
     fits = _fits(names)
     if not fits:
         some, titles = ", ".join(names[:3]), "; ".join(dict.fromkeys(layout.title for layout in LAYOUTS))
         raise CheckpointError(f"no known layout has names such as {some}. Known are: {titles}")
-    best, others = _choose(fits, weights)
+    best, others = _choose(fits, weights, sets)
     keys = {best.missing + name[len(best.prefix) :]: name for name in names if name.startswith(best.prefix)}
     if weights and not others and _AVERAGE.search(weights):
         keys, dropped = _underscored_averages(keys, tensors, dropped, weights)
@@ -124,8 +127,9 @@ def _prefixes(names: Sequence[str]) -> list[str]:
     return ["", *sorted((prefix for prefix, count in counts.items() if count >= least), key=len)]
 
 
-def _choose(fits: Sequence[_Fit], weights: str) -> tuple[_Fit, list[_Fit]]:
-    """The fit that is meant, and those of other sets of weights of the same network."""
+def _choose(fits: Sequence[_Fit], weights: str, read: Sequence[str]) -> tuple[_Fit, list[_Fit]]:
+    """The fit that is meant, and those of other sets of weights of the same network. read: sets that the file has apart
+    from prefixes."""
     best = fits[0]
     sets = [
         fit
@@ -136,6 +140,9 @@ def _choose(fits: Sequence[_Fit], weights: str) -> tuple[_Fit, list[_Fit]]:
     ]
     sets = sets if best.prefix and len(sets) > 1 else [best]
     if len(sets) == 1:
+        if weights and weights not in (_word(best.prefix), best.prefix.rstrip(".")) and not _AVERAGE.search(weights):
+            known = f": it has {', '.join(read)}" if read else ""
+            raise CheckpointError(f"the file has no weights {weights!r}{known}")
         return best, []
     words = {_word(fit.prefix): fit for fit in sets}
     if weights:

@@ -73,7 +73,7 @@ def match(
     Raises CheckpointError for a file of no known layout or of another system, and for metadata that cannot be used;
     ValueError where the name, or what the file can be, is not clear. Whether all tensors fit, the plan says.
     """
-    source = recognise(tensors, "" if tensors.taken == chosen.weights else chosen.weights, chosen.drop)
+    source = recognise(tensors, chosen.weights, chosen.drop)
     notes = notes_beside(source, tensors.folder, tensors.metadata)
     if _of_run(tensors):
         notes = notes.having(lines=(f"of the run's checkpoints {tensors.file} is taken", *notes.lines))

@@ -228,6 +228,19 @@ def test_of_several_sets_in_a_file_one_is_taken(
         assert tensors.others == others
 
 
+@pytest.mark.parametrize(
+    ("wrapped", "known"),
+    [(("model", "ema"), ": it has model, ema"), (("state_dict",), ": it has state_dict"), ((), "")],
+)
+def test_a_set_of_weights_that_a_file_does_not_have_is_refused(wrapped: tuple, known: str, tmp_path: Path):
+    tensors = {key: files.tensor(np.zeros(entry.shape, np.float32)) for key, entry in published(HF).items()}
+    checkpoint = {name: tensors for name in wrapped} or tensors
+    (tmp_path / "a.pth").write_bytes(files.torch_zip(checkpoint))
+    with open_checkpoint(tmp_path / "a.pth", "teacher") as opened:
+        with pytest.raises(CheckpointError, match=f"the file has no weights 'teacher'{known}$"):
+            recognise(opened, "teacher")
+
+
 def test_what_was_decided_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture):
     from convert.writing import write_checkpoint
 
