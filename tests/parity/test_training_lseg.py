@@ -64,9 +64,10 @@ def in_our_names(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("name", "sizes"), [(NAME, SMALL), *OTHERS.items()], ids=[NAME, *OTHERS])
 def test_loss_and_every_gradient_equal_the_references(name: str, sizes: dict, tmp_path: Path):
+    """In float64: PyTorch's own float32, in which one ReLU may open, is off by 2e-3 on some processors."""
     reference, model = both(name, sizes, tmp_path)
     images, labels = batch(0)
-    loss = reference_loss(reference, images, labels)
+    loss = reference_loss(reference.double(), images.astype(np.float64), labels)
     loss.backward()
     gradients = {key: parameter.grad for key, parameter in reference.named_parameters() if parameter.grad is not None}
     theirs = in_our_names(gradients)
