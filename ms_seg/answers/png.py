@@ -1,20 +1,20 @@
-"""PNG files, written fast: overlays and label maps are flat, and run lengths find that in half of the time or less.
+"""PNG files, written fast, by Intel's ISA-L: choosing how to save a picture must not take longer than to look at it.
 
-512x683, one core: an overlay 11 ms and 469 kB, where Pillow's fastest level takes 24 ms and 449 kB; a label map 0.9 ms
-and 22 kB, where Pillow takes 4 ms and 19 kB.
+512x683, one core: an overlay 2.3 ms and 390 to 630 kB, where zlib's fastest strategy takes 8 ms and Pillow 22; a label
+map 0.2 ms and 16 to 27 kB, where zlib takes 0.5 to 1.5 and 11 to 21 kB (AMD Zen 5).
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 
 import numpy as np
+from isal import isal_zlib
 from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {"P": (8, 3), "RGB": (8, 2), "I;16": (16, 0)}  # Pillow's mode: PNG's bit depth and colour type
-_NO_FILTER, _UP = 0, 2  # PNG's filters of a row: as it is; minus the row above it
+_NO_FILTER, _SUB = 0, 1  # PNG's filters of a row: as it is; each pixel minus the one at its left
 
 
 def encode_png(image: Image.Image) -> bytes:
@@ -23,8 +23,7 @@ def encode_png(image: Image.Image) -> bytes:
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", *image.size, depth, colour_type, 0, 0, 0))]
     if image.mode == "P":
         chunks.append((b"PLTE", bytes(image.getpalette() or [])))
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    chunks.append((b"IDAT", deflate.compress(_filtered(image).data) + deflate.flush()))
+    chunks.append((b"IDAT", isal_zlib.compress(_filtered(image).data, 1)))
     return _SIGNATURE + b"".join(_chunk(*chunk) for chunk in [*chunks, (b"IEND", b"")])
 
 
@@ -33,12 +32,17 @@ def _filtered(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image)
     rows = (pixels.astype(">u2") if image.mode == "I;16" else pixels).reshape(len(pixels), -1).view(np.uint8)
     filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = _UP if image.mode == "RGB" else _NO_FILTER
+    filtered[:, 0] = _SUB if image.mode == "RGB" else _NO_FILTER
     filtered[:, 1:] = rows
     if image.mode == "RGB":
-        filtered[1:, 1:] -= rows[:-1]
+        filtered[:, 1 + 3 :] -= rows[:, :-3]
     return filtered
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name)))
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(name)))
+    )

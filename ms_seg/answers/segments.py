@@ -16,7 +16,7 @@ from PIL import Image
 from ms_seg.answers.base import BaseAnswer, first_three, write_json
 from ms_seg.answers.drawing.colours import OPACITY, segment_colours
 from ms_seg.answers.drawing.segments import draw_segments
-from ms_seg.data.coco.codecs import box_of, boxes_of, encode_mask, encode_masks
+from ms_seg.data.coco.codecs import box_of, boxes_and_masks, encode_mask
 from ms_seg.data.panoptic import to_colours, to_ids
 from ms_seg.label_sets import LabelSet
 from ms_seg.postprocessing.instance import Instances
@@ -152,11 +152,10 @@ class PanopticAnswer(SegmentsAnswer):
     def _shapes(self) -> list[dict[str, Any]]:
         numbers = list(range(1, len(self._order) + 1))
         areas = np.bincount(self.segment_map.ravel(), minlength=len(numbers) + 1)
-        boxes = boxes_of(self.segment_map, len(areas))
-        encoded = encode_masks(self.segment_map, numbers)
+        shapes = boxes_and_masks(self.segment_map, numbers)
         return [
-            {"area": int(areas[number]), "bbox": boxes[number], "segmentation": segmentation}
-            for number, segmentation in zip(numbers, encoded, strict=True)
+            {"area": area, "bbox": box, "segmentation": segmentation}
+            for area, (box, segmentation) in zip(areas[1:].tolist(), shapes, strict=True)
         ]
 
     def save(

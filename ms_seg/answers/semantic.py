@@ -16,7 +16,7 @@ from convert.atomic import whole_file
 from ms_seg.answers.base import BaseAnswer, first_three
 from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR, OPACITY, class_colours
 from ms_seg.answers.drawing.semantic import draw_overlay
-from ms_seg.data.coco.codecs import boxes_of, encode_masks
+from ms_seg.data.coco.codecs import boxes_and_masks
 from ms_seg.data.preprocessing import Geometry
 from ms_seg.label_sets import LabelSet
 from ms_seg.postprocessing.logits import ClassMaps, probabilities
@@ -108,19 +108,18 @@ class Answer(BaseAnswer):
         Keys: id (from 1), category_id (the class's index), category (its name), area (pixels), bbox [x, y, width,
         height], score, segmentation (COCO's run lengths: size [height, width], counts).
         """
-        boxes = boxes_of(self.label_map, len(self._areas))
-        encoded = encode_masks(self.label_map, self.classes)
+        shapes = boxes_and_masks(self.label_map, self.classes)
         return [
             {
                 "id": number,
                 "category_id": index,
                 "category": self.label_set.names[index],
                 "area": int(self._areas[index]),
-                "bbox": boxes[index],
+                "bbox": box,
                 "score": round(float(self.class_scores[index]), 6),
                 "segmentation": segmentation,
             }
-            for number, (index, segmentation) in enumerate(zip(self.classes, encoded, strict=True), start=1)
+            for number, (index, (box, segmentation)) in enumerate(zip(self.classes, shapes, strict=True), start=1)
         ]
 
     @property

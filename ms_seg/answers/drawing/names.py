@@ -12,7 +12,7 @@ from PIL import Image
 from ms_seg.answers.drawing.text import box_of, write_outlined
 from ms_seg.data.coco.codecs import boxes_of
 
-_PLACING_SIDE = 400  # pixels, the long side of the map in which places for names are searched
+_PLACING_SIDE = 256  # pixels, the long side of the map in which places for names are searched
 _COLOUR, _OUTLINE = (255, 255, 255), (20, 20, 22)
 _MIN_FONT, _MAX_FONT = 11, 96  # pixels
 _LINES, _LONG_LINES = 34, 80  # of text, about, that would cover a square picture, and the long side of any

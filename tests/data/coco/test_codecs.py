@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ms_seg.data.coco.codecs import box_of, boxes_of, decode_mask, encode_mask, encode_masks
+from ms_seg.data.coco.codecs import box_of, boxes_and_masks, boxes_of, decode_mask, encode_mask
 
 Y, X = np.mgrid[:60, :80]
 DISC = (X - 40) ** 2 + (Y - 30) ** 2 < 500
@@ -27,10 +27,25 @@ def test_counts_are_pycocotools(mask, counts):
     assert np.array_equal(decode_mask({"size": list(mask.shape), "counts": counts}), mask)
 
 
-def test_a_label_map_gives_the_mask_of_each_class():
+def test_a_label_map_gives_the_box_and_the_mask_of_each_class():
     labels = np.random.default_rng(0).integers(0, 4, (37, 23)).repeat(5, axis=0)
-    for index, encoded in zip((2, 0, 7), encode_masks(labels, [2, 0, 7]), strict=True):
+    labels[:40, 3:] = labels[:, :2] = 1
+    for index, (box, encoded) in zip((2, 0, 1), boxes_and_masks(labels, [2, 0, 1]), strict=True):
         assert encoded == encode_mask(labels == index)
+        assert box == box_of(labels == index)
+
+
+def test_a_class_that_is_not_in_a_label_map_has_an_empty_box_and_mask():
+    labels = np.random.default_rng(0).integers(0, 4, (37, 23))
+    nothing = ([0, 0, 0, 0], encode_mask(labels == 300))
+    assert boxes_and_masks(labels, [300, 2, 7]) == [nothing, *boxes_and_masks(labels, [2]), nothing]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_picture_of_one_class_is_its_box(index: int):
+    assert boxes_and_masks(np.full((4, 5), index, np.int32), [index]) == [
+        ([0, 0, 5, 4], {"size": [4, 5], "counts": "0d0"})
+    ]
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (3, 0), (0, 4), (3, 4)])
@@ -41,7 +56,7 @@ def test_a_part_of_a_picture_is_encoded_as_the_whole(corner: tuple[int, int]):
         part = generator.random((9 - top if size[0] == 9 else 2, 7)) < 0.7
         picture = np.zeros(size, bool)
         picture[top : top + len(part), left : left + 7] = part
-        assert encode_mask(part, size, corner) == encode_masks(picture.view(np.uint8), [1])[0]
+        assert encode_mask(part, size, corner) == boxes_and_masks(picture.view(np.uint8), [1])[0][1]
 
 
 def test_counts_that_do_not_fill_the_mask_are_refused():
