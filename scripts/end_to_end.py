@@ -16,11 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "tests" / "parity")]
 
 FEW, MANY, SIZE = 4, 44, (512, 683)
+ROUNDS = 3
 
 
-def measure_end_to_end(name: str, runs: int = 20) -> dict:
+def measure_end_to_end(name: str, batch_size: int = 1, runs: int = 20) -> dict:
     """Seconds for a picture, on the clock and of the processor: of the command with MANY pictures less one with FEW,
-    whose start and compilation are the same, and of the network alone on one of them. ratio: of the two."""
+    whose start and compilation are the same, and of the network alone on one of them. ratio: of the two. Medians of
+    ROUNDS, in which all three take turns.
+
+    batch_size: of the command; the network alone looks at one picture.
+    """
     from photographs import save_photographs
     from processes import run_python
 
@@ -28,19 +33,27 @@ def measure_end_to_end(name: str, runs: int = 20) -> dict:
         pictures, checkpoint = save_photographs(Path(scratch, "pictures"), MANY, SIZE), Path(scratch, "weights.pth")
         run_python(["scripts/first_answer.py", "draw", name, str(checkpoint)])
         command = ["-m", "ms_seg", "segment", "--model", name, "--checkpoint", str(checkpoint), "--quiet"]
-        command += ["--output", str(Path(scratch, "answers"))]
-        few, many = (run_python([*command, *map(str, pictures[:number])]) for number in (FEW, MANY))
-        alone = json.loads(run_python([__file__, name, str(pictures[0]), str(runs)]).output.splitlines()[-1])
-    seconds = (many.seconds - few.seconds) / (MANY - FEW)
+        command += ["--batch-size", str(batch_size), "--output", str(Path(scratch, "answers"))]
+        folders, networks = [], []
+        for _ in range(ROUNDS):
+            few, many = (run_python([*command, *map(str, pictures[:number])]) for number in (FEW, MANY))
+            folders.append([many.seconds - few.seconds, many.cpu_seconds - few.cpu_seconds, many.peak_mb])
+            alone = json.loads(run_python([__file__, name, str(pictures[0]), str(runs)]).output.splitlines()[-1])
+            networks.append([alone["seconds"], alone["cpu_seconds"]])
+    seconds, cpu_seconds, peak_mb = map(statistics.median, zip(*folders, strict=True))
+    network_seconds, network_cpu_seconds = map(statistics.median, zip(*networks, strict=True))
+    number = MANY - FEW
     return {
-        "pictures": MANY - FEW,
+        "model": name,
+        "batch_size": batch_size,
+        "pictures": number,
         "size": "x".join(map(str, SIZE)),
-        "seconds": round(seconds, 4),
-        "cpu_seconds": round((many.cpu_seconds - few.cpu_seconds) / (MANY - FEW), 4),
-        "network_seconds": round(alone["seconds"], 4),
-        "network_cpu_seconds": round(alone["cpu_seconds"], 4),
-        "ratio": round(seconds / alone["seconds"], 3),
-        "peak_mb": many.peak_mb,
+        "seconds": round(seconds / number, 4),
+        "cpu_seconds": round(cpu_seconds / number, 4),
+        "network_seconds": round(network_seconds, 4),
+        "network_cpu_seconds": round(network_cpu_seconds, 4),
+        "ratio": round(seconds / number / network_seconds, 3),
+        "peak_mb": peak_mb,
     }
 
 

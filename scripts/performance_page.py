@@ -126,7 +126,10 @@ PARTS: dict[str, dict[str, Measure]] = {
     "adapter": {ADAPTER_CROP.key: lambda: _adapter(ADAPTER_CROP)},
     "training": {case.key: lambda case=case: _train(case) for case in TRAINING},
     "bfloat16": {case.key: lambda case=case: _bfloat16(case) for case in BFLOAT16},
-    "end_to_end": {name: lambda name=name: measure_end_to_end(name) for name in (B0, B5)},
+    "end_to_end": {
+        f"{name}, {batch_size} at once": lambda name=name, batch_size=batch_size: measure_end_to_end(name, batch_size)
+        for name, batch_size in ((B0, 1), (B0, 4), (B5, 1))
+    },
     "first_answer": {name: lambda name=name: measure_first_answer(name) for name in (B0, B5, LSEG, R50, SWIN_L)},
     "scale": {
         f"{what} {number}": lambda what=what, number=number: measure_point(what, number)

@@ -135,7 +135,8 @@ def _bfloat16(rows: Rows) -> str:
 def _end_to_end(rows: Rows) -> str:
     body = [
         [
-            f"`{name}`",
+            f"`{row['model']}`",
+            str(row["batch_size"]),
             f"{row['pictures']} of {row['size']}",
             _seconds(row["seconds"]),
             _seconds(row["network_seconds"]),
@@ -144,9 +145,9 @@ def _end_to_end(rows: Rows) -> str:
             _seconds(row["network_cpu_seconds"]),
             f"{row['peak_mb']} MB",
         ]
-        for name, row in rows.items()
+        for row in rows.values()
     ]
-    head = ["network", "pictures", "a picture", "network alone", "ratio"]
+    head = ["network", "`--batch-size`", "pictures", "a picture", "network alone", "ratio"]
     return _table([*head, "processor's time", "of the network", "memory"], body)
 
 
@@ -260,7 +261,7 @@ _SECTIONS: tuple[tuple[str, str, str, Table], ...] = (
         "end_to_end",
         "From pictures' files to answers' files",
         "`segment` with a folder of drawn photographs, its start and compilation taken off, beside the network alone "
-        "on one of them.",
+        "on one of them; the network sees as many at once as `--batch-size` says.",
         _end_to_end,
     ),
     (
