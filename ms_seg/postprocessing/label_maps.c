@@ -6,8 +6,8 @@
 
    Nothing is held at the picture's size but the label map. A thread goes down its rows of the picture, of which it
    resizes the rows first; then it takes LANES pixels at a time, class after class: neither the highest class nor a sum
-   over the classes has to be searched for across a vector. 512x683 with 150 classes, one core of AVX-512: 21 ms; with
-   the classes of a pixel in a vector 42 ms, in NumPy 140 ms. */
+   over the classes has to be searched for across a vector. 512x683 with 150 classes, one core (AMD Zen 5): 12 ms, in
+   NumPy 107 ms. With the classes of a pixel in a vector it takes twice as long. */
 
 #include "operator.h"
 #include <float.h>
@@ -70,8 +70,8 @@ static inline Floats load(const float *values) {
     return loaded;
 }
 
-/* Where a > b, yes, and no elsewhere. A macro, for GCC makes one instruction of it where it sees the comparison, and
-   three in a function that is given its result. */
+/* yes where a > b, and no elsewhere. A macro: of a function that is given the comparison's result GCC makes three
+   instructions instead of one, and the label map takes 13.9 ms instead of 12.3. */
 #define where_more(a, b, yes, no) \
     ((Floats)(((Integers)(yes) & ((a) > (b))) | ((Integers)(no) & ~((a) > (b)))))
 
