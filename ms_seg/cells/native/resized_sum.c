@@ -1,6 +1,6 @@
 /* Four maps of several sizes, each resized bilinearly to that of the first, in one sum. */
 
-#include "operator.h"
+#include "resized.h"
 
 enum { LEVELS = 4 };
 
@@ -10,26 +10,10 @@ typedef struct {
     int64_t heights[LEVELS], widths[LEVELS], channels, widest;
 } ResizedSum;
 
-/* The two pixels of `from` that pixel `to` of `size` lies between, and how far it is from the first: half-pixel centres, as
-   PyTorch's align_corners=False. */
-typedef struct {
-    int64_t lower, upper;
-    float across;
-} Between;
-
-static inline Between between(int64_t to, int64_t size, int64_t from) {
-    float position = (float)((to + 0.5) * from / size - 0.5);
-    position = position < 0 ? 0 : position;
-    int64_t lower = (int64_t)position;
-    return (Between){lower, lower + 1 < from ? lower + 1 : lower, position - lower};
-}
-
-static inline float mix(float a, float b, float across) { return (1 - across) * a + across * b; }
-
 /* A level's row for row y of the output, as wide as the level is. */
 static void mix_rows(const ResizedSum *task, int level, int64_t sample, int64_t y, float *restrict out) {
     int64_t row_size = task->widths[level] * task->channels;
-    Between rows = between(y, task->heights[0], task->heights[level]);
+    Between rows = between(y, task->heights[0], task->heights[level], 0);
     const float *map = task->levels[level] + sample * task->heights[level] * row_size;
     const float *restrict lower = map + rows.lower * row_size, *restrict upper = map + rows.upper * row_size;
     for (int64_t i = 0; i < row_size; i++)
@@ -51,7 +35,7 @@ static void sum_part(const void *argument, int64_t begin, int64_t end, int worke
             const float *left[LEVELS], *right[LEVELS];
             float *restrict out = task->out + (item * width + x) * channels, across[LEVELS];
             for (int level = 1; level < LEVELS; level++) {
-                Between columns = between(x, width, task->widths[level]);
+                Between columns = between(x, width, task->widths[level], 0);
                 left[level] = scratch + (level - 1) * row_size + columns.lower * channels;
                 right[level] = scratch + (level - 1) * row_size + columns.upper * channels;
                 across[level] = columns.across;

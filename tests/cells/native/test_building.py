@@ -23,6 +23,7 @@ from ms_seg.cells.mlp import Dense, MixFFN
 from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
+from ms_seg.cells.resize import Resize
 from ms_seg.cells.tokens import ConvToTokens, SwapAxes, TokenConv
 from ms_seg.cells.window_attention import ShiftedWindowAttention
 from ms_seg.decoders.all_mlp import AllMLPDecoder
@@ -38,6 +39,8 @@ CELLS = {
     "linear_of_map": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
     "linear_to_map": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
     "resized_sum_relu": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
+    "resize": Resize,
+    "resize_corners": lambda: Resize(align_corners=True),
     "depthwise_conv_gelu": lambda: MixFFN(4, 8),
     "patches": lambda: ConvToTokens(3, 4, 3, 2, 1),
     "token_patches": lambda: TokenConv(4, 4, 2, 2),

@@ -118,6 +118,11 @@ SOUND = {  # inputs, outputs
     "patches": ([ones(2, 3, 4, 5), ones(3, 2, 2)], [(2, 2, 3, 27)]),
     "token_patches": ([ones(2, 4, 5, 3), ones(3, 2, 2)], [(2, 2, 3, 27)]),
     "patches_grad": ([ones(2, 3, 4, 5), ones(3, 2, 2), ones(2, 2, 3, 27)], [(2, 3, 4, 5)]),
+    **{name: ([ones(2, 3, 4, 5), ones(7, 6)], [(2, 3, 7, 6)]) for name in ("resize", "resize_corners")},
+    **{
+        f"{name}_grad": ([ones(2, 3, 4, 5), ones(7, 6), ones(2, 3, 7, 6)], [(2, 3, 4, 5)])
+        for name in ("resize", "resize_corners")
+    },
     "resized_sum_relu": ([ones(2, 4, 5, 3), *[ones(2, 2, 3, 3)] * 3, ones(3), ones(3)], [(2, 4, 5, 3)]),
     "conv1x1": ([ones(2, 3, 4, 5), ones(6, 3, 1, 1), ones(6)], [(2, 6, 4, 5)]),
     "conv1x1_x_grad": ([ones(2, 3, 4, 5), ones(6, 3, 1, 1), ones(2, 6, 4, 5)], [(2, 3, 4, 5)]),
@@ -178,6 +183,7 @@ FITS = {  # longer arrays that are sound as well: more maps, larger ones, more p
     ("biased_softmax", 1, (2, 3, 4)),
     *(("conv1x1_bias_grad", 1, shape) for shape in ((3, 6, 4, 5), (2, 6, 5, 5), (2, 6, 4, 6))),
     ("cross_entropy", 0, (2, 4, 4, 5)),
+    *((name, 0, shape) for name in ("resize", "resize_corners") for shape in ((2, 3, 5, 5), (2, 3, 4, 6))),
     *(("resized_sum_relu", level, shape) for level in (1, 2, 3) for shape in ((2, 3, 3, 3), (2, 2, 4, 3))),
     ("patches", 0, (2, 3, 4, 6)),
     ("token_patches", 0, (2, 4, 6, 3)),
@@ -230,6 +236,8 @@ def test_more_points_than_candidates_and_empty_maps_are_refused():
     for coarse in ((2, 0, 3, 3), (2, 2, 0, 3)):
         inputs = [ones(2, 4, 5, 3), *[ones(*coarse)] * 3, ones(3), ones(3)]
         assert refuses(WRONG_SHAPE, "resized_sum_relu", inputs, [(2, 4, 5, 3)])
+    for x, like in (((2, 3, 0, 5), (7, 6)), ((2, 3, 4, 0), (7, 6)), ((2, 3, 4, 5), (0, 6)), ((2, 3, 4, 5), (7, 0))):
+        assert refuses(WRONG_SHAPE, "resize", [ones(*x), ones(*like)], [(2, 3, *like)])
     for geometry in ((0, 2, 2), (3, 0, 2), (3, 2, 0), (7, 2, 2)):
         assert refuses(WRONG_SHAPE, "patches", [ones(2, 3, 4, 5), ones(*geometry)], [(2, 2, 3, 27)])
     assert refuses(WRONG_SHAPE, "layer_scale", [ones(3, 0), ones(3, 0), ones(0)], [(3, 0)])
