@@ -294,6 +294,7 @@ Each lever is described, with what it gives, beside its code.
 | attention in one pass, with windows and relative positions | [attention](../ms_seg/cells/attention.py) |
 | 3x3 convolutions by Winograd's algorithm | [conv3x3.c](../ms_seg/cells/native/conv3x3.c) |
 | the decoder's levels projected, fused and added at their own sizes | [all_mlp](../ms_seg/decoders/all_mlp.py) |
+| maps resized in one pass, forward and backward | [resize](../ms_seg/cells/native/resize.c) |
 | gradients that leave no index tables behind | [cross_entropy](../ms_seg/cells/cross_entropy.py) |
 | label maps and masks in C | [postprocessing](../ms_seg/postprocessing/native.py) |
 | reading ahead and saving behind the network | [pipeline](../ms_seg/inference/pipeline.py) |

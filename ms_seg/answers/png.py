@@ -40,9 +40,5 @@ def _filtered(image: Image.Image) -> np.ndarray:
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(name)))
-    )
+    checksum = isal_zlib.crc32(content, isal_zlib.crc32(name))
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
