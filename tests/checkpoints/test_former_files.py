@@ -43,4 +43,10 @@ def test_a_file_of_an_earlier_version_gives_the_answer_that_it_gave(former: Path
     assert arithmetic.items() <= sizes.items()
     answer = segmenter(ASSETS / "shapes_1.png", WORDS if name.startswith("lseg") else None)
     before = np.array(Image.open(former / f"{name}.png"))
-    assert np.mean(answer.label_map != before) < 1e-4  # a rounding on another processor may move a pixel
+    moved = answer.label_map != before
+    if name == "lseg_with_a_block":  # whose tanh leaves two words equal at 2,600 pixels: a rounding may move these
+        chosen, former_choice = (
+            np.take_along_axis(answer.pixel_scores, m[None], 0) for m in (answer.label_map, before)
+        )
+        moved &= (chosen - former_choice)[0] > 1e-6
+    assert np.mean(moved) < 1e-4  # a rounding on another processor may move a pixel
