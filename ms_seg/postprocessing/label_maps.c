@@ -70,10 +70,9 @@ static inline Floats load(const float *values) {
     return loaded;
 }
 
-/* yes where a > b, and no elsewhere. A macro: of a function that is given the comparison's result GCC makes three
+/* The larger of each two numbers. A macro: of a function that is given the comparison's result GCC makes three
    instructions instead of one, and the label map takes 13.9 ms instead of 12.3. */
-#define where_more(a, b, yes, no) \
-    ((Floats)(((Integers)(yes) & ((a) > (b))) | ((Integers)(no) & ~((a) > (b)))))
+#define larger(a, b) ((Floats)(((Integers)(a) & ((a) > (b))) | ((Integers)(b) & ~((a) > (b)))))
 
 /* Scores need no particular rounding: a function of them alone may fuse its products with its sums. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -87,7 +86,7 @@ static inline Floats load(const float *values) {
 /* exp2(x) for x <= 0. */
 INLINE_MAY_FUSE Floats power_of_two(Floats x) {
     const Floats lowest = (Floats){0} - 120.0f, shift = (Floats){0} + 12582912.0f; /* 1.5 * 2^23 */
-    x = where_more(x, lowest, x, lowest);
+    x = larger(x, lowest);
     Floats moved = x + shift, part = x - (moved - shift); /* the whole part is in the last bits of moved */
     Floats p = part * 1.33335581e-3f + 9.61812911e-3f;
     p = p * part + 5.55041087e-2f;
@@ -173,7 +172,7 @@ static inline void find_best(const LabelMaps *task, Row row, const Pixels *pixel
         Floats value0 = at_pixels(own, pixels, near, twice), value1 = at_pixels(own, pixels + 1, near, twice);
         Integers more0 = value0 > high0, more1 = value1 > high1;
         values[2 * c] = value0, values[2 * c + 1] = value1;
-        high0 = where_more(value0, high0, value0, high0), high1 = where_more(value1, high1, value1, high1);
+        high0 = larger(value0, high0), high1 = larger(value1, high1);
         best0 = (here & more0) | (best0 & ~more0), best1 = (here & more1) | (best1 & ~more1);
     }
     best[0] = best0, best[1] = best1, highest[0] = high0, highest[1] = high1;
@@ -190,7 +189,7 @@ static MAY_FUSE void find_certainty(const LabelMaps *task, const Floats *values,
             sums[i] += task->shares ? value : power_of_two((value - highest[i]) * 1.44269504f);
         }
     for (int i = 0; i < PAIR; i++)
-        certainty[i] = task->shares ? highest[i] / where_more(sums[i], least, sums[i], least) : 1.0f / sums[i];
+        certainty[i] = task->shares ? highest[i] / larger(sums[i], least) : 1.0f / sums[i];
 }
 
 static void label_row(const LabelMaps *task, Row row, Floats *values, int32_t *out, double *sums) {
