@@ -163,8 +163,11 @@ def _start_ours(
 
     import ms_seg
     from ms_seg.inference.execution import Runner
+    from ms_seg.inference.words import without_padding
 
-    network, tensors = Runner(ms_seg.create_model(name), precision=precision), [ms.Tensor(array) for array in inputs]
+    images, *tokens = inputs
+    network = Runner(ms_seg.create_model(name), precision=precision)
+    tensors = [ms.Tensor(array) for array in (images, *map(without_padding, tokens))]  # as words are always read
 
     def run() -> list[np.ndarray]:
         return [logits.asnumpy() for logits in network(*tensors)]

@@ -8,7 +8,7 @@ from mindspore.common.initializer import TruncatedNormal
 from ms_seg.cells import native
 from ms_seg.cells.activation import GELU
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d, NativeDepthwiseGELU
-from ms_seg.cells.linear import NativeLinear, as_matrix
+from ms_seg.cells.linear import NativeLinear
 from ms_seg.cells.precision import in_float32, in_precision
 from ms_seg.cells.tokens import MapToTokens, TokensToMap
 
@@ -76,6 +76,6 @@ class MixFFN(nn.Cell):
 
     def _on_tokens(self, x: Tensor, grid: tuple[int, int], residual: Tensor | None) -> Tensor:
         n, length, channels = x.shape
-        x = self.linear(ops.reshape(x, (n, *grid, channels)), as_matrix(self.fc1.weight), self.fc1.bias)
+        x = self.linear(ops.reshape(x, (n, *grid, channels)), self.fc1.weight, self.fc1.bias)
         x = self.dwconv_gelu(x, self.dwconv.weight, self.dwconv.bias)
-        return self.linear(ops.reshape(x, (n, length, -1)), as_matrix(self.fc2.weight), self.fc2.bias, residual)
+        return self.linear(ops.reshape(x, (n, length, -1)), self.fc2.weight, self.fc2.bias, residual)

@@ -8,7 +8,7 @@ from mindspore.common.initializer import Initializer
 
 from ms_seg.cells import native
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
-from ms_seg.cells.linear import NativeLinear, as_matrix
+from ms_seg.cells.linear import NativeLinear
 from ms_seg.cells.norm import LayerNorm
 from ms_seg.cells.precision import in_float32
 
@@ -143,7 +143,7 @@ class _NativeConvToTokens(nn.Cell):
         self.linear = NativeLinear()
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self.linear(self.patches(x, self.geometry), as_matrix(weight), bias)
+        return self.linear(self.patches(x, self.geometry), weight, bias)
 
 
 class _NativeTokenConv(nn.Cell):
@@ -162,7 +162,7 @@ class _NativeTokenConv(nn.Cell):
         self.linear = NativeLinear()
 
     def construct(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self.linear(self.patches(x, self.geometry), as_matrix(weight), bias)
+        return self.linear(self.patches(x, self.geometry), weight, bias)
 
 
 class PatchEmbed(nn.Cell):

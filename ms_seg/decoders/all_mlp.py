@@ -15,7 +15,7 @@ from mindspore.common.initializer import Normal
 from ms_seg.cells import native
 from ms_seg.cells.conv import Conv2d, ConvNormReLU
 from ms_seg.cells.drop import Dropout2d
-from ms_seg.cells.linear import NativeLinear, NativeLinearOfMap, NativeLinearToMap, as_matrix
+from ms_seg.cells.linear import NativeLinear, NativeLinearOfMap, NativeLinearToMap
 from ms_seg.cells.norm import affine
 from ms_seg.cells.precision import in_float32, in_precision
 from ms_seg.cells.resize import NativeResizedSum, Resize
@@ -74,18 +74,23 @@ class AllMLPDecoder(nn.Cell):
     def _folded(self, features: tuple[Tensor, ...]) -> Tensor:
         """What `construct` computes, on tokens. Two linear layers with nothing between them, a level's projection and
         its slice of the fusing convolution, are one; batch norm and ReLU are part of the sum."""
-        weights = ops.chunk(as_matrix(self.fuse.conv.weight), len(features), axis=1)
+        weights = ops.chunk(self.fuse.conv.weight, len(features), axis=1)
         zeros = ops.zeros_like(self.fuse.norm.beta)
         fused: tuple[Tensor, ...] = ()
         for level, feature in enumerate(features):
-            project, weight = self.project[level], weights[self.slots[level]]
+            project, weight = self.project[level], _as_matrix(weights[self.slots[level]])
             if self.level_norm:
                 scale, bias = affine(project.norm)
-                projection = as_matrix(project.conv.weight) * ops.reshape(scale, (-1, 1))
+                projection = _as_matrix(project.conv.weight) * ops.reshape(scale, (-1, 1))
                 x = ops.relu(self.of_map(feature, projection, bias))
                 fused += (self.linear(x, weight, zeros),)
             else:
                 bias = ops.reshape(ops.matmul(weight, ops.reshape(project.bias, (-1, 1))), (-1,))
-                fused += (self.of_map(feature, ops.matmul(weight, as_matrix(project.weight)), bias),)
+                fused += (self.of_map(feature, ops.matmul(weight, _as_matrix(project.weight)), bias),)
         scale, bias = affine(self.fuse.norm)
-        return self.to_map(self.resized_sum(fused, scale, bias), as_matrix(self.classify.weight), self.classify.bias)
+        return self.to_map(self.resized_sum(fused, scale, bias), self.classify.weight, self.classify.bias)
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """The weight of a 1x1 convolution (O, C, 1, 1) as (O, C)."""
+    return ops.reshape(weight, weight.shape[:2])

@@ -25,7 +25,7 @@ class ResidualUnit(nn.Cell):
 
 
 class Fusion(nn.Cell):
-    """Adds a level to the output of the coarser ones, and doubles the size: (N, features, H, W) -> (..., 2H, 2W).
+    """Adds a level to the output of the coarser ones, (N, features, H, W) both -> the same.
 
     The coarsest level has nothing to be added to; there the reference's block has an unused `skip_unit`.
     """
@@ -35,14 +35,11 @@ class Fusion(nn.Cell):
         self.skip_unit = None if coarsest else ResidualUnit(features)
         self.unit = ResidualUnit(features)
         self.out_conv = Conv2d(features, features, 1, weight_init=fan_in_uniform())
-        self.resize = Resize(align_corners=True)  # as in the reference, at every doubling
 
     def construct(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         if self.skip_unit is not None:
             x = x + self.skip_unit(skip)
-        # The reference resizes first. A 1x1 convolution commutes with that, and costs a quarter if it comes first.
-        x = self.out_conv(self.unit(x))
-        return self.resize(x, (2 * x.shape[2], 2 * x.shape[3]))
+        return self.out_conv(self.unit(x))
 
 
 class DPTDecoder(nn.Cell):
@@ -57,12 +54,18 @@ class DPTDecoder(nn.Cell):
         self.project = nn.CellList([_conv3x3(channels, features) for channels in in_channels])
         self.fuse = nn.CellList([Fusion(features, coarsest=level == levels - 1) for level in range(levels)])
         self.head = Conv2d(features, embed_dim, 1, weight_init=fan_in_uniform())
+        self.resize = Resize(align_corners=True)  # as in the reference, at every doubling
 
     def construct(self, maps: tuple[Tensor, ...]) -> Tensor:
         x = self.fuse[3](self.project[3](maps[3]))
         for level in (2, 1, 0):
-            x = self.fuse[level](x, self.project[level](maps[level]))
-        return self.head(x)
+            x = self.fuse[level](self._doubled(x), self.project[level](maps[level]))
+        # The reference doubles a level before its `out_conv`, and the last before the head. 1x1 convolutions commute
+        # with that, and cost a quarter where they come first.
+        return self._doubled(self.head(x))
+
+    def _doubled(self, x: Tensor) -> Tensor:
+        return self.resize(x, (2 * x.shape[2], 2 * x.shape[3]))
 
 
 def _conv3x3(in_channels: int, channels: int) -> Conv2d:

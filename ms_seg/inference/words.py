@@ -42,9 +42,7 @@ class WordReader:
             other = first.setdefault(row.tobytes(), word)
             if other != word:
                 raise ValueError(f"the labels {other!r} and {word!r} are the same words to the model: leave one out")
-        # What comes after the last end mark changes nothing, and costs time; few widths, for each is compiled.
-        width = int(tokens.argmax(axis=1).max()) + 1
-        return np.ascontiguousarray(tokens[:, : -(-width // _MULTIPLE) * _MULTIPLE])
+        return without_padding(tokens)
 
     def forget(self) -> None:
         """Let the words be read anew: a text transformer that is being trained reads them otherwise now."""
@@ -54,6 +52,13 @@ class WordReader:
         """Features (K, D) float32 of these words, computed once for the latest lists. Raises as `tokens` does."""
         (features,) = self._text(self.tokens(words))
         return features
+
+
+def without_padding(tokens: np.ndarray) -> np.ndarray:
+    """Tokens (K, 77) int32 -> (K, L), L a multiple of 8 or all: what comes after the last end mark changes no feature,
+    and costs time. Few widths, for a graph is compiled for each."""
+    width = int(tokens.argmax(axis=1).max()) + 1
+    return np.ascontiguousarray(tokens[:, : -(-width // _MULTIPLE) * _MULTIPLE])
 
 
 def check_words(labels: Sequence[str]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@
 
 #include "product.h"
 
-enum { WINDOW = 4, PLACES = 16, TILES = 192 }; /* tiles, of 2x2 pixels, that are transformed together, about */
+enum { WINDOW = 4, PLACES = 16, LINE = 16, TILES = 192 };
+/* LINE: numbers of a cache line; TILES, of 2x2 pixels, are transformed together, about. */
 
 typedef struct {
     const float *x, *weight;
@@ -22,27 +23,34 @@ static inline int64_t strips_of(const Conv *task) {
     return (tiles_down + task->rows - 1) / task->rows;
 }
 
-/* G (2 a, a + b + c, a - b + c, 2 c) / 2, along one axis. */
-static inline void transform_weight(const float *w, int64_t step, float *out, int64_t out_step) {
-    float a = w[0], b = w[step], c = w[2 * step];
-    out[0] = a;
-    out[out_step] = 0.5f * (a + b + c);
-    out[2 * out_step] = 0.5f * (a - b + c);
-    out[3 * out_step] = c;
+/* G: a, (a + b + c) / 2, (a - b + c) / 2, c, along one axis; `step` and `out_step` from one to the next. */
+static inline void transform_weight(const float (*w)[LINE], int step, float (*out)[LINE], int out_step) {
+    for (int i = 0; i < LINE; i++) {
+        float a = w[0][i], b = w[step][i], c = w[2 * step][i];
+        out[0][i] = a;
+        out[out_step][i] = 0.5f * (a + b + c);
+        out[2 * out_step][i] = 0.5f * (a - b + c);
+        out[3 * out_step][i] = c;
+    }
 }
 
-/* Items are output channels. */
+/* Items are output channels. A line of their pairs with channels is transformed at once: written one by one, the 16
+   places of a pair, a power of two apart, drive each other out of the cache. */
 static void weights_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Conv *task = argument;
-    int64_t plane = task->out_channels * task->channels;
-    for (int64_t item = begin * task->channels; item < end * task->channels; item++) {
-        float columns[WINDOW][3], whole[PLACES];
+    int64_t plane = task->out_channels * task->channels, last = end * task->channels;
+    for (int64_t first = begin * task->channels; first < last; first += LINE) {
+        int64_t pairs = last - first < LINE ? last - first : LINE;
+        float taps[9][LINE] = {{0}}, columns[WINDOW * 3][LINE], whole[PLACES][LINE];
+        for (int64_t i = 0; i < pairs; i++)
+            for (int tap = 0; tap < 9; tap++)
+                taps[tap][i] = task->weight[(first + i) * 9 + tap];
         for (int column = 0; column < 3; column++)
-            transform_weight(task->weight + item * 9 + column, 3, &columns[0][column], 3);
+            transform_weight(taps + column, 3, columns + column, 3);
         for (int row = 0; row < WINDOW; row++)
-            transform_weight(columns[row], 1, whole + row * WINDOW, 1);
+            transform_weight(columns + 3 * row, 1, whole + WINDOW * row, 1);
         for (int place = 0; place < PLACES; place++)
-            task->weights[place * plane + item] = whole[place];
+            memcpy(task->weights + place * plane + first, whole[place], pairs * sizeof **whole);
     }
 }
 

@@ -77,7 +77,8 @@ Shape linear_reluInferShape(int *ranks, int64_t **shapes, void *extra) { return 
 Shape linear_geluInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 Shape linear_residualInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 
-/* x (..., in), weight (channels, in), bias (channels) -> x weight^T + bias, (..., channels); its ReLU; its GELU. */
+/* x (..., in), weight (channels, in), bias (channels) -> x weight^T + bias, (..., channels); its ReLU; its GELU. The
+   weight may be a convolution's, (channels, C, k, k): MindSpore copies a parameter to reshape it. */
 int linear(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, NOTHING, 0); }
 int linear_relu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, RELU, 0); }
 int linear_gelu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, GELU, 0); }
@@ -111,7 +112,7 @@ int linear_weight_grad(ARGUMENTS) {
     if (status)
         return status;
     if (!is_output(&task, ranks[1], shapes[1], ranks[2], shapes[2]) ||
-        !same_shape(2, shapes[0], ranks[3], shapes[3]))
+        !same_shape(ranks[0], shapes[0], ranks[3], shapes[3]))
         return WRONG_SHAPE;
     task.strip = even_pieces(task.channels, SHORT_STRIP), task.across = task.in;
     parallel_for(weight_grad_part, &task, pieces(task.channels, task.strip), parts_for(work_of(&task)));

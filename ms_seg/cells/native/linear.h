@@ -64,12 +64,14 @@ static inline int64_t work_of(const Linear *task) { /* as elements of other oper
     return task->rows * task->channels * (task->in / 64 + 1);
 }
 
-/* Fill the sizes of `task` from the shapes of x (..., in) and weight (channels, in). */
+/* Fill the sizes of `task` from the shapes of x (..., in) and weight (channels, in): the weight's last axes may be
+   several, as a convolution's are. */
 static inline Status read_sizes(int rank, const int64_t *x, int weight_rank, const int64_t *weight, Linear *task) {
-    if (rank < 1 || weight_rank != 2 || x[rank - 1] != weight[1] || weight[0] < 1 || weight[1] < 1)
+    int64_t in = columns_of(weight_rank, weight);
+    if (rank < 1 || in < 1 || x[rank - 1] != in || weight[0] < 1)
         return WRONG_SHAPE;
     task->sgemm = find_sgemm();
-    task->rows = size(rank - 1, x), task->in = weight[1], task->channels = weight[0];
+    task->rows = size(rank - 1, x), task->in = in, task->channels = weight[0];
     return DONE;
 }
 
@@ -80,7 +82,7 @@ static inline int is_output(const Linear *task, int rank, const int64_t *x, int 
 
 static inline Shape linear_shape(int *ranks, int64_t **shapes) {
     Shape shape = shape_of_first(ranks, shapes);
-    if (shape.begin && ranks[0] > 0 && ranks[1] == 2)
+    if (shape.begin && ranks[0] > 0 && ranks[1] > 1)
         shape.end[-1] = shapes[1][0];
     return shape;
 }

@@ -48,7 +48,8 @@ static void to_map_part(const void *argument, int64_t begin, int64_t end, int wo
 static Status compute(ARGUMENTS, int channels, Work part) {
     if (!types_are("ffff", count, types))
         return WRONG_TYPE;
-    if (ranks[0] != 4 || ranks[1] != 2 || shapes[1][0] < 1 || shapes[1][1] < 1 || shapes[0][channels] != shapes[1][1] ||
+    int64_t in = columns_of(ranks[1], shapes[1]);
+    if (ranks[0] != 4 || in < 1 || shapes[1][0] < 1 || shapes[0][channels] != in ||
         !same_shape(1, shapes[1], ranks[2], shapes[2]))
         return WRONG_SHAPE;
     int side = channels == 1 ? 2 : 1;
@@ -57,7 +58,7 @@ static Status compute(ARGUMENTS, int channels, Work part) {
     if (!same_shape(4, channels == 1 ? tokens : map, ranks[3], shapes[3]))
         return WRONG_SHAPE;
     MapLinear task = {.x = params[0], .weight = params[1], .bias = params[2], .out = params[3], .sgemm = find_sgemm(),
-                      .samples = n, .area = height * width, .in = shapes[1][1], .channels = made};
+                      .samples = n, .area = height * width, .in = in, .channels = made};
     int64_t pieces = 2 * ((task.area + 2 * STRIP - 1) / (2 * STRIP)); /* an even number */
     task.strip = task.area ? (task.area + pieces - 1) / pieces : 1;
     task.strips = (task.area + task.strip - 1) / task.strip;
@@ -68,7 +69,7 @@ static Status compute(ARGUMENTS, int channels, Work part) {
 
 static Shape shape_of(int *ranks, int64_t **shapes, const int *axes) { /* axes: of x, the channels' being replaced */
     Shape shape = shape_of_first(ranks, shapes);
-    for (int axis = 1; shape.begin && ranks[0] == 4 && ranks[1] == 2 && axis < 4; axis++)
+    for (int axis = 1; shape.begin && ranks[0] == 4 && ranks[1] > 1 && axis < 4; axis++)
         shape.begin[axis] = axes[axis] < 0 ? shapes[1][0] : shapes[0][axes[axis]];
     return shape;
 }
@@ -81,8 +82,8 @@ Shape linear_to_mapInferShape(int *ranks, int64_t **shapes, void *extra) {
     return shape_of(ranks, shapes, (int[]){0, -1, 1, 2});
 }
 
-/* x (N, C, H, W), weight (O, C), bias (O) -> tokens (N, H, W, O). */
+/* x (N, C, H, W), weight (O, C) or (O, C, 1, 1), bias (O) -> tokens (N, H, W, O). */
 int linear_of_map(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, 1, of_map_part); }
 
-/* Tokens x (N, H, W, C), weight (O, C), bias (O) -> (N, O, H, W). */
+/* Tokens x (N, H, W, C), weight (O, C) or (O, C, 1, 1), bias (O) -> (N, O, H, W). */
 int linear_to_map(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, 3, to_map_part); }

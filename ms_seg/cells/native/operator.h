@@ -67,6 +67,9 @@ static inline int64_t size(int rank, const int64_t *shape) {
     return elements;
 }
 
+/* The columns of a weight as a matrix, (rows, columns), whose other axes may be several: a convolution's (O, C, 1, 1). */
+static inline int64_t columns_of(int rank, const int64_t *shape) { return rank < 2 ? 0 : size(rank - 1, shape + 1); }
+
 static inline int same_shape(int rank, const int64_t *shape, int other_rank, const int64_t *other) {
     return rank == other_rank && !memcmp(shape, other, rank * sizeof *shape);
 }
