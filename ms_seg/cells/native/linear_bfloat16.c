@@ -10,11 +10,8 @@ typedef int (*Bgemm)(char transa, char transb, int64_t m, int64_t n, int64_t k, 
                      int64_t lda, const Bfloat16 *b, int64_t ldb, float beta, float *c, int64_t ldc, void *pool);
 
 static Bgemm find_bgemm(void) { /* NULL if there is none */
-    void *library = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_NOLOAD);
-    if (!library)
-        return NULL;
-    void *symbol = dlsym(library, "dnnl_threadpool_interop_gemm_bf16bf16f32");
-    dlclose(library);
+    static _Atomic(void *) known;
+    void *symbol = find_product("dnnl_threadpool_interop_gemm_bf16bf16f32", &known);
     Bgemm bgemm;
     memcpy(&bgemm, &symbol, sizeof bgemm);
     return bgemm;

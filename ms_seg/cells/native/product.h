@@ -8,17 +8,26 @@
 #define PRODUCT_H
 #include "operator.h"
 #include <dlfcn.h>
+#include <stdatomic.h>
 
 /* c (m, n) = alpha a b + beta c, row-major; 0 if done. A letter is 'T' where the matrix is stored transposed. */
 typedef int (*Sgemm)(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                      int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc, void *pool);
 
-static inline Sgemm find_sgemm(void) { /* NULL if there is none */
-    void *library = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_NOLOAD);
-    if (!library)
-        return NULL;
-    void *symbol = dlsym(library, "dnnl_threadpool_interop_sgemm");
-    dlclose(library); /* MindSpore goes on holding it */
+/* A function of oneDNN's, looked for once in each `known`; NULL if there is none. MindSpore goes on holding the library. */
+static inline void *find_product(const char *name, _Atomic(void *) *known) {
+    void *symbol = atomic_load_explicit(known, memory_order_relaxed), *library;
+    if (!symbol && (library = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_NOLOAD))) {
+        symbol = dlsym(library, name);
+        dlclose(library);
+        atomic_store_explicit(known, symbol, memory_order_relaxed);
+    }
+    return symbol;
+}
+
+static inline Sgemm find_sgemm(void) {
+    static _Atomic(void *) known;
+    void *symbol = find_product("dnnl_threadpool_interop_sgemm", &known);
     Sgemm sgemm;
     memcpy(&sgemm, &symbol, sizeof sgemm); /* ISO C has no conversion between the two kinds of pointer */
     return sgemm;
