@@ -15,9 +15,8 @@ typedef struct {
     int64_t start, first, end;
 } Run;
 
-static inline Run run_of(const Patches *task, int64_t patch, int64_t row) {
-    int64_t y = patch / task->across * task->stride - task->padding + row;
-    int64_t x = patch % task->across * task->stride - task->padding;
+static inline Run run_of(const Patches *task, int64_t down, int64_t across, int64_t row) {
+    int64_t y = down * task->stride - task->padding + row, x = across * task->stride - task->padding;
     Run run = {.start = y * task->width + x, .first = x < 0 ? -x : 0, .end = task->width - x};
     if (y < 0 || y >= task->height)
         run.end = 0;
@@ -26,32 +25,49 @@ static inline Run run_of(const Patches *task, int64_t patch, int64_t row) {
     return run;
 }
 
-/* A row of a patch, `kernel` pixels of each channel. */
-static inline __attribute__((always_inline)) void copy_row(const Patches *task, const float *restrict x, Run run,
+/* A row of a patch, of one channel. pixel: from one to the next. */
+static inline __attribute__((always_inline)) void copy_run(const float *restrict x, int64_t pixel, Run run,
                                                            int64_t kernel, float *restrict out) {
     int whole = run.first == 0 && run.end == kernel;
-    for (int64_t c = 0; c < task->channels; c++, out += task->kernel * task->kernel)
-        for (int64_t column = 0; column < kernel; column++)
-            out[column] = whole || (column >= run.first && column < run.end)
-                              ? x[(run.start + column) * task->pixel + c * task->channel] : 0;
+    for (int64_t column = 0; column < kernel; column++)
+        out[column] = whole || (column >= run.first && column < run.end) ? x[(run.start + column) * pixel] : 0;
 }
 
-/* Items are patches of all samples. */
+/* A row of patches. Of a map channel by channel: a patch has every channel in a page of its own, mostly a power of two
+   apart, and they would drive each other out of the cache. Of tokens patch by patch. */
+static inline __attribute__((always_inline)) void copy_patches(const Patches *task, const float *x, int64_t down,
+                                                               int64_t kernel, float *out) {
+    int64_t channels = task->channels, area = kernel * kernel;
+    if (task->pixel == 1)
+        for (int64_t c = 0; c < channels; c++, x += task->channel)
+            for (int64_t row = 0; row < kernel; row++)
+                for (int64_t across = 0; across < task->across; across++)
+                    copy_run(x, 1, run_of(task, down, across, row), kernel,
+                             out + (across * channels + c) * area + row * kernel);
+    else
+        for (int64_t across = 0; across < task->across; across++, out += channels * area)
+            for (int64_t row = 0; row < kernel; row++) {
+                Run run = run_of(task, down, across, row);
+                for (int64_t c = 0; c < channels; c++)
+                    copy_run(x + c, task->pixel, run, kernel, out + c * area + row * kernel);
+            }
+}
+
+/* Items are rows of patches of all samples. */
 static void patches_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Patches *task = argument;
-    int64_t kernel = task->kernel, patches = task->down * task->across;
     for (int64_t item = begin; item < end; item++) {
-        const float *x = task->x + item / patches * task->channels * task->height * task->width;
-        float *out = task->out + item * task->channels * kernel * kernel;
-        for (int64_t row = 0; row < kernel; row++, out += kernel) {
-            Run run = run_of(task, item % patches, row);
-            if (kernel == 3) /* a loop whose end is known is unrolled */
-                copy_row(task, x, run, 3, out);
-            else if (kernel == 2)
-                copy_row(task, x, run, 2, out);
-            else
-                copy_row(task, x, run, kernel, out);
-        }
+        int64_t down = item % task->down, kernel = task->kernel;
+        const float *x = task->x + item / task->down * task->channels * task->height * task->width;
+        float *out = task->out + item * task->across * task->channels * kernel * kernel;
+        if (kernel == 7) /* a loop whose end is known is unrolled */
+            copy_patches(task, x, down, 7, out);
+        else if (kernel == 3)
+            copy_patches(task, x, down, 3, out);
+        else if (kernel == 2)
+            copy_patches(task, x, down, 2, out);
+        else
+            copy_patches(task, x, down, kernel, out);
     }
 }
 
@@ -65,7 +81,7 @@ static void patches_grad_part(const void *argument, int64_t begin, int64_t end, 
         memset(out, 0, task->height * task->width * sizeof *out);
         for (int64_t patch = 0; patch < patches; patch++, grad += task->channels * area)
             for (int64_t row = 0; row < kernel; row++) {
-                Run run = run_of(task, patch, row);
+                Run run = run_of(task, patch / task->across, patch % task->across, row);
                 for (int64_t column = run.first; column < run.end; column++)
                     out[run.start + column] += grad[row * kernel + column];
             }
@@ -116,7 +132,7 @@ static Status compute(ARGUMENTS, int channels, int first) {
     Patches task = {.x = params[0], .out = params[2]};
     if (!read_sizes(ranks, shapes, channels, first, &task) || !are_patches(&task, ranks[2], shapes[2]))
         return WRONG_SHAPE;
-    parallel_for(patches_part, &task, task.samples * task.down * task.across, parts_for(size(4, shapes[2])));
+    parallel_for(patches_part, &task, task.samples * task.down, parts_for(size(4, shapes[2])));
     return DONE;
 }
 
