@@ -64,6 +64,10 @@ class Attention(nn.Cell):
             return self.float32_attend(query, key, value, mask)
         return self.attend(query, key, value, mask)
 
+    def packed(self, qkv: Tensor) -> Tensor:
+        """Queries, keys and values side by side, (N, L, 3 C) -> (N, L, C), without a mask."""
+        return self.float32_attend.packed(qkv) if in_float32() else self.attend.packed(qkv)
+
 
 class _NativeAttention(nn.Cell):
     """What _Attention computes, with no array of the scores' size.
@@ -90,6 +94,12 @@ class _NativeAttention(nn.Cell):
             gradients = masked_gradient(query, key, value, mask, heads, dout)
             return *gradients, ops.zeros_like(mask), ops.zeros_like(heads)
 
+        packed_gradient = native.gradient("self_attention_grad", of=1)
+
+        def packed_bprop(qkv: Tensor, heads: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
+            return packed_gradient(qkv, heads, dout), ops.zeros_like(heads)
+
+        self.packed_forward = native.operator("self_attention", 2, packed_bprop)
         self.forward = native.operator("attention", 4, bprop)
         self.masked_forward = native.operator("masked_attention", 5, masked_bprop)
 
@@ -97,6 +107,10 @@ class _NativeAttention(nn.Cell):
         if mask is None:
             return self.forward(query, key, value, self.heads)
         return self.masked_forward(query, key, value, mask, self.heads)
+
+    def packed(self, qkv: Tensor) -> Tensor:
+        """Read where the projection wrote them: to take them apart costs a ViT-L of 901 tokens 0.7 ms a block."""
+        return self.packed_forward(qkv, self.heads)
 
 
 class _Attention(nn.Cell):
@@ -117,6 +131,10 @@ class _Attention(nn.Cell):
             mask_index = ops.reshape(arange(mask.shape[0]), (-1, 1))
             attn_weights = self.softmax(scores, mask, ops.broadcast_to(mask_index, (query.shape[0], self.heads)))
         return self.merge_heads(weighted_sum(attn_weights, value))
+
+    def packed(self, qkv: Tensor) -> Tensor:
+        query, key, value = qkv.chunk(3, axis=-1)
+        return self.construct(query, key, value, None)
 
 
 class SelfAttention(nn.Cell):
@@ -139,7 +157,10 @@ class SelfAttention(nn.Cell):
         position: Tensor | None = None,
         residual: Tensor | None = None,
     ) -> Tensor:
-        query, key, value = self.qkv(x).chunk(3, axis=-1)
+        qkv = self.qkv(x)
+        if mask is None and position is None:
+            return self.proj(self.attend.packed(qkv), residual)
+        query, key, value = qkv.chunk(3, axis=-1)
         if position is not None:
             query, key, _ = self.qkv(x + position).chunk(3, axis=-1)
         return self.proj(self.attend(query, key, value, mask), residual)

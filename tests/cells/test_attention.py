@@ -115,6 +115,23 @@ def test_attention_and_its_gradients_are_pytorchs(make_attention, samples, heads
         assert np.linalg.norm(our_array.asnumpy() - its.numpy()) <= 2e-6 * np.linalg.norm(its.numpy())
 
 
+@pytest.mark.parametrize(("samples", "heads", "depth", "length"), [(1, 1, 1, 1), (2, 3, 5, 7), (1, 2, 32, 700)])
+def test_packed_projections_are_attended_to_as_those_taken_apart(make_attention, samples, heads, depth, length):
+    generator, channels, cell = np.random.default_rng(0), heads * depth, make_attention(heads)
+    qkv = generator.standard_normal((samples, length, 3 * channels)).astype(np.float32)
+    gradient = generator.standard_normal((samples, length, channels)).astype(np.float32)
+
+    def weighted(qkv: Tensor) -> tuple[Tensor, Tensor]:
+        out = cell.packed(qkv)
+        return (out * Tensor(gradient)).sum(), out
+
+    (_, out), of_qkv = ms.jit(ms.value_and_grad(weighted, 0, has_aux=True))(Tensor(qkv))
+    apart = [np.ascontiguousarray(part) for part in np.split(qkv, 3, axis=2)]
+    truth, *gradients = (array.asnumpy() for array in _outcome(cell, apart, None, gradient))
+    np.testing.assert_array_equal(out.asnumpy(), truth)
+    np.testing.assert_array_equal(of_qkv.asnumpy(), np.concatenate(gradients, axis=2))
+
+
 def _outcome(cell: Attention, inputs: list[np.ndarray], mask: Tensor | None, gradient: np.ndarray) -> list[Tensor]:
     """The output, and the gradients of query, key and value."""
 

@@ -98,3 +98,68 @@ int masked_attention(ARGUMENTS) {
 int masked_attention_grad(ARGUMENTS) {
     return types_are("ffffiffff", count, types) ? compute_grad(4, ranks, shapes, params) : WRONG_TYPE;
 }
+
+/* --------------------------------------------------------------------------------------------- packed projections */
+
+/* Fill `task` from qkv and heads. */
+static Status read_packed(const int *ranks, int64_t **shapes, void **params, Attention *task) {
+    if (ranks[0] != 3 || size(ranks[1], shapes[1]) != 1 || shapes[0][1] < 1 || shapes[0][2] < 3 || shapes[0][2] % 3)
+        return WRONG_SHAPE;
+    int64_t length = shapes[0][1], row = shapes[0][2], channels = row / 3;
+    int32_t heads = *(int32_t *)params[1];
+    if (heads < 1 || channels % heads)
+        return WRONG_INDEX;
+    const float *qkv = params[0];
+    *task = (Attention){.query = {.values = qkv, .row = row}, .key = {.values = qkv + channels, .row = row},
+                        .value = {.values = qkv + 2 * channels, .row = row}, .sgemm = find_sgemm(),
+                        .batch = shapes[0][0], .queries = length, .keys = length, .heads = heads,
+                        .depth = channels / heads};
+    return DONE;
+}
+
+Shape self_attentionInferShape(int *ranks, int64_t **shapes, void *extra) {
+    Shape shape = shape_of_first(ranks, shapes);
+    if (shape.begin && ranks[0] == 3 && shape.begin[2] > 0)
+        shape.begin[2] /= 3;
+    return shape;
+}
+
+/* qkv (N, L, 3 C): queries, keys and values, each head by head; heads int32 () -> (N, L, C). */
+int self_attention(ARGUMENTS) {
+    if (!types_are("fif", count, types))
+        return WRONG_TYPE;
+    Attention task;
+    Status status = read_packed(ranks, shapes, params, &task);
+    if (status)
+        return status;
+    if (!same_shape(3, (int64_t[]){task.batch, task.queries, task.heads * task.depth}, ranks[2], shapes[2]))
+        return WRONG_SHAPE;
+    task.out = params[2];
+    if (!allocate_scratch(&task, 0))
+        return NO_MEMORY;
+    attend(&task);
+    free(task.scratch);
+    return DONE;
+}
+
+/* qkv, heads, gradient of the output -> gradient of qkv. */
+int self_attention_grad(ARGUMENTS) {
+    if (!types_are("fiff", count, types))
+        return WRONG_TYPE;
+    Attention task;
+    Status status = read_packed(ranks, shapes, params, &task);
+    if (status)
+        return status;
+    int64_t channels = task.heads * task.depth;
+    if (!same_shape(3, (int64_t[]){task.batch, task.queries, channels}, ranks[2], shapes[2]) ||
+        !same_shape(3, shapes[0], ranks[3], shapes[3]))
+        return WRONG_SHAPE;
+    float *qkv_grad = params[3];
+    task.out_grad = params[2], task.query.grad = qkv_grad;
+    task.key.grad = qkv_grad + channels, task.value.grad = qkv_grad + 2 * channels;
+    if (!allocate_scratch(&task, 1))
+        return NO_MEMORY;
+    attend_grad(&task);
+    free(task.scratch);
+    return DONE;
+}

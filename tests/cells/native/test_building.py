@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 import ms_seg
 from ms_seg.cells import native
 from ms_seg.cells.activation import GELU
-from ms_seg.cells.attention import Attention, BiasedSoftmax
+from ms_seg.cells.attention import Attention, BiasedSoftmax, SelfAttention
 from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.drop import Drop
@@ -52,6 +52,7 @@ CELLS = {
     "conv3x3": lambda: Conv2d(32, 32, 3, padding=1),
     "attention": lambda: Attention(2),
     "masked_attention": lambda: Attention(2),
+    "self_attention": lambda: SelfAttention(4, 2),
     "biased_softmax": BiasedSoftmax,
     "deformable_attention": lambda: DeformableAttention(4, 2, 1, 1),
     "relative_attention": lambda: RelativeAttention(2, (2, 3)),

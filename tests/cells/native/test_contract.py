@@ -145,6 +145,8 @@ SOUND = {  # inputs, outputs
         [draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 4), ones(2, 3, 5), np.int32(2), draw(2, 3, 4)],
         [(2, 3, 4), (2, 5, 4), (2, 5, 4)],
     ),
+    "self_attention": ([draw(2, 3, 12), np.int32(2)], [(2, 3, 4)]),
+    "self_attention_grad": ([draw(2, 3, 12), np.int32(2), draw(2, 3, 4)], [(2, 3, 12)]),
     "relative_attention": ([ones(1, 7, 12), ones(18, 2), numbers(2, 3)], [(1, 7, 4)]),
     "relative_attention_grad": (
         [ones(1, 7, 12), ones(18, 2), numbers(2, 3), ones(1, 7, 4)],
@@ -230,6 +232,10 @@ def test_more_points_than_candidates_and_empty_maps_are_refused():
     for qkv, table in ((ones(1, 7, 0), ones(18, 2)), (ones(1, 7, 12), ones(18, 0)), (ones(1, 7, 10), ones(18, 2))):
         out = (1, 7, qkv.shape[2] // 3)
         assert refuses(WRONG_SHAPE, "relative_attention", [qkv, table, numbers(2, 3)], [out])
+    for qkv in ((1, 7, 0), (1, 0, 12), (1, 7, 13)):
+        assert refuses(WRONG_SHAPE, "self_attention", [ones(*qkv), np.int32(2)], [(*qkv[:2], qkv[2] // 3)])
+    for heads in (0, -1, 3):
+        assert refuses(WRONG_INDEX, "self_attention", [ones(1, 7, 12), np.int32(heads)], [(1, 7, 4)])
     for shape in ((1, 2, 0, 3), (1, 0, 2, 3), (1, 2, 2, 0)):
         inputs = [ones(*shape), ones(shape[3], 1, 3, 3), ones(shape[3])]
         assert refuses(WRONG_SHAPE, "depthwise_conv_gelu", inputs, [shape])
