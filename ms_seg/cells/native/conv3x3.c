@@ -159,19 +159,25 @@ int conv3x3(ARGUMENTS) {
     Conv task = {.x = params[0], .weight = params[1], .out = params[2], .sgemm = find_sgemm(), .channels = x[1],
                  .out_channels = weight[0], .height = x[2], .width = x[3], .across = (x[3] + 1) / 2};
     int64_t tiles_down = (task.height + 1) / 2;
-    task.rows = TILES / task.across < 1 ? 1 : TILES / task.across;
-    task.rows = task.rows < tiles_down ? task.rows : tiles_down;
+    int64_t most = TILES / task.across < 1 ? 1 : TILES / task.across, strips = (tiles_down + most - 1) / most;
+    strips += strips % 2; /* an even number, of the same size, for two cores as for more */
+    task.rows = (tiles_down + strips - 1) / strips;
     int64_t tiles = task.rows * task.across;
     task.scratch_size = PLACES * (task.channels + task.out_channels) * tiles + WINDOW * (2 * task.across + 2);
     int64_t items = x[0] * strips_of(&task), weights = PLACES * task.out_channels * task.channels;
     int64_t parts = parts_for(size(4, x) * task.out_channels);
-    float *memory = malloc((weights + workers() * task.scratch_size) * sizeof *memory);
-    if (!memory)
+    /* Two of them: more than 32 MB at once glibc asks the system for each time, page by page. */
+    task.weights = malloc(weights * sizeof *task.weights);
+    task.scratch = malloc(workers() * task.scratch_size * sizeof *task.scratch);
+    if (!task.weights || !task.scratch) {
+        free(task.weights);
+        free(task.scratch);
         return NO_MEMORY;
-    task.weights = memory, task.scratch = memory + weights;
+    }
     parallel_for(weights_part, &task, task.out_channels, parts);
     parallel_for(conv_part, &task, items, parts);
-    free(memory);
+    free(task.weights);
+    free(task.scratch);
     return DONE;
 }
 
