@@ -227,8 +227,9 @@ _SECTIONS: tuple[tuple[str, str, str, Table], ...] = (
         "forward",
         "A forward pass",
         "From normalised images to logits, or to the last classes and masks of the queries. SegFormer's reference is "
-        "transformers, LSeg's the network of the modelscope package with five words, Mask2Former's mmdetection "
-        "2.28.2, which makes all ten predictions at full size in eager mode, where ours makes the last one. "
+        "transformers, LSeg's the network of the modelscope package with five words, each of 77 tokens; ours "
+        "reads them to the end of the longest, as it always does. Mask2Former's is mmdetection 2.28.2, which makes all "
+        "ten predictions at full size in eager mode, where ours makes the last one. "
         "torch.compile runs these networks; onnxruntime and OpenVINO run them as ONNX, OpenVINO in float32 and for "
         "the lowest latency.",
         _forward,
