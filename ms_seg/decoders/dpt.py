@@ -42,6 +42,17 @@ class Fusion(nn.Cell):
         return self.out_conv(self.unit(x))
 
 
+class Double(nn.Cell):
+    """(N, C, H, W) -> (N, C, 2H, 2W), corner on corner as in the reference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resize = Resize(align_corners=True)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.resize(x, (2 * x.shape[2], 2 * x.shape[3]))
+
+
 class DPTDecoder(nn.Cell):
     """Four maps of strides 4 to 32, of in_channels[i] -> features of pixels (N, embed_dim, H / 2, W / 2).
 
@@ -54,18 +65,15 @@ class DPTDecoder(nn.Cell):
         self.project = nn.CellList([_conv3x3(channels, features) for channels in in_channels])
         self.fuse = nn.CellList([Fusion(features, coarsest=level == levels - 1) for level in range(levels)])
         self.head = Conv2d(features, embed_dim, 1, weight_init=fan_in_uniform())
-        self.resize = Resize(align_corners=True)  # as in the reference, at every doubling
+        self.double = nn.CellList([Double() for _ in range(levels)])
 
     def construct(self, maps: tuple[Tensor, ...]) -> Tensor:
         x = self.fuse[3](self.project[3](maps[3]))
         for level in (2, 1, 0):
-            x = self.fuse[level](self._doubled(x), self.project[level](maps[level]))
+            x = self.fuse[level](self.double[level + 1](x), self.project[level](maps[level]))
         # The reference doubles a level before its `out_conv`, and the last before the head. 1x1 convolutions commute
         # with that, and cost a quarter where they come first.
-        return self._doubled(self.head(x))
-
-    def _doubled(self, x: Tensor) -> Tensor:
-        return self.resize(x, (2 * x.shape[2], 2 * x.shape[3]))
+        return self.double[0](self.head(x))
 
 
 def _conv3x3(in_channels: int, channels: int) -> Conv2d:

@@ -74,8 +74,10 @@ def stages(preset: Preset) -> dict[str, str]:
         theirs, ours = f"net.scratch.refinenet{level + 1}", f"decoder.fuse.{level}"
         if level < 3:
             names[f"{ours}.skip_unit"] = f"{theirs}.resConfUnit1"
-        names |= {f"{ours}.unit": f"{theirs}.resConfUnit2", ours: theirs}
-    return names | {"decoder.head": "net.scratch.head1"}
+        names[f"{ours}.unit"] = f"{theirs}.resConfUnit2"
+        # Ours doubles after a level's last convolution, and the finest level after the head.
+        names[f"decoder.double.{level}"] = theirs if level else "net.scratch.head1"
+    return names
 
 
 # -------------------------------------------------------------------------------------------------- modelscope's parts
