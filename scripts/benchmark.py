@@ -163,11 +163,9 @@ def _start_ours(
 
     import ms_seg
     from ms_seg.inference.execution import Runner
-    from ms_seg.inference.words import without_padding
 
-    images, *tokens = inputs
     network = Runner(ms_seg.create_model(name), precision=precision)
-    tensors = [ms.Tensor(array) for array in (images, *map(without_padding, tokens))]  # as words are always read
+    tensors = [ms.Tensor(array) for array in inputs]
 
     def run() -> list[np.ndarray]:
         return [logits.asnumpy() for logits in network(*tensors)]

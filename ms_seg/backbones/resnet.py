@@ -14,15 +14,18 @@ EXPANSION = 4  # output channels of a bottleneck, in multiples of those inside
 
 
 class ConvNorm(nn.Cell):
-    """A convolution without bias, padded to keep the size but for the stride, and batch norm."""
+    """A convolution without bias, padded to keep the size but for the stride; batch norm; with relu, ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, frozen_norm: bool):
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int, frozen_norm: bool, relu: bool = False
+    ):
         super().__init__()
         self.conv = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = FrozenBatchNorm2d(channels) if frozen_norm else BatchNorm2d(channels)
+        self.relu = relu
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x))
+        return self.conv.norm_relu(x, self.norm) if self.relu else self.norm(self.conv(x))
 
 
 class Bottleneck(nn.Cell):
@@ -30,15 +33,14 @@ class Bottleneck(nn.Cell):
 
     def __init__(self, in_channels: int, channels: int, stride: int, frozen_norms: bool):
         super().__init__()
-        self.reduce = ConvNorm(in_channels, channels, 1, 1, frozen_norms)
-        self.spatial = ConvNorm(channels, channels, 3, stride, frozen_norms)
+        self.reduce = ConvNorm(in_channels, channels, 1, 1, frozen_norms, relu=True)
+        self.spatial = ConvNorm(channels, channels, 3, stride, frozen_norms, relu=True)
         self.expand = ConvNorm(channels, EXPANSION * channels, 1, 1, frozen_norms)
         changes = stride > 1 or in_channels != EXPANSION * channels
         self.shortcut = ConvNorm(in_channels, EXPANSION * channels, 1, stride, frozen_norms) if changes else None
 
     def construct(self, x: Tensor) -> Tensor:
-        y = ops.relu(self.reduce(x))
-        y = self.expand(ops.relu(self.spatial(y)))
+        y = self.expand(self.spatial(self.reduce(x)))
         return ops.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
@@ -67,7 +69,7 @@ class ResNet(nn.Cell):
 
     def __init__(self, depths: Sequence[int], stem_channels: int = STEM_CHANNELS, frozen_norms: bool = False):
         super().__init__()
-        self.stem = ConvNorm(3, stem_channels, 7, 2, frozen_norms)
+        self.stem = ConvNorm(3, stem_channels, 7, 2, frozen_norms, relu=True)
         # ops.max_pool2d is as fast, but its gradient takes minutes on the CPU.
         self.pool = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
         inside = [stem_channels * 2**level for level in range(len(depths))]  # the bottlenecks of each stage
@@ -81,7 +83,7 @@ class ResNet(nn.Cell):
         )
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
-        x = self.pool(ops.relu(self.stem(images)))
+        x = self.pool(self.stem(images))
         maps: tuple[Tensor, ...] = ()
         for stage in self.stages:
             x = stage(x)

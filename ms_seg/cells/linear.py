@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 
 from ms_seg.cells import native
-from ms_seg.cells.activation import GELU
+from ms_seg.cells.activation import GELU, QuickGELU
 from ms_seg.cells.precision import linear_in_bfloat16
 
 
@@ -14,16 +14,17 @@ class NativeLinear(nn.Cell):
 
     The weight may be a convolution's, (out, C, k, k), whose last axes are taken as one.
 
-    A ReLU is part of the operator, GELU only where nothing is trained: its gradient needs what it is of. Without the
-    activation, and with MindSpore's own product and bias, two cores (AMD Zen 4, whose peak is 215 GFLOP/s) do 901 rows
-    of 1024 -> 4096 channels at 192 and 150 GFLOP/s, 16,464 rows of 4096 -> 1024 at 212 and 190, 16,384 rows of 32 ->
-    128 at 90 and 65.
+    A ReLU is part of the operator, GELU and QuickGELU only where nothing is trained: their gradients need what they are
+    of. Without the activation, and with MindSpore's own product and bias, two cores (AMD Zen 4, whose peak is 215
+    GFLOP/s) do 901 rows of 1024 -> 4096 channels at 192 and 150 GFLOP/s, 16,464 rows of 4096 -> 1024 at 212 and 190,
+    16,384 rows of 32 -> 128 at 90 and 65.
     """
 
     def __init__(self, activation: nn.Cell | None = None):
         super().__init__()
         self.activation = activation
         self.with_relu, self.with_gelu = isinstance(activation, nn.ReLU), isinstance(activation, GELU)
+        self.with_quick_gelu = isinstance(activation, QuickGELU)
         x_grad = native.gradient("linear_x_grad", of=1)
         weight_grad = native.gradient("linear_weight_grad", of=1)
         bias_grad = native.gradient("linear_bias_grad", of=1)
@@ -44,6 +45,13 @@ class NativeLinear(nn.Cell):
         ) -> tuple[Tensor, Tensor, Tensor]:
             return bprop(x, weight, bias, out, gelu_grad(linear(x, weight, bias), dout))
 
+        def quick_gelu_bprop(
+            x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, dout: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            of = linear(x, weight, bias)
+            gate = ops.sigmoid(1.702 * of)
+            return bprop(x, weight, bias, out, dout * (gate + 1.702 * of * gate * (1 - gate)))
+
         def residual_bprop(
             x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor, out: Tensor, dout: Tensor
         ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,6 +61,7 @@ class NativeLinear(nn.Cell):
         self.linear_residual = native.operator("linear_residual", 4, residual_bprop)
         self.linear_relu = native.operator("linear_relu", 3, relu_bprop)
         self.linear_gelu = native.operator("linear_gelu", 3, gelu_bprop)
+        self.linear_quick_gelu = native.operator("linear_quick_gelu", 3, quick_gelu_bprop)
 
         self.bfloat16 = native.operator("linear_bfloat16", 3)
         self.relu_bfloat16 = native.operator("linear_relu_bfloat16", 3)
@@ -69,6 +78,8 @@ class NativeLinear(nn.Cell):
             x = (self.relu_bfloat16 if rounded else self.linear_relu)(x, weight, bias)
         elif self.with_gelu and not self.training:
             x = (self.gelu_bfloat16 if rounded else self.linear_gelu)(x, weight, bias)
+        elif self.with_quick_gelu and not self.training and not rounded:
+            x = self.linear_quick_gelu(x, weight, bias)
         else:
             x = self.activation((self.bfloat16 if rounded else self.linear)(x, weight, bias))
         return x if residual is None else residual + x

@@ -20,8 +20,8 @@ class ResidualUnit(nn.Cell):
         self.conv2, self.norm2 = _conv3x3(features, features), BatchNorm2d(features)
 
     def construct(self, x: Tensor) -> Tensor:
-        y = self.norm1(self.conv1(ops.relu(x)))
-        return x + self.norm2(self.conv2(ops.relu(y)))
+        y = self.conv1.norm_relu(ops.relu(x), self.norm1)
+        return self.conv2.norm_residual(y, self.norm2, residual=x)
 
 
 class Fusion(nn.Cell):

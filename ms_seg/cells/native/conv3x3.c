@@ -2,7 +2,7 @@
    4x4 pixels, two apart, are transformed; in each of the 16 places of their transforms, the products with the weights
    of all channels are one product of matrices; transformed back they give 2x2 pixels. It takes 4 multiplications for a
    pixel and a pair of channels instead of 9. NaN and infinity spread to all pixels of the tiles whose windows they are
-   in. */
+   in. A batch norm, and what follows it, is applied to a line of pixels before it leaves the cache. */
 
 #include "product.h"
 
@@ -11,6 +11,7 @@ enum { WINDOW = 4, PLACES = 16, LINE = 16, TILES = 192 };
 
 typedef struct {
     const float *x, *weight;
+    const float *scale, *shift, *residual; /* NULL where there is no norm, and where its ReLU is taken */
     float *out, *weights, *scratch; /* weights (PLACES, out_channels, channels), transformed */
     Sgemm sgemm;
     int64_t channels, out_channels, height, width;
@@ -94,8 +95,28 @@ static void transform_windows(const Conv *task, const float *x, int64_t first, f
         }
 }
 
-/* (PLACES, out_channels, tiles) -> a strip of out. */
-static void transform_back(const Conv *task, const float *products, int64_t first, float *line, float *out) {
+/* A line of a channel's pixels -> out, `at` which the residual is as well. */
+static void finish_line(const Conv *task, const float *restrict line, int64_t channel, int64_t at) {
+    float *restrict out = task->out + at;
+    int64_t width = task->width;
+    if (!task->scale) {
+        memcpy(out, line, width * sizeof *out);
+        return;
+    }
+    float scale = task->scale[channel], shift = task->shift[channel];
+    const float *restrict residual = task->residual ? task->residual + at : NULL;
+    if (residual)
+        for (int64_t i = 0; i < width; i++)
+            out[i] = residual[i] + (scale * line[i] + shift);
+    else
+        for (int64_t i = 0; i < width; i++) {
+            float normalised = scale * line[i] + shift;
+            out[i] = normalised < 0 ? 0 : normalised; /* NaN stays */
+        }
+}
+
+/* (PLACES, out_channels, tiles) -> a strip of a sample of out. */
+static void transform_back(const Conv *task, const float *products, int64_t first, float *line, int64_t sample) {
     int64_t across = task->across, tiles = task->rows * across, plane = task->out_channels * tiles;
     for (int64_t channel = 0; channel < task->out_channels; channel++)
         for (int64_t row = 0; row < task->rows; row++) {
@@ -115,7 +136,8 @@ static void transform_back(const Conv *task, const float *products, int64_t firs
                     line[2 * t] = sums[0] + sums[1] + sums[2];
                     line[2 * t + 1] = sums[1] - sums[2] - sums[3];
                 }
-                memcpy(out + (channel * task->height + y + down) * task->width, line, task->width * sizeof *line);
+                int64_t row = (sample * task->out_channels + channel) * task->height + y + down;
+                finish_line(task, line, channel, row * task->width);
             }
         }
 }
@@ -135,29 +157,38 @@ static void conv_part(const void *argument, int64_t begin, int64_t end, int work
             product(task->sgemm, task->out_channels, tiles, task->channels, weights, inputs, 0,
                     products + place * task->out_channels * tiles, tiles);
         }
-        transform_back(task, products, first, line, task->out + sample * task->out_channels * map);
+        transform_back(task, products, first, line, sample);
     }
 }
 
-Shape conv3x3InferShape(int *ranks, int64_t **shapes, void *extra) {
+static Shape conv_shape(int *ranks, int64_t **shapes) {
     Shape shape = shape_of_first(ranks, shapes);
     if (shape.begin && ranks[0] == 4 && ranks[1] == 4)
         shape.begin[1] = shapes[1][0];
     return shape;
 }
 
-/* x (N, channels, H, W), weight (out_channels, channels, 3, 3) -> (N, out_channels, H, W). */
-int conv3x3(ARGUMENTS) {
-    if (!types_are("fff", count, types))
+/* Inputs: x, weight; with a norm its scale and shift; with a residual, which needs a norm, that. */
+static Status convolve(ARGUMENTS, int with_norm, int with_residual) {
+    if (!types_are(with_residual ? "ffffff" : with_norm ? "fffff" : "fff", count, types))
         return WRONG_TYPE;
     const int64_t *x = shapes[0], *weight = shapes[1];
-    if (ranks[0] != 4 || !same_shape(4, (int64_t[]){weight[0], x[1], 3, 3}, ranks[1], weight) ||
-        !same_shape(4, (int64_t[]){x[0], weight[0], x[2], x[3]}, ranks[2], shapes[2]))
+    if (ranks[0] != 4 || !same_shape(4, (int64_t[]){weight[0], x[1], 3, 3}, ranks[1], weight))
         return WRONG_SHAPE;
-    if (!size(ranks[2], shapes[2]))
+    for (int array = 2; array < 2 + 2 * with_norm; array++)
+        if (!same_shape(1, weight, ranks[array], shapes[array]))
+            return WRONG_SHAPE;
+    for (int array = 2 + 2 * with_norm; array < count; array++)
+        if (!same_shape(4, (int64_t[]){x[0], weight[0], x[2], x[3]}, ranks[array], shapes[array]))
+            return WRONG_SHAPE;
+    if (!size(ranks[count - 1], shapes[count - 1]))
         return DONE;
-    Conv task = {.x = params[0], .weight = params[1], .out = params[2], .sgemm = find_sgemm(), .channels = x[1],
-                 .out_channels = weight[0], .height = x[2], .width = x[3], .across = (x[3] + 1) / 2};
+    Conv task = {.x = params[0], .weight = params[1], .out = params[count - 1], .sgemm = find_sgemm(),
+                 .channels = x[1], .out_channels = weight[0], .height = x[2], .width = x[3], .across = (x[3] + 1) / 2};
+    if (with_norm)
+        task.scale = params[2], task.shift = params[3];
+    if (with_residual)
+        task.residual = params[4];
     int64_t tiles_down = (task.height + 1) / 2;
     int64_t most = TILES / task.across < 1 ? 1 : TILES / task.across, strips = (tiles_down + most - 1) / most;
     strips += strips % 2; /* an even number, of the same size, for two cores as for more */
@@ -180,6 +211,19 @@ int conv3x3(ARGUMENTS) {
     free(task.scratch);
     return DONE;
 }
+
+Shape conv3x3InferShape(int *ranks, int64_t **shapes, void *extra) { return conv_shape(ranks, shapes); }
+Shape conv3x3_norm_reluInferShape(int *ranks, int64_t **shapes, void *extra) { return conv_shape(ranks, shapes); }
+Shape conv3x3_norm_residualInferShape(int *ranks, int64_t **shapes, void *extra) { return conv_shape(ranks, shapes); }
+
+/* x (N, channels, H, W), weight (out_channels, channels, 3, 3) -> (N, out_channels, H, W). */
+int conv3x3(ARGUMENTS) { return convolve(count, params, ranks, shapes, types, stream, extra, 0, 0); }
+
+/* x, weight, scale (out_channels), shift (out_channels) -> ReLU of scale conv3x3(x, weight) + shift, by channels. */
+int conv3x3_norm_relu(ARGUMENTS) { return convolve(count, params, ranks, shapes, types, stream, extra, 1, 0); }
+
+/* x, weight, scale, shift, residual (N, out_channels, H, W) -> residual + scale conv3x3(x, weight) + shift. */
+int conv3x3_norm_residual(ARGUMENTS) { return convolve(count, params, ranks, shapes, types, stream, extra, 1, 1); }
 
 /* -------------------------------------------------------------------------------------------- the weight's gradient */
 

@@ -1,4 +1,4 @@
-/* GELU of a number, for operators that have it as their last step. */
+/* GELU of a number, and its approximation, for operators that have it as their last step. */
 
 #ifndef GELU_H
 #define GELU_H
@@ -24,5 +24,11 @@ static inline float error_function(float x) {
 }
 
 static inline float gelu_of(float x) { return 0.5f * x * (1.0f + error_function(x * 0.70710678118654752f)); }
+
+/* x sigmoid(1.702 x), of an exponential that does not overflow, and is 0 where it would be next to it. */
+static inline float quick_gelu_of(float x) {
+    float exponent = -1.702f * (x < 0 ? -x : x), falling = exponent < -87.0f ? 0 : exponential(exponent);
+    return (x < 0 ? x * falling : x) / (1.0f + falling);
+}
 
 #endif

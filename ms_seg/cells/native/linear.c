@@ -75,13 +75,15 @@ static Status compute(ARGUMENTS, Activation activation, int with_residual) {
 Shape linearInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 Shape linear_reluInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 Shape linear_geluInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
+Shape linear_quick_geluInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 Shape linear_residualInferShape(int *ranks, int64_t **shapes, void *extra) { return linear_shape(ranks, shapes); }
 
-/* x (..., in), weight (channels, in), bias (channels) -> x weight^T + bias, (..., channels); its ReLU; its GELU. The
-   weight may be a convolution's, (channels, C, k, k): MindSpore copies a parameter to reshape it. */
+/* x (..., in), weight (channels, in), bias (channels) -> x weight^T + bias, (..., channels); its ReLU; its GELU;
+   that of CLIP. The weight may be a convolution's, (channels, C, k, k): MindSpore copies a parameter to reshape it. */
 int linear(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, NOTHING, 0); }
 int linear_relu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, RELU, 0); }
 int linear_gelu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, GELU, 0); }
+int linear_quick_gelu(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, QUICK_GELU, 0); }
 
 /* x, weight, bias, residual (..., channels) -> residual + x weight^T + bias. */
 int linear_residual(ARGUMENTS) { return compute(count, params, ranks, shapes, types, stream, extra, NOTHING, 1); }

@@ -9,7 +9,7 @@
    few rows and a large weight are cut by channels, all else by rows. */
 enum { FEW_ROWS = 2048, LARGE_WEIGHT = 200000, LONG_STRIP = 1100, SHORT_STRIP = 512, WIDE = 1024 };
 
-typedef enum { NOTHING, RELU, GELU } Activation;
+typedef enum { NOTHING, RELU, GELU, QUICK_GELU } Activation;
 
 typedef struct {
     const float *x, *weight, *bias, *residual, *out_grad; /* residual: NULL where the output is added to nothing */
@@ -48,6 +48,9 @@ static inline void finish(const Linear *task, float *out, int64_t rows, int64_t 
         if (task->activation == GELU)
             for (int64_t c = 0; c < channels; c++)
                 row[c] = gelu_of(row[c] + bias[c]);
+        else if (task->activation == QUICK_GELU)
+            for (int64_t c = 0; c < channels; c++)
+                row[c] = quick_gelu_of(row[c] + bias[c]);
         else if (task->activation == RELU)
             for (int64_t c = 0; c < channels; c++)
                 row[c] = row[c] + bias[c] < 0 ? 0 : row[c] + bias[c]; /* NaN stays */

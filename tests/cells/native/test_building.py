@@ -14,9 +14,9 @@ from mindspore import Tensor, nn, ops
 
 import ms_seg
 from ms_seg.cells import native
-from ms_seg.cells.activation import GELU
+from ms_seg.cells.activation import GELU, QuickGELU
 from ms_seg.cells.attention import Attention, BiasedSoftmax, SelfAttention
-from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
+from ms_seg.cells.conv import Conv2d, ConvNormReLU, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.drop import Drop
 from ms_seg.cells.mlp import Dense, MixFFN
@@ -27,6 +27,7 @@ from ms_seg.cells.resize import Resize
 from ms_seg.cells.tokens import ConvToTokens, SwapAxes, TokenConv
 from ms_seg.cells.window_attention import ShiftedWindowAttention
 from ms_seg.decoders.all_mlp import AllMLPDecoder
+from ms_seg.decoders.dpt import ResidualUnit
 
 CELLS = {
     "gelu": GELU,
@@ -35,6 +36,7 @@ CELLS = {
     "linear": lambda: Dense(6, 6),
     "linear_relu": lambda: Dense(6, 6, activation=nn.ReLU()),
     "linear_gelu": lambda: Dense(6, 6, activation=GELU()),
+    "linear_quick_gelu": lambda: Dense(6, 6, activation=QuickGELU()),
     "linear_residual": lambda: Dense(6, 6),
     "linear_of_map": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
     "linear_to_map": lambda: AllMLPDecoder((4, 4, 4, 4), 6, 3, False, "fine_to_coarse", 0.0),
@@ -50,6 +52,8 @@ CELLS = {
     "depthwise_conv": lambda: DepthwiseConv2d(6),
     "conv1x1": lambda: Conv2d(6, 5, 1),
     "conv3x3": lambda: Conv2d(32, 32, 3, padding=1),
+    "conv3x3_norm_relu": lambda: ConvNormReLU(32, 32, 3),
+    "conv3x3_norm_residual": lambda: ResidualUnit(32),
     "attention": lambda: Attention(2),
     "masked_attention": lambda: Attention(2),
     "self_attention": lambda: SelfAttention(4, 2),
