@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mindspore import Tensor, nn, ops
 
-from ms_seg.cells.conv import Conv2d
+from ms_seg.cells.conv import Conv2d, ConvNormReLU
 from ms_seg.cells.norm import BatchNorm2d, FrozenBatchNorm2d
 
 STEM_CHANNELS = 64
@@ -14,18 +14,15 @@ EXPANSION = 4  # output channels of a bottleneck, in multiples of those inside
 
 
 class ConvNorm(nn.Cell):
-    """A convolution without bias, padded to keep the size but for the stride; batch norm; with relu, ReLU."""
+    """A 1x1 convolution without bias, and batch norm."""
 
-    def __init__(
-        self, in_channels: int, channels: int, kernel: int, stride: int, frozen_norm: bool, relu: bool = False
-    ):
+    def __init__(self, in_channels: int, channels: int, stride: int, frozen_norm: bool):
         super().__init__()
-        self.conv = Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(in_channels, channels, 1, stride, bias=False)
         self.norm = FrozenBatchNorm2d(channels) if frozen_norm else BatchNorm2d(channels)
-        self.relu = relu
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.conv.norm_relu(x, self.norm) if self.relu else self.norm(self.conv(x))
+        return self.norm(self.conv(x))
 
 
 class Bottleneck(nn.Cell):
@@ -33,11 +30,11 @@ class Bottleneck(nn.Cell):
 
     def __init__(self, in_channels: int, channels: int, stride: int, frozen_norms: bool):
         super().__init__()
-        self.reduce = ConvNorm(in_channels, channels, 1, 1, frozen_norms, relu=True)
-        self.spatial = ConvNorm(channels, channels, 3, stride, frozen_norms, relu=True)
-        self.expand = ConvNorm(channels, EXPANSION * channels, 1, 1, frozen_norms)
+        self.reduce = ConvNormReLU(in_channels, channels, 1, 1, frozen_norms)
+        self.spatial = ConvNormReLU(channels, channels, 3, stride, frozen_norms)
+        self.expand = ConvNorm(channels, EXPANSION * channels, 1, frozen_norms)
         changes = stride > 1 or in_channels != EXPANSION * channels
-        self.shortcut = ConvNorm(in_channels, EXPANSION * channels, 1, stride, frozen_norms) if changes else None
+        self.shortcut = ConvNorm(in_channels, EXPANSION * channels, stride, frozen_norms) if changes else None
 
     def construct(self, x: Tensor) -> Tensor:
         y = self.expand(self.spatial(self.reduce(x)))
@@ -69,7 +66,7 @@ class ResNet(nn.Cell):
 
     def __init__(self, depths: Sequence[int], stem_channels: int = STEM_CHANNELS, frozen_norms: bool = False):
         super().__init__()
-        self.stem = ConvNorm(3, stem_channels, 7, 2, frozen_norms, relu=True)
+        self.stem = ConvNormReLU(3, stem_channels, 7, 2, frozen_norms)
         # ops.max_pool2d is as fast, but its gradient takes minutes on the CPU.
         self.pool = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
         inside = [stem_channels * 2**level for level in range(len(depths))]  # the bottlenecks of each stage

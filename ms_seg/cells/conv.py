@@ -10,7 +10,7 @@ from mindspore.common.initializer import HeNormal, HeUniform, Initializer, Norma
 
 from ms_seg.cells import native
 from ms_seg.cells.device import on_cpu
-from ms_seg.cells.norm import BatchNorm2d, affine
+from ms_seg.cells.norm import BatchNorm2d, FrozenBatchNorm2d, affine
 from ms_seg.cells.precision import in_float32, in_precision
 
 _WINOGRAD_CHANNELS = 32  # with fewer, the transforms take as long as what they spare
@@ -69,20 +69,19 @@ class Conv2d(nn.Conv2d):
         x = in_precision(self._convolve, x, self.weight)
         return self.bias_add(x, self.bias) if self.has_bias else x
 
-    def norm_relu(self, x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-        """relu(norm(self(x))), in inference in one pass where the convolution is Winograd's, which has no bias."""
-        if self._normalises():
-            return self.winograd.norm_relu(x, self.weight, *affine(norm))
-        return ops.relu(norm(self.construct(x)))
-
-    def norm_residual(self, x: Tensor, norm: nn.BatchNorm2d, residual: Tensor) -> Tensor:
-        """residual + norm(self(x)), likewise."""
-        if self._normalises():
-            return self.winograd.norm_residual(x, self.weight, *affine(norm), residual)
-        return residual + norm(self.construct(x))
-
-    def _normalises(self) -> bool:
+    def joins_norm(self) -> bool:
+        """Whether `norm_relu` and `norm_residual` may stand for this convolution, a batch norm and what follows."""
         return self.winograd is not None and not self.has_bias and not self.training and in_float32()
+
+    def norm_relu(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """relu(scale self(x) + shift), where `joins_norm()`; scale and shift (out_channels,): `affine` of the norm."""
+        assert self.winograd is not None
+        return self.winograd.norm_relu(x, self.weight, scale, shift)
+
+    def norm_residual(self, x: Tensor, scale: Tensor, shift: Tensor, residual: Tensor) -> Tensor:
+        """residual + scale self(x) + shift, likewise."""
+        assert self.winograd is not None
+        return self.winograd.norm_residual(x, self.weight, scale, shift, residual)
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.winograd is not None and x.dtype == ms.float32:
@@ -182,17 +181,22 @@ class ConvTranspose2d(nn.Conv2dTranspose):
 class ConvNormReLU(nn.Cell):
     """A convolution without bias, padded to keep the size but for the stride; batch norm; ReLU.
 
-    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)), for an odd kernel.
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)), for an odd kernel. frozen_norm: the
+    norm is a FrozenBatchNorm2d.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, frozen_norm: bool = False
+    ):
         super().__init__()
         init = HeNormal(mode="fan_out")
         self.conv = Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False, weight_init=init)
-        self.norm = BatchNorm2d(out_channels)
+        self.norm = FrozenBatchNorm2d(out_channels) if frozen_norm else BatchNorm2d(out_channels)
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.conv.norm_relu(x, self.norm)
+        if self.conv.joins_norm():
+            return self.conv.norm_relu(x, *affine(self.norm))
+        return ops.relu(self.norm(self.conv(x)))
 
 
 class DepthwiseConv2d(nn.Cell):

@@ -74,6 +74,46 @@ class _NativeGroupNorm(nn.Cell):
         return self.forward(x, gamma, beta, self.groups, self.epsilon)
 
 
+class SquaredNorm(nn.Cell):
+    """Sums of squares over the channels: (N, channels, H, W) -> (N, 1, H, W), float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.squares = _NativeSquaredNorm() if native.available() else _SquaredNorm()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.squares(x)
+
+
+class _SquaredNorm(nn.Cell):
+    """Sums over the second axis are fast as matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiply = ops.BatchMatMul()
+
+    def construct(self, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        squares = ops.reshape(x * x, (n, channels, height * width))
+        return ops.reshape(self.multiply(ops.ones((n, 1, channels), x.dtype), squares), (n, 1, height, width))
+
+
+class _NativeSquaredNorm(nn.Cell):
+    """512 channels of 240x240 on two cores (AMD Zen 3): SPEED_HERE."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gradient = native.gradient("squared_norm_grad", of=1)
+
+        def bprop(x: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor]:
+            return (gradient(x, dout),)
+
+        self.forward = native.operator("squared_norm", 1, bprop)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
 class LayerScale(nn.Cell):
     """A residual connection whose branch is scaled, channel by channel: x + gamma * branch, each (N, L, channels).
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
-from ms_seg.cells.norm import BatchNorm2d
+from ms_seg.cells.norm import BatchNorm2d, affine
 from ms_seg.cells.resize import Resize
 
 
@@ -20,8 +20,12 @@ class ResidualUnit(nn.Cell):
         self.conv2, self.norm2 = _conv3x3(features, features), BatchNorm2d(features)
 
     def construct(self, x: Tensor) -> Tensor:
-        y = self.conv1.norm_relu(ops.relu(x), self.norm1)
-        return self.conv2.norm_residual(y, self.norm2, residual=x)
+        y = ops.relu(x)
+        if self.conv1.joins_norm():
+            y = self.conv1.norm_relu(y, *affine(self.norm1))
+            return self.conv2.norm_residual(y, *affine(self.norm2), x)
+        y = ops.relu(self.norm1(self.conv1(y)))
+        return x + self.norm2(self.conv2(y))
 
 
 class Fusion(nn.Cell):

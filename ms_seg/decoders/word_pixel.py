@@ -6,6 +6,7 @@ from mindspore import Tensor, nn, ops
 
 from ms_seg.cells.activation import LeakyReLU, tanh
 from ms_seg.cells.conv import Conv2d, fan_in_uniform
+from ms_seg.cells.norm import SquaredNorm
 from ms_seg.cells.precision import in_precision
 from ms_seg.cells.resize import Resize
 
@@ -36,18 +37,17 @@ class WordPixel(nn.Cell):
         self.block = None if head_block == "none" else SpatialBlock(head_block == "bottleneck")
         self.block_depth = block_depth
         self.activation = ACTIVATIONS[activation]()
+        self.squared_norm = SquaredNorm()
         self.multiply = ops.BatchMatMul()
         self.resize = Resize(align_corners=True)
 
     def construct(self, pixels: Tensor, words: Tensor) -> Tensor:
         n, depth, height, width = pixels.shape
-        pixels = ops.reshape(pixels, (n, depth, height * width))
+        lengths = ops.sqrt(self.squared_norm(pixels))  # in float32: squares of float16 may be infinite
         words = words / ops.sqrt((words * words).sum(-1, keepdims=True))
         words = ops.broadcast_to(words, (n, *words.shape[-2:]))
-        # Sums over the second axis are fast as matrix products; in float32, for squares of float16 may be infinite.
-        squares = self.multiply(ops.ones((n, 1, depth), pixels.dtype), pixels * pixels)  # (N, 1, h w)
-        cosines = in_precision(self.multiply, words, pixels) / ops.sqrt(squares)
-        logits = ops.reshape(cosines / TEMPERATURE, (n, words.shape[1], height, width))
+        products = in_precision(self.multiply, words, ops.reshape(pixels, (n, depth, height * width)))
+        logits = ops.reshape(products, (n, words.shape[1], height, width)) / lengths / TEMPERATURE
         if self.block is not None:
             for _ in range(self.block_depth - 1):
                 logits = self.activation(self.block(logits))

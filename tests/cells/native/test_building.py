@@ -20,7 +20,7 @@ from ms_seg.cells.conv import Conv2d, ConvNormReLU, DepthwiseConv2d
 from ms_seg.cells.deformable_attention import DeformableAttention
 from ms_seg.cells.drop import Drop
 from ms_seg.cells.mlp import Dense, MixFFN
-from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
+from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale, SquaredNorm
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
 from ms_seg.cells.resize import Resize
@@ -47,6 +47,7 @@ CELLS = {
     "patches": lambda: ConvToTokens(3, 4, 3, 2, 1),
     "token_patches": lambda: TokenConv(4, 4, 2, 2),
     "swap_axes": SwapAxes,
+    "squared_norm": SquaredNorm,
     "scale_rows": lambda: Drop(0.5, 1),
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
