@@ -35,6 +35,9 @@ from convert.atomic import whole_file  # noqa: E402
 
 MEASUREMENTS, PAGE, PLOTS = ROOT / "docs/performance.json", ROOT / "docs/performance.md", ROOT / "docs/performance"
 
+# What one name of processors does not tell: which products they have, and how wide.
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+
 PACKAGES = ("mindspore", "torch", "transformers", "mmsegmentation", "onnxruntime", "openvino", "numpy")
 
 B0, B5, LSEG = "segformer_b0_ade20k", "segformer_b5_ade20k", "lseg_vitl16_ade20k"
@@ -183,7 +186,7 @@ def measure(parts: list[str], path: Path, page_path: Path, new: bool = False) ->
 def render(path: Path, page_path: Path) -> None:
     """Write the page, and its plots into a folder of its name, from the measurements."""
     stored = json.loads(path.read_text())
-    page_path.write_text(page(stored))
+    page_path.write_text(page(stored, page_path.stem))
     write_plots(stored, page_path.with_suffix(""))
 
 
@@ -191,9 +194,11 @@ def environment() -> dict[str, str]:
     """What measurements depend on beside the program."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
     versions = {name: _version(name) for name in PACKAGES}
     return {
         "processor": models[0] if models else platform.processor(),
+        "instructions": ", ".join(name for name in INSTRUCTIONS if name in flags),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

@@ -13,33 +13,34 @@ _MISSING = "-"
 
 _INTRODUCTION = (
     "`python scripts/performance_page.py` measures all of this page and writes it, from "
-    "[performance.json](performance.json). Everything runs on the CPU, with as many threads as there are cores and in "
+    "[{name}.json]({name}.json). Everything runs on the CPU, with as many threads as there are cores and in "
     "float32 where nothing else is said. Implementations that are compared live in a process each, get the same input "
     "and take turns. Times are medians, on the clock; times of the processor are of all threads together; memory is a "
     "process's peak as the operating system counts it."
 )
 
 
-def page(stored: Mapping[str, Any]) -> str:
-    """The page; a part without a measurement says so."""
+def page(stored: Mapping[str, Any], name: str = "performance") -> str:
+    """The page called name.md, with name.json and the plots in name/; a part without a measurement says so."""
     rows: Mapping[str, Rows] = stored["rows"]
-    parts = [_head(stored["environment"], rows)]
-    for name, title, text, table in _SECTIONS:
-        measured = table(rows[name]) if rows.get(name) else "Not measured."
-        parts.append(f"## {title}\n\n{_filled(text)}\n\n{measured}")
+    parts = [_head(stored["environment"], rows, name)]
+    for part, title, text, table in _SECTIONS:
+        measured = table(rows[part]) if rows.get(part) else "Not measured."
+        parts.append(f"## {title}\n\n{_filled(text)}\n\n{measured}".replace("](performance/", f"]({name}/"))
     return "\n\n".join(parts) + "\n\n" + _LEVERS
 
 
-def _head(environment: Mapping[str, str], rows: Mapping[str, Rows]) -> str:
+def _head(environment: Mapping[str, str], rows: Mapping[str, Rows], name: str) -> str:
     dates = sorted({row["date"] for part in rows.values() for row in part.values()})
     days = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "no day"
-    machine = f"{environment['processor']}, {environment['cores']} cores, {environment['memory']} of memory"
-    others = ("processor", "cores", "memory", "system")
+    processor = f"{environment['processor']} ({environment['instructions']})"
+    machine = f"{processor}, {environment['cores']} cores, {environment['memory']} of memory"
+    others = ("processor", "instructions", "cores", "memory", "system")
     versions = ", ".join(f"{name} {version}" for name, version in environment.items() if name not in others)
     return "\n\n".join(
         [
             "# Speed and memory beside PyTorch and other runtimes",
-            _filled(_INTRODUCTION),
+            _filled(_INTRODUCTION.format(name=name)),
             _filled(f"Measured on {days}: {machine}; {environment['system']}; {versions}."),
         ]
     )
@@ -227,8 +228,8 @@ _SECTIONS: tuple[tuple[str, str, str, Table], ...] = (
         "forward",
         "A forward pass",
         "From normalised images to logits, or to the last classes and masks of the queries. SegFormer's reference is "
-        "transformers, LSeg's the network of the modelscope package with five words, each of 77 tokens; ours "
-        "reads them to the end of the longest, as it always does. Mask2Former's is mmdetection 2.28.2, which makes all "
+        "transformers, LSeg's the network of the modelscope package with five words, each of 77 tokens, which "
+        "`segment` reads to the end of the longest alone. Mask2Former's is mmdetection 2.28.2, which makes all "
         "ten predictions at full size in eager mode, where ours makes the last one. "
         "torch.compile runs these networks; onnxruntime and OpenVINO run them as ONNX, OpenVINO in float32 and for "
         "the lowest latency.",

@@ -92,10 +92,10 @@ class Conv2d(nn.Conv2d):
 class _Winograd(nn.Cell):
     """A 3x3 convolution that keeps the size, by Winograd's algorithm.
 
-    CPU time (AMD Zen 5), MindSpore's own and this: 1024 channels of 224x224, 6.1 and 2.1 s; 256 of 120x120, 82 and 40
-    ms; 64 of 224x224, 24 and 15 ms; but 512 of 17x25, 10 and 16 ms, for the weights are transformed anew each time. The
-    error is half as large again: 6e-7 instead of 4e-7 for 1024 channels. MindSpore's gradients each keep every pixel's
-    neighbours as long as their graph lives, 110 MB for 256 channels of 112x112.
+    Two cores (AMD Zen 3), MindSpore's own and this: 1024 channels of 224x224, 7.6 and 2.0 s; 256 of 120x120, 109 and 45
+    ms; 64 of 224x224, 35 and 13 ms; 512 of 17x25, 14 and 12 ms, for the weights are transformed anew each time. The
+    error is larger: 7e-7 instead of 2e-7 for 256 channels and more (conv3x3.c). MindSpore's gradients each keep every
+    pixel's neighbours as long as their graph lives, 110 MB for 256 channels of 112x112.
 
     norm_relu, norm_residual: with a batch norm's scale and shift, (out_channels,), and what follows it.
     """

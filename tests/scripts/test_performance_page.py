@@ -40,7 +40,7 @@ SIDE = {"seconds": 8.0, "cpu_seconds": 9.0, "peak_mb": 700, "parts": {**PARTS, "
 def stored() -> dict[str, Any]:
     point = {"date": "2026-01-02", "seconds": 0.5, "cpu_seconds": 0.6, "peak_mb": 90}
     return {
-        "environment": {"processor": "A", "cores": "2", "memory": "8 GB", "system": "Linux", "torch": "2.13"},
+        "environment": {"processor": "A", "instructions": "avx2", "cores": "2", "memory": "8 GB", "system": "Linux", "torch": "2.13"},
         "rows": {
             "forward": {"net_b0_x 1x3x64x96": compared(ours=figure(0.02, 1), PyTorch=figure(0.08, 0.25))},
             "training": {"net_b0_x 2x3x64x64": compared(ours=figure(1.5, 1, 300), PyTorch=figure(3, 0.5, 200))},
@@ -77,7 +77,7 @@ def test_the_page_says_what_was_not_measured_who_is_left_out_and_when_and_where(
     text = " ".join(page(stored).split())
     assert "## bfloat16" in text and text.count("Not measured.") == 4
     assert "OpenVINO of `net_b0_x`: no such operator" in text
-    assert "Measured on 2026-01-02 to 2026-01-03: A, 2 cores, 8 GB of memory; Linux; torch 2.13." in text
+    assert "Measured on 2026-01-02 to 2026-01-03: A (avx2), 2 cores, 8 GB of memory; Linux; torch 2.13." in text
 
 
 def test_points_of_a_plot_go_from_small_to_large(stored: dict[str, Any]):
@@ -115,22 +115,25 @@ class TestMeasuring:
         assert "scale pixels 2: its process ended" in capsys.readouterr().err
         assert performance_page.measure(["scale"], file, written) == 1
         assert called == ["pixels 1", "pixels 2", "pixels 3", "pixels 2"]
-        assert written.read_text() == page(json.loads(file.read_text()))
+        assert written.read_text() == page(json.loads(file.read_text()), written.stem)
 
+    @pytest.mark.parametrize("what", ["processor", "instructions"])
     def test_figures_of_another_machine_are_not_added_to(
-        self, called: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, what: str, called: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ):
         file = tmp_path / "figures.json"
-        other = {**performance_page.environment(), "processor": "another"}
+        other = {**performance_page.environment(), what: "another"}
         file.write_text(json.dumps({"environment": other, "rows": {}}))
         assert performance_page.measure(["scale"], file, tmp_path / "page.md") == 2
-        assert "with another processor: --new begins anew" in capsys.readouterr().err and not called
+        assert f"with another {what}: --new begins anew" in capsys.readouterr().err and not called
         assert performance_page.measure(["scale"], file, tmp_path / "page.md", new=True) == 1
-        assert json.loads(file.read_text())["environment"]["processor"] != "another"
+        assert json.loads(file.read_text())["environment"][what] != "another"
 
 
-def test_the_page_in_the_repository_is_that_of_its_measurements():
-    stored = json.loads(performance_page.MEASUREMENTS.read_text())
-    assert performance_page.PAGE.read_text() == page(stored), "python scripts/performance_page.py --render"
-    for name in re.findall(r"\((performance/[\w.]+)\)", page(stored)):
-        assert (performance_page.PAGE.parent / name).is_file()
+@pytest.mark.parametrize("measurements", sorted(performance_page.MEASUREMENTS.parent.glob("performance*.json")))
+def test_each_page_in_the_repository_is_that_of_its_measurements(measurements: Path):
+    stored, written = json.loads(measurements.read_text()), measurements.with_suffix(".md")
+    text = page(stored, written.stem)
+    assert written.read_text() == text, f"performance_page.py --render --measurements {measurements} --page {written}"
+    shown = re.findall(r"\((performance\w*/[\w.]+)\)", text)
+    assert shown and all((written.parent / name).is_file() for name in shown)
