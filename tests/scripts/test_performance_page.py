@@ -40,7 +40,14 @@ SIDE = {"seconds": 8.0, "cpu_seconds": 9.0, "peak_mb": 700, "parts": {**PARTS, "
 def stored() -> dict[str, Any]:
     point = {"date": "2026-01-02", "seconds": 0.5, "cpu_seconds": 0.6, "peak_mb": 90}
     return {
-        "environment": {"processor": "A", "instructions": "avx2", "cores": "2", "memory": "8 GB", "system": "Linux", "torch": "2.13"},
+        "environment": {
+            "processor": "A",
+            "instructions": "avx2",
+            "cores": "2",
+            "memory": "8 GB",
+            "system": "Linux",
+            "torch": "2.13",
+        },
         "rows": {
             "forward": {"net_b0_x 1x3x64x96": compared(ours=figure(0.02, 1), PyTorch=figure(0.08, 0.25))},
             "training": {"net_b0_x 2x3x64x64": compared(ours=figure(1.5, 1, 300), PyTorch=figure(3, 0.5, 200))},
