@@ -63,8 +63,8 @@ def add_batch_size(parser: argparse._ActionsContainer) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="pictures that the network sees together, where their inputs are of one size; the answers are the same, "
-        "and a GPU or Ascend is faster (default: %(default)s)",
+        help="pictures that the network sees together, where their inputs are of one size; the answers are the same "
+        "but for rounding, and a GPU or Ascend is faster (default: %(default)s)",
     )
 
 

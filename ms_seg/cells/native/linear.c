@@ -5,15 +5,12 @@
 /* Items are pieces of the output. */
 static void linear_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const Linear *task = argument;
-    int64_t columns = pieces(task->channels, task->across);
     for (int64_t item = begin; item < end; item++) {
-        int64_t row = item / columns * task->strip, first = item % columns * task->across;
-        int64_t rows = task->rows - row < task->strip ? task->rows - row : task->strip;
-        int64_t channels = task->channels - first < task->across ? task->channels - first : task->across;
-        float *out = task->out + row * task->channels + first;
-        product(task->sgemm, rows, channels, task->in, (Matrix){task->x + row * task->in, task->in, 0},
-                (Matrix){task->weight + first * task->in, task->in, 1}, 0, out, task->channels);
-        finish(task, out, rows, first, channels);
+        Piece piece = piece_of(task, item);
+        float *out = task->out + piece.row * task->channels + piece.first;
+        product(task->sgemm, piece.rows, piece.channels, task->in, (Matrix){task->x + piece.row * task->in, task->in, 0},
+                (Matrix){task->weight + piece.first * task->in, task->in, 1}, 0, out, task->channels);
+        finish(task, out, piece);
     }
 }
 

@@ -74,20 +74,19 @@ static void tile_weight_part(const void *argument, int64_t begin, int64_t end, i
 static void bfloat16_part(const void *argument, int64_t begin, int64_t end, int worker) {
     const LinearBfloat16 *task = argument;
     const Linear *linear = &task->linear;
-    int64_t columns = pieces(linear->channels, linear->across), deep = task->deep;
+    int64_t deep = task->deep;
     if (!task->bgemm)
         begin_tiles();
     for (int64_t item = begin; item < end; item++) {
-        int64_t row = item / columns * linear->strip, first = item % columns * linear->across;
-        int64_t rows = linear->rows - row < linear->strip ? linear->rows - row : linear->strip;
-        int64_t channels = linear->channels - first < linear->across ? linear->channels - first : linear->across;
-        float *out = linear->out + row * linear->channels + first;
-        const Bfloat16 *x = task->x + row * deep, *weight = task->weight + first * deep;
+        Piece piece = piece_of(linear, item);
+        float *out = linear->out + piece.row * linear->channels + piece.first;
+        const Bfloat16 *x = task->x + piece.row * deep, *weight = task->weight + piece.first * deep;
         if (task->bgemm)
-            task->bgemm('N', 'T', rows, channels, deep, 1, x, deep, weight, deep, 0, out, linear->channels, NULL);
+            task->bgemm('N', 'T', piece.rows, piece.channels, deep, 1, x, deep, weight, deep, 0, out, linear->channels,
+                        NULL);
         else
-            amx_product(rows, channels, deep, x, weight, out, linear->channels);
-        finish(linear, out, rows, first, channels);
+            amx_product(piece.rows, piece.channels, deep, x, weight, out, linear->channels);
+        finish(linear, out, piece);
     }
     if (!task->bgemm)
         end_tiles();
@@ -112,14 +111,14 @@ static Status compute(ARGUMENTS, Activation activation, int with_residual) {
         return NO_PRODUCT;
     task.deep = tiles ? whole(linear->in, DEEP_TILE) : linear->in;
     /* The last rows of x that are read are not there; what becomes of them is not kept. */
-    int64_t inputs = linear->rows * task.deep, beyond = tiles ? BLOCK * task.deep : 0;
+    int64_t rows = linear->samples * linear->rows, inputs = rows * task.deep, beyond = tiles ? BLOCK * task.deep : 0;
     int64_t channels = tiles ? whole(linear->channels, TILE) + TILE : linear->channels;
     task.x = malloc((inputs + beyond + channels * task.deep) * sizeof *task.x);
     if (!task.x)
         return NO_MEMORY;
     memset(task.x + inputs, 0, beyond * sizeof *task.x);
     task.weight = task.x + inputs + beyond;
-    parallel_for(round_x_part, &task, linear->rows, parts_for(inputs));
+    parallel_for(round_x_part, &task, rows, parts_for(inputs));
     if (tiles)
         parallel_for(tile_weight_part, &task, channels / TILE, parts_for(channels * task.deep));
     else

@@ -83,6 +83,18 @@ def test_windows_a_shift_and_heads_that_do_not_fit_the_biases_are_refused(window
     assert refuses(WRONG_INDEX, "window_attention", inputs, [(1, 3, 5, 4)])
 
 
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"), [(256, 2048, 32), (100, 300, 700), (901, 64, 1200), (3000, 70, 64)]
+)
+@pytest.mark.parametrize("name", ["linear", "linear_gelu"])
+def test_the_rows_of_a_sample_are_to_the_last_bit_the_same_alone_and_among_others(name, rows, inputs, outputs):
+    x, weight, bias = draw(3, rows, inputs), draw(outputs, inputs), draw(outputs)
+    (together,) = outputs_of(name, [x, weight, bias], [(3, rows, outputs)])
+    for sample, expected in zip(x, together, strict=True):
+        (alone,) = outputs_of(name, [sample[None], weight, bias], [(1, rows, outputs)])
+        np.testing.assert_array_equal(alone[0], expected)
+
+
 # -------------------------------------------------------------------------------------------------- types and shapes
 
 SOUND = {  # inputs, outputs
