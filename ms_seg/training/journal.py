@@ -29,8 +29,9 @@ _FLUSH_SECONDS = 5
 class Journal:
     """The log of one run folder; `step` of its lines counts finished steps.
 
-    A line holds step, loss, learning_rate, images_per_second and with float16 loss_scale; or step, the metrics of a
-    validation, and `classes`, figures of one class each. A context: when it ends, the files are complete.
+    A line holds step, loss, learning_rate, images_per_second (without the wait for data), waiting_for_data (of the
+    step's time with that wait, 0..1) and with float16 loss_scale; or step, the metrics of a validation, and `classes`,
+    figures of one class each. A context: when it ends, the files are complete.
     """
 
     def __init__(self, run: Path, finished: int, tensorboard: bool = False):

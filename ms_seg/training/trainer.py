@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ class Scores:
     table: str = ""
 
 
+_RECENT = 20  # steps of which the bar tells how long they waited for data
 _SHORT_TABLE = 32  # lines of a table of classes that is shown, and not kept in a file alone
 
 Validate = Callable[[], Scores]  # of the model as it is now
@@ -61,6 +63,7 @@ class Trainer:
         self.model, self.recipe, self.run, self.world, self.tensorboard = model, recipe, run, world, tensorboard
         self.checkpoints = Checkpoints(run, recipe.keep)
         self.progress, self.validating, self.compiled = Progress(), False, False
+        self.recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)  # seconds of steps: waiting, and in all
         parameters = {parameter.name: parameter for parameter in model.get_parameters()}
         self.step = TrainStep(loss, recipe, world)
         self.files = {MODEL: parameters, OPTIMIZER: {state.name: state for state in self.step.optimizer.state}}
@@ -95,14 +98,22 @@ class Trainer:
                 self._validate_and_save(journal, bar, validate, stop)
             if self.progress.step < self.recipe.steps:
                 bar.note("compiling the training step")
+            asked = time.perf_counter()
             for batch in self._read(batches, bar):
+                waited = time.perf_counter() - asked
                 if journal and not self.progress.step:
                     journal.show_seen(draw_seen(batch, self.model.preset))
-                line = self._train_step(batch)
-                bar(1, f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {line['images_per_second']:.1f}/s")
+                line = self._train_step(batch, waited)
+                bar(1, self._said_of(line))
                 if journal:
                     journal.write(step=self.progress.step, **line)
                 self._validate_and_save(journal, bar, validate, stop)
+                asked = time.perf_counter()
+
+    def _said_of(self, line: Mapping[str, float]) -> str:
+        waited, seconds = map(sum, zip(*self.recent, strict=True))
+        speed = f"{line['images_per_second']:.1f}/s, {waited / seconds:.0%} of the time waiting for data"
+        return f"loss {line['loss']:.4f}, lr {line['learning_rate']:.2e}, {speed}"
 
     def _read(self, batches: Batches, bar: ProgressBar) -> Iterator[Batch]:
         """The batches of the steps that are left. Where one cannot be read, the steps before it are kept."""
@@ -129,7 +140,8 @@ class Trainer:
             when = "after this step" if self.compiled else "after the first step, once that is compiled"
             bar.note(f"stopping {when} (Ctrl-C again: at once, without a checkpoint)")
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
+    def _train_step(self, batch: Batch, waited: float) -> dict[str, float]:
+        """The line of the log; waited: seconds, for the batch."""
         begun, step, before = time.perf_counter(), self.progress.step, self.step.scale
         loss = self.step(step, batch)
         self.compiled = True
@@ -141,8 +153,14 @@ class Trainer:
         if not np.isfinite(loss) and not skipped:
             raise RuntimeError(f"the loss of step {step + 1} is {loss}: try a lower learning rate or clip_norm")
         self.progress = replace(self.progress, step=step + 1, loss_scale=after)
-        speed = self.recipe.batch_size / (time.perf_counter() - begun)
-        line = {"loss": loss, "learning_rate": learning_rate(self.recipe, step), "images_per_second": speed}
+        seconds = time.perf_counter() - begun
+        self.recent.append((waited, waited + seconds))
+        line = {
+            "loss": loss,
+            "learning_rate": learning_rate(self.recipe, step),
+            "images_per_second": self.recipe.batch_size / seconds,
+            "waiting_for_data": waited / (waited + seconds),
+        }
         return line if before is None else {**line, "loss_scale": before.value}
 
     def _validate_and_save(self, journal: Journal | None, bar: ProgressBar, validate: Validate, stop: Held) -> None:

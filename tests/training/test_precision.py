@@ -147,7 +147,8 @@ def train(run: Path, feed: Callable[[int, int], Iterator[Batch]], scale: LossSca
 def lines(run: Path) -> list[str]:
     """The log's, but for the time that steps took."""
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [repr({key: value for key, value in line.items() if key != "images_per_second"}) for line in log]
+    timed = ("images_per_second", "waiting_for_data")
+    return [repr({key: value for key, value in line.items() if key not in timed}) for line in log]
 
 
 def test_a_resumed_run_goes_on_with_its_loss_scale(tmp_path: Path):

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,8 @@ COMMAND = [
 
 def lines(run: Path) -> list[dict]:
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in log]
+    timed = ("images_per_second", "waiting_for_data")
+    return [{key: value for key, value in line.items() if key not in timed} for line in log]
 
 
 def documented() -> str:
@@ -104,6 +106,28 @@ def test_a_folder_is_begun_once_and_resumed_with_the_recipe_and_the_options_it_w
     with pytest.raises(ValueError, match="was begun with seed 0, not 1"):
         begin(seed=1, resume=True)
     assert len(lines(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize(("reading", "computing", "least", "most"), [(0.2, 0.0, 80, 100), (0.0, 0.4, 0, 20)])
+def test_the_bar_and_the_log_tell_how_long_the_steps_waited_for_data(
+    begin, tmp_path, monkeypatch, capsys, reading: float, computing: float, least: int, most: int
+):
+    def batches(*_: object) -> Iterator[tuple]:
+        for _ in range(3):
+            time.sleep(reading)
+            yield (np.zeros((1, 3, 32, 32), np.float32), np.zeros((1, 32, 32), np.int32))
+
+    def step(*_: object) -> float:
+        time.sleep(computing)
+        return 1.5
+
+    monkeypatch.setattr(Loader, "batches", batches)
+    monkeypatch.setattr(TrainStep, "__call__", step)
+    begin(steps=3)
+    (said,) = re.findall(r"training: 100%.*, (\d+)% of the time waiting for data", capsys.readouterr().err)
+    assert least <= int(said) <= most
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(least <= 100 * line["waiting_for_data"] <= most for line in log if "loss" in line)
 
 
 def test_what_a_model_with_classes_of_its_own_cannot_learn_from_is_refused_before_there_is_a_folder(
