@@ -77,11 +77,12 @@ def _classes(number: int) -> Figures:
 
 
 def _words(number: int) -> Figures:
-    """One picture by the embedded LSeg, told apart by that many words, their features included."""
+    """One picture by the embedded LSeg, told apart by that many words, their features included; graphs of as many
+    words are compiled before."""
     from photographs import photograph
 
     segmenter, picture = _embedded("lseg_tiny_shapes"), photograph((192, 256), 0)
-    segmenter(picture, ["warm", "up"])
+    segmenter(picture, [f"warm {index}" for index in range(number)])
     with TemporaryDirectory() as scratch:
         return _seconds(lambda: segmenter(picture, [f"word {index}" for index in range(number)]).save(scratch))
 

@@ -105,9 +105,12 @@ def test_more_than_256_classes_take_16_bits(tmp_path):
 
 def test_the_segments_file_says_what_it_is_about(tmp_path):
     answer = landscape()
-    content = json.loads(answer.save(tmp_path)[2].read_text(encoding="utf-8"))
+    text = answer.save(tmp_path)[2].read_text(encoding="utf-8")
+    content = json.loads(text)
     assert content.pop("segments") == answer.segments
     assert content == {"picture": "hill.jpg", "width": 10, "height": 12, "model": "a_model"}
+    of_a_line = [json.loads(line.rstrip(",")) for line in text.splitlines() if line.startswith("  {")]
+    assert of_a_line == answer.segments
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

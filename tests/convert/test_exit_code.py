@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from convert.exit_code import exit_code
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def raising(error: BaseException):
@@ -54,3 +59,15 @@ def test_sigterm_stops_as_ctrl_c_does_and_only_while_a_command_runs(capsys):
 def test_a_stop_that_says_what_is_kept_is_heard(capsys):
     assert exit_code("prog", raising(KeyboardInterrupt("stopped: 3 of 5 are done")), "stopped") == 130
     assert capsys.readouterr().err == "stopped: 3 of 5 are done\n"
+
+
+def test_what_a_command_made_is_not_looked_through_for_garbage_when_it_ends():
+    code = """
+import atexit, gc
+from convert.exit_code import exit_code
+atexit.register(lambda: print(gc.get_freeze_count() > 1000))  # runs last
+assert exit_code("prog", lambda: exit_code("prog", lambda: 0)) == 0
+print(gc.get_freeze_count())
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["0", "True"]

@@ -33,6 +33,9 @@ def drawn(classes: int, height: int, width: int) -> np.ndarray:
 GEOMETRIES = {
     "at once": (drawn(150, 16, 22), Geometry((64, 87), (64, 87), (64, 87)), False),
     "by way of a padded input": (drawn(19, 12, 17), Geometry((70, 100), (45, 64), (48, 68)), True),
+    "stretched by way of the input": (drawn(150, 32, 32), Geometry((128, 171), (128, 128), (128, 128)), True),
+    "half as large again": (drawn(12, 30, 40), Geometry((45, 60), (45, 60), (45, 60)), False),
+    "twice as large": (drawn(12, 30, 40), Geometry((60, 80), (64, 96), (64, 96)), True),
     "reduced": (drawn(5, 40, 60), Geometry((21, 33), (80, 120), (80, 120)), True),
     "values larger than the input": (drawn(7, 50, 90), Geometry((37, 52), (33, 47), (40, 60)), True),
     "values of the picture's size": (drawn(3, 20, 40), Geometry((20, 40), (20, 40), (20, 40)), False),

@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from ms_seg.answers.drawing.text import box_of, write_outlined
-from ms_seg.data.coco.codecs import boxes_of
 
 _PLACING_SIDE = 256  # pixels, the long side of the map in which places for names are searched
 _COLOUR, _OUTLINE = (255, 255, 255), (20, 20, 22)
@@ -59,7 +58,6 @@ class _Places:
         inner[1:-1, 1:-1] = 1
         inner[1:-1, 2:-1] &= index_map[:, 1:] == index_map[:, :-1]
         inner[2:-1, 1:-1] &= index_map[1:] == index_map[:-1]
-        self._boxes = boxes_of(index_map, int(index_map.max()) + 1)  # where an index is searched for, and nowhere else
         self._depth = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1]  # how far the next border is
 
     def find(self, index: int, half: tuple[float, float], min_covered: float) -> tuple[int, int] | None:
@@ -68,13 +66,12 @@ class _Places:
         It is clear of other texts, and taken from now on. Part of the text's box, but not more than `min_covered`
         leaves, may be outside the area, and none of it outside the picture.
         """
-        if index >= len(self._boxes):
+        whole = self._map == index
+        left, top, width, height = cv2.boundingRect(whole.view(np.uint8))  # where it is searched for, and nowhere else
+        if not width:
             return None
-        left, top, width, height = self._boxes[index]
         part = slice(top, top + height), slice(left, left + width)
-        mask = self._map[part] == index
-        if not mask.any():
-            return None
+        mask = whole[part]
         depth = np.where(mask, self._depth[part], 0)
         x, y = _middle(depth)
         x, y = left + x, top + y
@@ -128,6 +125,6 @@ class _Places:
 
 def _middle(depth: np.ndarray) -> tuple[int, int]:
     """Where an area is deepest (x, y); of several such places, the one that is most in the middle of them."""
-    ys, xs = np.nonzero(depth >= 0.95 * depth.max())
+    xs, ys = cv2.findNonZero((depth >= 0.95 * depth.max()).view(np.uint8)).reshape(-1, 2).T
     nearest = np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2)
     return int(xs[nearest]), int(ys[nearest])

@@ -35,16 +35,17 @@ def draw_overlay(
     The picture keeps its size, unless it is too small to see anything.
     """
     picture, label_map = magnified(picture, label_map)
-    shown = np.minimum(label_map, len(label_set))  # all without a name are one class beyond the last
-    areas = np.bincount(shown.ravel(), minlength=len(label_set) + 1)
+    nameless = len(label_set)  # all without a name are one class beyond the last
+    shown = np.minimum(label_map, nameless).astype(np.min_scalar_type(nameless))
+    areas = np.bincount(shown.ravel(), minlength=nameless + 1)
+    classes = sorted(np.flatnonzero(areas).tolist(), key=lambda index: -areas[index])
     table = class_colours(label_set)
     overlay = Image.fromarray(blend(picture, shown, table, opacity))
-    names = [class_name(index, label_set) for index in range(len(table))]
+    names = [class_name(index, label_set) if area else "" for index, area in enumerate(areas.tolist())]
     write_names(overlay, shown, names, np.where(areas < _MIN_NAMED * shown.size, 0, areas))
     if not legend:
         return overlay
     toned = tones(picture, shown, table, opacity)
-    classes = sorted(np.flatnonzero(areas).tolist(), key=lambda index: -areas[index])
     return with_legend(overlay, [Entry(names[index], (areas[index] / shown.size,), toned[index]) for index in classes])
 
 

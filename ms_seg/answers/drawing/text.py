@@ -51,6 +51,7 @@ def write_outlined(
     write(image, place, text, size, anchor, colour)
 
 
+@lru_cache(1024)
 def length_of(text: str, size: int) -> int:
     """How wide a text is, in pixels."""
     return math.ceil(_font(size, font_file(text)).getlength(_shown(text)))

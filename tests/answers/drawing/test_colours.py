@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR, class_colours, segment_colours
+from ms_seg.answers.drawing.colours import NO_CLASS_COLOUR, blend, class_colours, segment_colours
 from ms_seg.label_sets import numbered_labels, read_labels
 
 PUBLISHED = ["ade20k", "cityscapes", "coco_panoptic", "cocostuff164k", "mapillary", "pascal_context_59"]
@@ -66,3 +66,12 @@ def test_segments_of_a_class_begin_with_its_colour_and_never_share_one():
     assert colours[1].tolist() == class_colours(labels)[3].tolist()
     assert len(np.unique(colours, axis=0)) == len(colours)
     assert colours.any(axis=1).all()
+
+
+def test_a_map_of_bytes_is_coloured_as_one_of_any_other_type():
+    drawn = np.random.default_rng(0)
+    picture, table = drawn.integers(0, 256, (40, 60, 3), np.uint8), drawn.integers(0, 256, (256, 3), np.uint8)
+    index_map = np.kron(drawn.integers(0, 256, (8, 12)), np.ones((5, 5), int))
+    for clear in (None, 7):
+        expected = blend(picture, index_map.astype(np.int32), table, 0.4, clear)
+        np.testing.assert_array_equal(blend(picture, index_map.astype(np.uint8), table, 0.4, clear), expected)
