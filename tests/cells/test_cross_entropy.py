@@ -53,6 +53,37 @@ def test_values_and_gradients_are_the_formulas(shape: tuple[int, ...], formulati
         assert np.abs(ours - truth).max() <= 2e-6 * max(1, np.abs(truth).max())
 
 
+def resizing(source: int, target: int) -> np.ndarray:
+    """(target, source): what each source position counts for, half-pixel centres."""
+    positions = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    return np.maximum(1 - abs(positions[:, None] - np.arange(source)), 0)
+
+
+@FORMULATIONS
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((2, 5, 9, 31), (36, 124)),  # four times as large
+        ((1, 150, 40, 33), (160, 132)),  # in several bands
+        ((2, 3, 10, 13), (23, 37)),
+        ((1, 3, 40, 90), (17, 21)),  # smaller
+        ((1, 4, 6, 70), (24, 70)),  # in one direction
+        ((1, 4, 20, 6), (20, 70)),
+        ((2, 2, 1, 1), (5, 66)),
+    ],
+    ids=str,
+)
+def test_logits_are_resized_to_the_pixels(shape: tuple[int, ...], size: tuple[int, int], formulation: Callable):
+    logits, _, _ = draw(shape)
+    _, targets, gradient = draw((*shape[:2], *size))
+    rows, columns = (resizing(*pair) for pair in zip(shape[2:], size, strict=True))
+    losses, of_resized = formula(rows @ logits.astype(np.float64) @ columns.T, targets, gradient)
+    expected = losses, rows.T @ of_resized @ columns
+    for ours, truth in zip(outcome(build(formulation), logits, targets, gradient), expected, strict=True):
+        assert ours.shape == truth.shape
+        assert np.abs(ours - truth).max() <= 6e-6 * max(1, np.abs(truth).max())  # MindSpore's positions are float32
+
+
 @FORMULATIONS
 def test_logits_of_any_size_do_not_overflow(formulation: Callable):
     batch = draw((2, 5, 9, 31), scale=1e4)

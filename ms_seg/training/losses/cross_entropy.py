@@ -36,16 +36,16 @@ class SemanticLoss(nn.Cell):
         self.softmax = Softmax()
 
     def construct(self, images: Tensor, labels: Tensor) -> Tensor:
-        logits, (valid, targets) = self.resize(self.model(images), labels.shape[1:]), _targets(labels)
+        logits, (valid, targets) = self.model(images), _targets(labels)
         losses = self.cross_entropy(logits, targets)
         weights = valid
         if self.weights is not None:
             weights = ops.stop_gradient(self.weights(ops.stop_gradient(losses), targets, valid))
         loss = self.mean(losses * weights, valid)
         if self.dice_weight:
-            n, c, h, w = logits.shape
+            n, h, w = labels.shape
             flat = ops.reshape(targets, (n, 1, h * w)), ops.reshape(valid, (n, 1, h * w))
-            loss = loss + self.dice_weight * self.dice(self.softmax(logits), *flat)
+            loss = loss + self.dice_weight * self.dice(self.softmax(self.resize(logits, (h, w))), *flat)
         return loss
 
 

@@ -204,7 +204,7 @@ FITS = {  # longer arrays that are sound as well: more maps, larger ones, more p
     ("assignment", 0, (2, 4, 4)),
     ("biased_softmax", 1, (2, 3, 4)),
     *(("conv1x1_bias_grad", 1, shape) for shape in ((3, 6, 4, 5), (2, 6, 5, 5), (2, 6, 4, 6))),
-    ("cross_entropy", 0, (2, 4, 4, 5)),
+    *(("cross_entropy", 0, (2, *shape)) for shape in [(4, 4, 5), (3, 5, 5), (3, 4, 6)]),
     ("squared_norm", 0, (2, 4, 4, 5)),
     *((name, 0, shape) for name in ("resize", "resize_corners") for shape in ((2, 3, 5, 5), (2, 3, 4, 6))),
     *(("resized_sum_relu", level, shape) for level in (1, 2, 3) for shape in ((2, 3, 3, 3), (2, 2, 4, 3))),
