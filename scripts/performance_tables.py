@@ -188,7 +188,7 @@ def _first_answer(rows: Rows) -> str:
 SCALE = {
     "pixels": ("pixels", "one picture from its file to the answer's files, by `segformer_tiny_shapes`"),
     "classes": ("classes", "logits at a quarter of 512x683, drawn at random, to the answer's files"),
-    "words": ("words", "one picture of 192x256 told apart by so many words, by `lseg_tiny_shapes`"),
+    "words": ("words", "one picture of 192x256 told apart by so many words, by `lseg_tiny_shapes`, compiled before"),
     "pictures": ("pictures", "`segment` with a folder of pictures of 64x64, by `segformer_tiny_shapes`"),
     "instances": ("instances", "the files of so many overlapping instances on 1024x1024"),
 }
