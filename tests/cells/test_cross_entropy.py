@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -13,6 +17,7 @@ from mindspore import Tensor
 from ms_seg.cells import native
 from ms_seg.cells.cross_entropy import CrossEntropy, Softmax
 
+ROOT = Path(__file__).resolve().parents[2]
 FORMULATIONS = pytest.mark.parametrize("formulation", [nullcontext, native.disabled], ids=["C", "MindSpore"])
 SHAPES = [(1, 1, 2, 3), (2, 7, 1, 1), (2, 5, 9, 31), (1, 150, 40, 130), (3, 2, 256, 257)]
 
@@ -105,3 +110,21 @@ def test_probabilities_of_a_pixel_are_those_of_its_logits():
     weights = np.exp(logits.astype(np.float64))
     probs = Softmax()(Tensor(logits)).asnumpy().reshape(logits.shape)
     assert np.abs(probs - weights / weights.sum(1, keepdims=True)).max() < 1e-6
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not let a process choose its cores")
+def test_the_bits_are_the_same_on_any_number_of_cores():
+    code = """
+import os, sys
+os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: int(sys.argv[1])]))
+sys.path.insert(0, "tests/cells")
+from test_cross_entropy import CrossEntropy, draw, outcome
+logits, _, _ = draw((2, 40, 50, 30))
+_, targets, gradient = draw((2, 40, 200, 120))
+sys.stdout.buffer.write(b"".join(array.tobytes() for array in outcome(CrossEntropy(), logits, targets, gradient)))
+"""
+    one, several = (
+        subprocess.run([sys.executable, "-c", code, count], cwd=ROOT, capture_output=True, check=True).stdout
+        for count in ("1", "64")
+    )
+    assert len(one) == 4 * (2 * 200 * 120 + 2 * 40 * 50 * 30) and one == several
