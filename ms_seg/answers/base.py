@@ -133,7 +133,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _json(content: dict[str, Any]) -> str:
     """An object of JSON with a line for each key, and for each element of its lists: with `indent`, Python's encoder is
-    not the one in C, and takes six times as long."""
+    not the one in C."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     lines = []
     for key, value in content.items():

@@ -84,9 +84,10 @@ def test_logits_are_resized_to_the_pixels(shape: tuple[int, ...], size: tuple[in
     rows, columns = (resizing(*pair) for pair in zip(shape[2:], size, strict=True))
     losses, of_resized = formula(rows @ logits.astype(np.float64) @ columns.T, targets, gradient)
     expected = losses, rows.T @ of_resized @ columns
+    limit = 2e-6 if formulation is nullcontext else 6e-6  # MindSpore's positions are float32
     for ours, truth in zip(outcome(build(formulation), logits, targets, gradient), expected, strict=True):
         assert ours.shape == truth.shape
-        assert np.abs(ours - truth).max() <= 6e-6 * max(1, np.abs(truth).max())  # MindSpore's positions are float32
+        assert np.abs(ours - truth).max() <= limit * max(1, np.abs(truth).max())
 
 
 @FORMULATIONS
