@@ -102,11 +102,11 @@ class _Winograd(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        convolve, weight_grad = native.operator("conv3x3", 2), native.gradient("conv3x3_weight_grad", of=1)
+        convolve = native.operator("conv3x3", 2)
+        x_grad, weight_grad = (native.gradient(f"conv3x3_{of}_grad", of=1) for of in ("x", "weight"))
 
         def bprop(x: Tensor, weight: Tensor, out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-            turned = ops.flip(ops.transpose(weight, (1, 0, 2, 3)), (2, 3))
-            return convolve(dout, turned), weight_grad(weight, x, dout)
+            return x_grad(x, weight, dout), weight_grad(weight, x, dout)
 
         def norm_bprop(x: Tensor, weight: Tensor, scale: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
             of_conv = bprop(x, weight, dout, dout * ops.reshape(scale, (-1, 1, 1)))

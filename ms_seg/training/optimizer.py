@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from ms_seg.cells.sums import ScaledSum
 from ms_seg.presets.recipe import Recipe
 
 _BACKBONE = "backbone."
@@ -141,7 +142,7 @@ class Adam(nn.Cell):
         decays, none = tuple(group.weight_decay for group in parameter_groups), (0.0,) * len(parameter_groups)
         self.weight_decays, self.gradient_decays = (decays, none) if decoupled else (none, decays)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.for_each = ops.HyperMap()
+        self.for_each, self.add_decay = ops.HyperMap(), ScaledSum()
 
     @property
     def state(self) -> list[Parameter]:
@@ -155,8 +156,8 @@ class Adam(nn.Cell):
         """lr: scalar float32; first, second: the step's bias corrections, scalars float32."""
         update = ops.partial(_adam, lr, first, second, self.beta1, self.beta2, self.epsilon)
         moments = (self.first_moments, self.second_moments)
-        multipliers = (self.lr_multipliers, self.weight_decays, self.gradient_decays)
-        self.for_each(update, gradients, self.trained, *moments, *multipliers)
+        gradients = self.for_each(self.add_decay, gradients, self.trained, self.gradient_decays)
+        self.for_each(update, gradients, self.trained, *moments, self.lr_multipliers, self.weight_decays)
 
 
 class SGD(nn.Cell):
@@ -169,7 +170,7 @@ class SGD(nn.Cell):
         self.lr_multipliers = tuple(group.lr_multiplier for group in parameter_groups)
         self.gradient_decays = tuple(group.weight_decay for group in parameter_groups)
         self.momentum = momentum
-        self.for_each = ops.HyperMap()
+        self.for_each, self.add_decay = ops.HyperMap(), ScaledSum()
 
     @property
     def state(self) -> list[Parameter]:
@@ -182,7 +183,8 @@ class SGD(nn.Cell):
     def construct(self, gradients: tuple[Tensor, ...], lr: Tensor) -> None:
         """lr: scalar float32."""
         update = ops.partial(_sgd, lr, self.momentum)
-        self.for_each(update, gradients, self.trained, self.momentum_buffers, self.lr_multipliers, self.gradient_decays)
+        gradients = self.for_each(self.add_decay, gradients, self.trained, self.gradient_decays)
+        self.for_each(update, gradients, self.trained, self.momentum_buffers, self.lr_multipliers)
 
 
 # Of one parameter, for HyperMap: a loop over the 661 of Swin-L goes deeper than MindSpore's compiler follows.
@@ -191,7 +193,7 @@ _sgd = ops.MultitypeFuncGraph("sgd")
 _adam_weight_decay, _apply_momentum = ops.AdamWeightDecay(), ops.ApplyMomentum()
 
 
-@_adam.register(*["Tensor"] * 3, *["Number"] * 3, *["Tensor"] * 4, *["Number"] * 3)
+@_adam.register(*["Tensor"] * 3, *["Number"] * 3, *["Tensor"] * 4, *["Number"] * 2)
 def _adam_one(
     lr: Tensor,
     first: Tensor,
@@ -205,7 +207,6 @@ def _adam_one(
     second_moment: Parameter,
     lr_multiplier: float,
     weight_decay: float,
-    gradient_decay: float,
 ) -> bool:
     _adam_weight_decay(
         parameter,
@@ -216,12 +217,12 @@ def _adam_one(
         beta2,
         epsilon * second,
         weight_decay * first / second,
-        _with_decay(gradient, parameter, gradient_decay),
+        gradient,
     )
     return True
 
 
-@_sgd.register("Tensor", "Number", *["Tensor"] * 3, *["Number"] * 2)
+@_sgd.register("Tensor", "Number", *["Tensor"] * 3, "Number")
 def _sgd_one(
     lr: Tensor,
     momentum: float,
@@ -229,13 +230,6 @@ def _sgd_one(
     parameter: Parameter,
     momentum_buffer: Parameter,
     lr_multiplier: float,
-    gradient_decay: float,
 ) -> bool:
-    decayed = _with_decay(gradient, parameter, gradient_decay)
-    _apply_momentum(parameter, momentum_buffer, lr * lr_multiplier, decayed, momentum)
+    _apply_momentum(parameter, momentum_buffer, lr * lr_multiplier, gradient, momentum)
     return True
-
-
-def _with_decay(gradient: Tensor, parameter: Parameter, weight_decay: float) -> Tensor:
-    """The gradient of the loss plus weight_decay times half the squared weights."""
-    return gradient + parameter * weight_decay if weight_decay else gradient

@@ -15,6 +15,7 @@ from ms_seg.cells.drop import give_noise
 from ms_seg.cells.interrupts import interruptible
 from ms_seg.cells.norm import running_statistics, synchronise
 from ms_seg.cells.precision import compute_dtype
+from ms_seg.cells.sums import SumOfSquares
 from ms_seg.distributed import World
 from ms_seg.presets.recipe import Recipe
 from ms_seg.training.optimizer import SGD, Adam, freeze, layers_of, make_optimizer
@@ -204,7 +205,6 @@ class _Scaled(nn.Cell):
 # Of one gradient, for HyperMap: a comprehension over those of a ViT-L takes half a minute to compile, this half a
 # second.
 _times = ops.MultitypeFuncGraph("times")
-_squared = ops.MultitypeFuncGraph("squared")
 _average = ops.MultitypeFuncGraph("average")
 
 
@@ -212,11 +212,6 @@ _average = ops.MultitypeFuncGraph("average")
 @_times.register("Tensor", "Tensor")
 def _times_one(factor: float | Tensor, gradient: Tensor) -> Tensor:
     return gradient * factor
-
-
-@_squared.register("Tensor")
-def _squared_one(gradient: Tensor) -> Tensor:
-    return ops.reduce_sum(ops.square(gradient))
 
 
 @_average.register("Number", "Tensor", "Tensor")
@@ -246,7 +241,7 @@ class _Update(nn.Cell):
         super().__init__(auto_prefix=False)
         self.optimizer, self.averages, self.count = optimizer, averages, len(optimizer.trained)
         self.accumulate, self.clip_norm, self.ema = recipe.accumulate, recipe.clip_norm, recipe.ema
-        self.reduce, self.for_each = reduce, ops.HyperMap()
+        self.reduce, self.for_each, self.sum_of_squares = reduce, ops.HyperMap(), SumOfSquares()
 
     def construct(self, rate: Tensor, *rest: Tensor) -> Tensor:
         """rest: the optimiser's bias corrections of the step, scalars; then the gradients."""
@@ -255,7 +250,7 @@ class _Update(nn.Cell):
             gradients = self.reduce(gradients)
         factor = 1.0 / self.accumulate
         if self.clip_norm > 0:  # as torch.nn.utils.clip_grad_norm_
-            norm = ops.sqrt(ops.addn(self.for_each(_squared, gradients))) * factor
+            norm = ops.sqrt(ops.addn(self.for_each(self.sum_of_squares, gradients))) * factor
             factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if self.clip_norm > 0 or self.accumulate > 1:
             gradients = self.for_each(ops.partial(_times, factor), gradients)

@@ -22,6 +22,7 @@ typedef struct {
     const float *x, *weight;
     const float *scale, *shift, *residual; /* NULL where there is no norm, and where its ReLU is taken */
     float *out, *weights, *scratch; /* weights (PLACES, out_channels, channels), transformed */
+    int turned; /* weight is that of the other direction, (channels, out_channels, 3, 3), and its kernels are turned round */
     Sgemm sgemm;
     int64_t channels, out_channels, height, width;
     int64_t across, rows; /* tiles of a row of tiles, and such rows of a strip */
@@ -66,9 +67,12 @@ static void weights_part(const void *argument, int64_t begin, int64_t end, int w
     for (int64_t first = begin * task->channels; first < last; first += LINE) {
         int64_t pairs = last - first < LINE ? last - first : LINE;
         float taps[9][LINE] = {{0}}, columns[DOWN * 3][LINE], whole[PLACES][LINE];
-        for (int64_t i = 0; i < pairs; i++)
+        for (int64_t i = 0; i < pairs; i++) {
+            int64_t pair = first + i, other = pair % task->channels * task->out_channels + pair / task->channels;
+            const float *kernel = task->weight + 9 * (task->turned ? other : pair);
             for (int tap = 0; tap < 9; tap++)
-                taps[tap][i] = task->weight[(first + i) * 9 + tap];
+                taps[tap][i] = kernel[task->turned ? 8 - tap : tap];
+        }
         for (int column = 0; column < 3; column++)
             transform_taps_down(taps + column, 3, columns + column, 3);
         for (int row = 0; row < DOWN; row++)
@@ -205,36 +209,20 @@ static Shape conv_shape(int *ranks, int64_t **shapes) {
     return shape;
 }
 
-/* Inputs: x, weight; with a norm its scale and shift; with a residual, which needs a norm, that. */
-static Status convolve(ARGUMENTS, int with_norm, int with_residual) {
-    if (!types_are(with_residual ? "ffffff" : with_norm ? "fffff" : "fff", count, types))
-        return WRONG_TYPE;
-    const int64_t *x = shapes[0], *weight = shapes[1];
-    if (ranks[0] != 4 || !same_shape(4, (int64_t[]){weight[0], x[1], 3, 3}, ranks[1], weight))
-        return WRONG_SHAPE;
-    for (int array = 2; array < 2 + 2 * with_norm; array++)
-        if (!same_shape(1, weight, ranks[array], shapes[array]))
-            return WRONG_SHAPE;
-    for (int array = 2 + 2 * with_norm; array < count; array++)
-        if (!same_shape(4, (int64_t[]){x[0], weight[0], x[2], x[3]}, ranks[array], shapes[array]))
-            return WRONG_SHAPE;
-    if (!size(ranks[count - 1], shapes[count - 1]))
+/* A convolution whose arrays, weight, out_channels and turned the task has; x (samples, channels, height, width). */
+static Status run(Conv task, int64_t samples) {
+    if (!(samples * task.out_channels * task.height * task.width))
         return DONE;
-    Conv task = {.x = params[0], .weight = params[1], .out = params[count - 1], .sgemm = find_sgemm(),
-                 .channels = x[1], .out_channels = weight[0], .height = x[2], .width = x[3],
-                 .across = (x[3] + TILE - 1) / TILE};
-    if (with_norm)
-        task.scale = params[2], task.shift = params[3];
-    if (with_residual)
-        task.residual = params[4];
+    task.sgemm = find_sgemm();
+    task.across = (task.width + TILE - 1) / TILE;
     int64_t tiles_down = (task.height + 1) / 2;
     int64_t most = TILES / task.across < 1 ? 1 : TILES / task.across, strips = (tiles_down + most - 1) / most;
     strips += strips % 2; /* an even number, of the same size, for two cores as for more */
     task.rows = (tiles_down + strips - 1) / strips;
     int64_t tiles = task.rows * task.across;
     task.scratch_size = PLACES * (task.channels + task.out_channels) * tiles + DOWN * (TILE * task.across + 2);
-    int64_t items = x[0] * strips_of(&task), weights = PLACES * task.out_channels * task.channels;
-    int64_t parts = parts_for(size(4, x) * task.out_channels);
+    int64_t items = samples * strips_of(&task), weights = PLACES * task.out_channels * task.channels;
+    int64_t parts = parts_for(samples * task.channels * task.height * task.width * task.out_channels);
     /* Two of them: more than 32 MB at once glibc asks the system for each time, page by page. */
     task.weights = malloc(weights * sizeof *task.weights);
     task.scratch = malloc(workers() * task.scratch_size * sizeof *task.scratch);
@@ -250,6 +238,28 @@ static Status convolve(ARGUMENTS, int with_norm, int with_residual) {
     return DONE;
 }
 
+/* Inputs: x, weight; with a norm its scale and shift; with a residual, which needs a norm, that. */
+static Status convolve(ARGUMENTS, int with_norm, int with_residual) {
+    if (!types_are(with_residual ? "ffffff" : with_norm ? "fffff" : "fff", count, types))
+        return WRONG_TYPE;
+    const int64_t *x = shapes[0], *weight = shapes[1];
+    if (ranks[0] != 4 || !same_shape(4, (int64_t[]){weight[0], x[1], 3, 3}, ranks[1], weight))
+        return WRONG_SHAPE;
+    for (int array = 2; array < 2 + 2 * with_norm; array++)
+        if (!same_shape(1, weight, ranks[array], shapes[array]))
+            return WRONG_SHAPE;
+    for (int array = 2 + 2 * with_norm; array < count; array++)
+        if (!same_shape(4, (int64_t[]){x[0], weight[0], x[2], x[3]}, ranks[array], shapes[array]))
+            return WRONG_SHAPE;
+    Conv task = {.x = params[0], .weight = params[1], .out = params[count - 1], .channels = x[1],
+                 .out_channels = weight[0], .height = x[2], .width = x[3]};
+    if (with_norm)
+        task.scale = params[2], task.shift = params[3];
+    if (with_residual)
+        task.residual = params[4];
+    return run(task, x[0]);
+}
+
 Shape conv3x3InferShape(int *ranks, int64_t **shapes, void *extra) { return conv_shape(ranks, shapes); }
 Shape conv3x3_norm_reluInferShape(int *ranks, int64_t **shapes, void *extra) { return conv_shape(ranks, shapes); }
 Shape conv3x3_norm_residualInferShape(int *ranks, int64_t **shapes, void *extra) { return conv_shape(ranks, shapes); }
@@ -263,7 +273,20 @@ int conv3x3_norm_relu(ARGUMENTS) { return convolve(count, params, ranks, shapes,
 /* x, weight, scale, shift, residual (N, out_channels, H, W) -> residual + scale conv3x3(x, weight) + shift. */
 int conv3x3_norm_residual(ARGUMENTS) { return convolve(count, params, ranks, shapes, types, stream, extra, 1, 1); }
 
-/* -------------------------------------------------------------------------------------------- the weight's gradient */
+/* ----------------------------------------------------------------------------------------------------- gradients */
+
+/* x, weight, gradient of the output -> gradient of x. */
+int conv3x3_x_grad(ARGUMENTS) {
+    if (!types_are("ffff", count, types))
+        return WRONG_TYPE;
+    const int64_t *x = shapes[0], *weight = shapes[1], *grad = shapes[2];
+    if (ranks[0] != 4 || ranks[2] != 4 || !same_shape(4, (int64_t[]){x[0], grad[1], x[2], x[3]}, 4, grad) ||
+        !same_shape(4, (int64_t[]){grad[1], x[1], 3, 3}, ranks[1], weight) || !same_shape(4, x, ranks[3], shapes[3]))
+        return WRONG_SHAPE;
+    return run((Conv){.x = params[2], .weight = params[1], .out = params[3], .turned = 1, .channels = weight[0],
+                      .out_channels = x[1], .height = x[2], .width = x[3]},
+               x[0]);
+}
 
 enum { POSITIONS = 1024, TAPS = 9 }; /* positions, about, whose neighbours are laid out for one product */
 
@@ -314,7 +337,7 @@ static void weight_grad_part(const void *argument, int64_t begin, int64_t end, i
     }
 }
 
-/* weight, x, gradient of the output -> gradient of the weight. (That of x is conv3x3 with the weight turned round.) */
+/* weight, x, gradient of the output -> gradient of the weight. */
 int conv3x3_weight_grad(ARGUMENTS) {
     if (!types_are("ffff", count, types))
         return WRONG_TYPE;

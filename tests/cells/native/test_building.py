@@ -24,6 +24,7 @@ from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale, SquaredNorm
 from ms_seg.cells.points import SamplePoints, UncertainPoints
 from ms_seg.cells.relative_attention import RelativeAttention
 from ms_seg.cells.resize import Resize
+from ms_seg.cells.sums import ScaledSum, SumOfSquares
 from ms_seg.cells.tokens import ConvToTokens, SwapAxes, TokenConv
 from ms_seg.cells.window_attention import ShiftedWindowAttention
 from ms_seg.decoders.all_mlp import AllMLPDecoder
@@ -48,6 +49,8 @@ CELLS = {
     "token_patches": lambda: TokenConv(4, 4, 2, 2),
     "swap_axes": SwapAxes,
     "squared_norm": SquaredNorm,
+    "sum_of_squares": SumOfSquares,
+    "scaled_sum": ScaledSum,
     "scale_rows": lambda: Drop(0.5, 1),
     "layer_scale": lambda: LayerScale(6, 1e-6),
     "depthwise_conv": lambda: DepthwiseConv2d(6),
