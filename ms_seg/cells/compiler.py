@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import shutil
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 def shared_library(
     name: str, sources: Sequence[Path], flags: Sequence[str], libraries: Sequence[str] = ()
 ) -> Path | None:
-    """A library compiled of C sources, which may include HEADERS.
+    """A library compiled of C sources, which may include headers of their folders and HEADERS.
 
     It is kept in the user's cache, for these sources, this compiler and this processor. None, which is logged, where it
     cannot be made.
@@ -32,7 +33,8 @@ def shared_library(
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms_seg"
     options = ("-march=native", "-fPIC", "-shared", "-pthread", f"-I{HEADERS}", *flags)
-    read = [file.read_bytes() for file in (*sources, *sorted(HEADERS.glob("*.h")))]
+    headers = [sorted(place.glob("*.h")) for place in sorted({HEADERS, *(source.parent for source in sources)})]
+    read = [file.read_bytes() for file in (*sources, *itertools.chain.from_iterable(headers))]
     made_of = (*read, compiler.encode(), _processor(), *(option.encode() for option in (*flags, *libraries)))
     library = folder / f"{name}-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}.so"
     try:

@@ -173,7 +173,8 @@ def find_pictures(arguments: Iterable[str], recursive: bool = False) -> dict[Pat
         pictures = pictures_in(path, recursive) if path.is_dir() else [path]
         for picture in pictures:
             below = picture.parent.relative_to(path) if path.is_dir() else Path()
-            found.setdefault(picture.resolve(), (picture, below))
+            place = picture.parent.resolve() / picture.name  # two links to one file are two pictures
+            found.setdefault(place, (picture, below))
     return dict(found.values())
 
 

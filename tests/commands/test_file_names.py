@@ -15,6 +15,7 @@ from PIL import Image
 
 from ms_seg.__main__ import main
 from ms_seg.answers.drawing.panels import titled
+from ms_seg.commands.segment import find_pictures
 from ms_seg.commands.third_party import warnings_to_log
 from ms_seg.evaluation.report import write_report
 from ms_seg.evaluation.results import Results
@@ -45,6 +46,15 @@ def test_every_picture_is_segmented_and_its_name_reads_back(folder, tmp_path):
     written = [name for name in os.listdir(os.fsencode(tmp_path / "out")) if name.endswith(b".segments.json")]
     told = {json.loads((tmp_path / "out" / os.fsdecode(name)).read_text("utf-8"))["picture"] for name in written}
     assert {os.fsencode(name) for name in told} == set(NAMES)
+
+
+def test_two_names_of_one_file_are_two_pictures_and_a_name_that_is_given_twice_is_one(folder, tmp_path):
+    """As in the caches of hubs, where equal files are links to one."""
+    (tmp_path / "links").mkdir()
+    for name in ("first.png", "second.png"):
+        (tmp_path / "links" / name).symlink_to(folder / "a.png")
+    found = find_pictures([str(tmp_path / "links"), str(tmp_path / "links" / ".." / "links" / "second.png")])
+    assert [path.name for path in found] == ["first.png", "second.png"]
 
 
 def test_a_report_has_such_names(tmp_path):

@@ -42,6 +42,10 @@ GEOMETRIES = {
     "narrow": (drawn(4, 30, 2), Geometry((120, 7), (120, 8), (128, 8)), True),
     "a point": (drawn(2, 1, 1), Geometry((1, 1), (32, 32), (32, 32)), False),
     "one class": (drawn(1, 4, 4), Geometry((16, 16), (16, 16), (16, 16)), False),
+    "many rows between two of the values": (drawn(21, 3, 4), Geometry((150, 210), (150, 210), (150, 210)), False),
+    "the same by way of the input": (drawn(21, 6, 8), Geometry((300, 410), (48, 64), (48, 64)), True),
+    "most classes negligible": (drawn(40, 12, 16) * 4, Geometry((96, 128), (48, 64), (48, 64)), True),
+    "values far apart": (drawn(40, 12, 16) * 50, Geometry((96, 128), (96, 128), (96, 128)), False),
     "a thousand classes": (drawn(1000, 4, 9), Geometry((19, 40), (16, 36), (16, 36)), True),
 }
 
@@ -84,6 +88,24 @@ def test_values_far_apart_neither_overflow_nor_vanish():
     labels, scores = label_pixels(Logits(values, Geometry((2, 2), (1, 1), (1, 1)), via_input=True))
     assert not labels.any()
     assert scores.tolist() == [0.5, 0, 0]
+
+
+CROSSING = {  # values of the classes in two rows
+    "one rises from where it is too low to be counted": [[0, 0], [-100, 7]],
+    "a third one is the highest where two cross": [[0, -80], [-80, 0], [-25, -25], [-26, -25]],
+    "all are too low to be counted in between": [[300, -300], [-300, 300], [-310, -310]],
+}
+
+
+@pytest.mark.parametrize("case", CROSSING)
+def test_scores_between_two_rows_are_those_of_numpy_however_steep_values_are(case: str):
+    values = np.float32(CROSSING[case])[..., None]
+    logits = Logits(values, Geometry((30, 1), (30, 1), (30, 1)), via_input=False)
+    labels, scores = label_pixels(logits)
+    with native.disabled():
+        expected_labels, expected_scores = label_pixels(logits)
+    np.testing.assert_array_equal(labels, expected_labels)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not let a process choose its cores")

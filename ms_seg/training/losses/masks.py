@@ -217,7 +217,7 @@ class GraphMaskLoss(_Matched):
     ) -> Tensor:
         """shared (n, predictions, P, 2): points at which all masks are compared to be matched. Of each of M masks,
         candidates (n, predictions, M, C, 2) and random points (n, predictions, M, R, 2): see `PointSampler`."""
-        # Slices would take MindSpore's kernel for the CPU 500 ms, of two samples' 8 masks and 10 predictions, and not 7.
+        # As slices MindSpore takes 500 ms for those of two samples with 8 masks and 10 predictions, and so 7.
         shared, candidates, random = (ops.unstack(points, 1) for points in (shared, candidates, random))
         total = 0.0
         for place, (class_logits, mask_logits) in enumerate(self.model(images, True)):
