@@ -243,9 +243,8 @@ static inline void find_best(const Strip *strip, const Pixels *pixels, const Blo
 /* ------------------------------------------------------------------------------------------------------- scores */
 
 /* The numerators of the softmax in the first row, relative to the straight line between the highest values of both rows,
-   which none exceeds, and the factors; of the classes alone that count somewhere. Returns 0 where that will not do: where
-   one that counts later vanishes at first, or the highest value between the rows is so far below that line that all
-   may vanish. */
+   which none exceeds, and the factors; of the classes alone that count somewhere. Returns 0 where that will not do, since
+   one that counts later vanishes at first. */
 static MAY_FUSE int begin_softmax(const Strip *strip, Block *block) {
     const Floats *restrict lower = block->lower, *restrict upper = block->upper;
     Floats *restrict power = block->power, *restrict factor = block->factor;
@@ -258,7 +257,6 @@ static MAY_FUSE int begin_softmax(const Strip *strip, Block *block) {
         lower_high[i] = block->lower_high[i], upper_high[i] = block->upper_high[i];
         Floats gap = larger(lower_high[i], upper_high[i]) - block->least[i]; /* from the line to the highest, at most */
         negligible[i] = NEGLIGIBLE - gap;
-        lost |= gap > LOWEST / -2;
     }
     block->counted = 0;
     for (int64_t c = 0; c < strip->classes; c++) {
