@@ -39,6 +39,7 @@
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
 
 typedef struct { /* where LANES pixels of a row come from: by way of two columns of the input, each of two of the values */
     Integers at[4];
@@ -113,22 +114,22 @@ static inline int any_lane(Integers truth) {
 #endif
 
 /* x log2(e) as a whole part, returned as what it adds to an exponent's bits, and the rest, from -1/2 to 1/2. */
-INLINE_MAY_FUSE Integers split_power(Floats x, Floats *rest) {
+INLINE_MAY_FUSE Bits split_power(Floats x, Floats *rest) {
     const Floats shift = (Floats){0} + 12582912.0f; /* 1.5 * 2^23, which moves the whole part into the last bits */
     Floats moved = x * LOG2_E + shift;
     *rest = x * LOG2_E - (moved - shift);
-    return (Integers)moved << 23;
+    return (Bits)moved << 23;
 }
 
 /* exp(x) for x from LOWEST to 0, exactly 1 of 0; its error is at most 3e-6 of it, to either side. 0 below LOWEST. */
 INLINE_MAY_FUSE Floats falling_exponential(Floats x) {
     Floats rest;
-    Integers power = split_power(x, &rest);
+    Bits power = split_power(x, &rest);
     Floats p = rest * 0.00958285309f + 0.0559064246f;
     p = p * rest + 0.240240986f;
     p = p * rest + 0.693124193f;
     p = p * rest + 1.0f;
-    return (Floats)(((Integers)p + power) & (x > LOWEST));
+    return (Floats)(((Bits)p + power) & (Bits)(x > LOWEST));
 }
 
 /* exp(x) to the last bits, which rows after rows add up, of x kept between LOWEST and -LOWEST. */
@@ -136,14 +137,14 @@ INLINE_MAY_FUSE Floats exact_exponential(Floats x) {
     const Floats lowest = (Floats){0} + LOWEST;
     x = smaller(larger(x, lowest), -lowest);
     Floats rest;
-    Integers power = split_power(x, &rest);
+    Bits power = split_power(x, &rest);
     Floats p = rest * 0.000154035304f + 0.00133335581f;
     p = p * rest + 0.00961812911f;
     p = p * rest + 0.0555041087f;
     p = p * rest + 0.240226507f;
     p = p * rest + 0.693147181f;
     p = p * rest + 1.0f;
-    return (Floats)((Integers)p + power);
+    return (Floats)((Bits)p + power);
 }
 
 /* ----------------------------------------------------------------------------------------------------- resizing */

@@ -80,12 +80,13 @@ class Logits:
     def bands(self) -> Iterator[tuple[slice, np.ndarray]]:
         values = np.ascontiguousarray(self.values.transpose(1, 2, 0))  # (h, w, C): the classes of a pixel lie together
         (input_rows, input_columns), (picture_rows, picture_columns) = self.taps()
+        same_columns = len(picture_columns.weight) == len(input_columns.weight)
         for rows in band_rows(self):
             sources = picture_rows.sources(rows)
             band = input_rows.part(sources).apply(values, 0)
             band = picture_rows.part(rows, first_source=sources.start).apply(band, 0)
             band = input_columns.apply(band, 1)
-            yield rows, picture_columns.apply(band, 1) if picture_columns.weight.any() else band
+            yield rows, band if same_columns else picture_columns.apply(band, 1)
 
 
 def probabilities(logits: ClassMaps) -> np.ndarray:

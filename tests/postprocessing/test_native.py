@@ -37,6 +37,7 @@ GEOMETRIES = {
     "half as large again": (drawn(12, 30, 40), Geometry((45, 60), (45, 60), (45, 60)), False),
     "twice as large": (drawn(12, 30, 40), Geometry((60, 80), (64, 96), (64, 96)), True),
     "reduced": (drawn(5, 40, 60), Geometry((21, 33), (80, 120), (80, 120)), True),
+    "reduced to every third column": (drawn(5, 8, 9), Geometry((16, 11), (48, 33), (48, 33)), True),
     "values larger than the input": (drawn(7, 50, 90), Geometry((37, 52), (33, 47), (40, 60)), True),
     "values of the picture's size": (drawn(3, 20, 40), Geometry((20, 40), (20, 40), (20, 40)), False),
     "narrow": (drawn(4, 30, 2), Geometry((120, 7), (120, 8), (128, 8)), True),
