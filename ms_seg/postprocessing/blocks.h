@@ -16,9 +16,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* LANES: as many as one register holds: a shuffle of more goes through memory (AVX2: 16 lanes take 413 ms where 8 of
-   them take 47). FEW: neighbours that LANES values are picked from fastest. AVX2: the four in each half of a register,
-   which together with `larger` below make 46 ms of AMD's Zen 3 to 34. */
+/* LANES: as many as one register holds: a shuffle of more goes through memory (without AVX, 8 lanes take 330 ms where 4
+   of them take 84). FEW: neighbours that LANES values are picked from fastest. AVX2: the four in each half of a
+   register, which together with `larger` below made 34 ms of 46. */
 #ifdef __AVX512F__
 #define LANES 16
 #define FEW LANES

@@ -5,7 +5,9 @@
    without contractions and without regrouping, and its label maps are those of NumPy.
 
    Nothing is held at the picture's size but the label map. A thread goes down its rows of the picture, a strip of them
-   at a time that lie between the same two rows of values, and from block to block of a strip: see blocks.h. */
+   at a time that lie between the same two rows of values, and from block to block of a strip: see blocks.h. With 150
+   classes of 128x128, one core (AMD Zen 3): 512x683 in 23 ms, 3000x4000 in 370, where comparing all classes at each
+   pixel, and an exponential of each, took 26 and 760. */
 
 #include "blocks.h"
 #include "operator.h"
