@@ -1,5 +1,5 @@
-/* What an optimiser makes of gradients before it uses them, each in one pass over memory: on one core, as MindSpore takes
-   them, the sums below are 5 % of a training step of a ViT-L. */
+/* What an optimiser makes of gradients before it uses them, each in one pass over memory on all cores. MindSpore takes one
+   core: for the second 0.5 of the 20 s of a training step of LSeg with a ViT-L (two cores, AMD Zen 3), and this 0.2. */
 
 #include "operator.h"
 
