@@ -19,8 +19,9 @@ def progress_bar(
 ) -> Iterator[ProgressBar]:
     """Show how much of `total` (pictures, tensors, bytes) is done, on stderr unless another stream is given.
 
-    `done`: how much was done before; the time left is not estimated from it, nor, once there are others, from the
-    first part, which may include compiling. `log`: a logger, such as "ms_seg", whose messages are shown above the bar.
+    `done`: how much was done before; the time left is not estimated from it, nor from the first part, which may
+    include compiling: until there is a second, the time that has passed is shown. `log`: a logger, such as "ms_seg",
+    whose messages are shown above the bar.
 
     with progress_bar(len(pictures), "segmenting") as advance:
         for picture in pictures:
@@ -49,8 +50,7 @@ class ProgressBar:
         self._stream = stream
         self._terminal = stream.isatty()
         self._begun = self._drawn = time.monotonic()
-        self._pace_from: tuple[float, float] = (self._begun, done)  # time and amount from which the pace is measured
-        self._first_ended: tuple[float, float] | None = None
+        self._pace_from: tuple[float, float] | None = None  # time and amount when the first part ended
         if self._terminal:
             self._draw(self._begun)
 
@@ -65,10 +65,7 @@ class ProgressBar:
 
     def _advance(self, done: float, text: str) -> None:
         now = time.monotonic()
-        if self._first_ended is None:
-            self._first_ended = (now, done)
-        else:
-            self._pace_from = self._first_ended
+        self._pace_from = self._pace_from or (now, done)
         self.done = done
         self._text = f"  {text}" if text else ""
         if now - self._drawn >= (_TERMINAL_PAUSE if self._terminal else _FILE_PAUSE):
@@ -94,7 +91,7 @@ class ProgressBar:
             return  # all of nothing is no news
         fraction = min(self.done / self.total, 1.0)
         filled = round(fraction * _BAR_WIDTH)
-        since, done = self._pace_from
+        since, done = self._pace_from or (now, self.done)
         if done < self.done < self.total:
             seconds = f"{_clock((now - since) / (self.done - done) * (self.total - self.done))} left"
         else:
