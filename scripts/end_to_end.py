@@ -1,4 +1,4 @@
-"""From pictures' files to answers' files: `segment` with a folder, beside the network alone.
+"""From pictures' files to answers' files: `segment` and `evaluate` with a folder, beside the network alone.
 
 `performance_page.py` measures; this file alone times the network: python scripts/end_to_end.py NAME PICTURE RUNS
 """
@@ -15,36 +15,37 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "tests" / "parity")]
 
-FEW, MANY, SIZE = 4, 44, (512, 683)
+FEW, SIZE = 4, (512, 683)
 ROUNDS = 3
 
 
-def measure_end_to_end(name: str, batch_size: int = 1, runs: int = 20) -> dict:
-    """Seconds for a picture, on the clock and of the processor: of the command with MANY pictures less one with FEW,
-    whose start and compilation are the same, and of the network alone on one of them. ratio: of the two. Medians of
-    ROUNDS, in which all three take turns.
+def measure_end_to_end(name: str, batch_size: int = 1, command: str = "segment", number: int = 40) -> dict:
+    """Seconds for a picture, on the clock and of the processor: of the command with `number` pictures more than FEW,
+    less one with FEW, whose start, compilation and report are the same, and of the network alone on one of them.
+    ratio: of the two. Medians of ROUNDS, in which all three take turns.
 
-    batch_size: of the command; the network alone looks at one picture.
+    batch_size: of the command; the network alone looks at one picture. command: segment, or evaluate.
     """
     from photographs import save_photographs
     from processes import run_python
 
     with TemporaryDirectory() as scratch:
-        pictures, checkpoint = save_photographs(Path(scratch, "pictures"), MANY, SIZE), Path(scratch, "weights.pth")
+        checkpoint, picture = Path(scratch, "weights.pth"), save_photographs(Path(scratch), 1, SIZE)[0]
         run_python(["scripts/first_answer.py", "draw", name, str(checkpoint)])
-        command = ["-m", "ms_seg", "segment", "--model", name, "--checkpoint", str(checkpoint), "--quiet"]
-        command += ["--batch-size", str(batch_size), "--output", str(Path(scratch, "answers"))]
+        start = ["-m", "ms_seg", command, "--model", name, "--checkpoint", str(checkpoint)]
+        start += ["--batch-size", str(batch_size), "--output", str(Path(scratch, "answers"))]
+        commands = [[*start, *_input(command, Path(scratch, str(many)), many)] for many in (FEW, FEW + number)]
         folders, networks = [], []
         for _ in range(ROUNDS):
-            few, many = (run_python([*command, *map(str, pictures[:number])]) for number in (FEW, MANY))
+            few, many = map(run_python, commands)
             folders.append([many.seconds - few.seconds, many.cpu_seconds - few.cpu_seconds, many.peak_mb])
-            alone = json.loads(run_python([__file__, name, str(pictures[0]), str(runs)]).output.splitlines()[-1])
+            alone = json.loads(run_python([__file__, name, str(picture), "20"]).output.splitlines()[-1])
             networks.append([alone["seconds"], alone["cpu_seconds"]])
     seconds, cpu_seconds, peak_mb = map(statistics.median, zip(*folders, strict=True))
     network_seconds, network_cpu_seconds = map(statistics.median, zip(*networks, strict=True))
-    number = MANY - FEW
     return {
         "model": name,
+        "command": command,
         "batch_size": batch_size,
         "pictures": number,
         "size": "x".join(map(str, SIZE)),
@@ -55,6 +56,16 @@ def measure_end_to_end(name: str, batch_size: int = 1, runs: int = 20) -> dict:
         "ratio": round(seconds / number / network_seconds, 3),
         "peak_mb": peak_mb,
     }
+
+
+def _input(command: str, folder: Path, number: int) -> list[str]:
+    """The command's arguments for so many photographs, which are drawn into the folder."""
+    from photographs import save_photographs, save_split
+
+    if command == "evaluate":
+        return ["--dataset", "ade20k", "--data", str(save_split(folder, number, SIZE))]
+    save_photographs(folder, number, SIZE)
+    return ["--quiet", str(folder)]
 
 
 def _network(name: str, picture: str, runs: int) -> dict:

@@ -74,6 +74,14 @@ TRAINING = (
     Case(R50, (1, 3, 512, 512), 3),
 )
 BFLOAT16 = (Case(B0, (1, 3, 512, 512), 20), Case(B5, (1, 3, 512, 512), 10), Case(SWIN_L, (1, 3, 800, 1088), 3))
+# Batch size, command, and pictures: more of them with `evaluate`, as the time varies that its report takes.
+END_TO_END = (
+    (B0, 1, "segment", 40),
+    (B0, 4, "segment", 40),
+    (B5, 1, "segment", 40),
+    (B0, 1, "evaluate", 200),
+    (B0, 4, "evaluate", 200),
+)
 ADAPTER_CROP = Case(ADAPTER, (1, 3, 896, 896), 1, apart=True)
 
 
@@ -130,8 +138,10 @@ PARTS: dict[str, dict[str, Measure]] = {
     "training": {case.key: lambda case=case: _train(case) for case in TRAINING},
     "bfloat16": {case.key: lambda case=case: _bfloat16(case) for case in BFLOAT16},
     "end_to_end": {
-        f"{name}, {batch_size} at once": lambda name=name, batch_size=batch_size: measure_end_to_end(name, batch_size)
-        for name, batch_size in ((B0, 1), (B0, 4), (B5, 1))
+        f"{command} {name}, {batch_size} at once": lambda row=(name, batch_size, command, number): measure_end_to_end(
+            *row
+        )
+        for name, batch_size, command, number in END_TO_END
     },
     "first_answer": {name: lambda name=name: measure_first_answer(name) for name in (B0, B5, LSEG, R50, SWIN_L)},
     "scale": {

@@ -136,6 +136,7 @@ def _bfloat16(rows: Rows) -> str:
 def _end_to_end(rows: Rows) -> str:
     body = [
         [
+            f"`{row['command']}`",
             f"`{row['model']}`",
             str(row["batch_size"]),
             f"{row['pictures']} of {row['size']}",
@@ -148,7 +149,7 @@ def _end_to_end(rows: Rows) -> str:
         ]
         for row in rows.values()
     ]
-    head = ["network", "`--batch-size`", "pictures", "a picture", "network alone", "ratio"]
+    head = ["command", "network", "`--batch-size`", "pictures", "a picture", "network alone", "ratio"]
     return _table([*head, "processor's time", "of the network", "memory"], body)
 
 
@@ -262,8 +263,9 @@ _SECTIONS: tuple[tuple[str, str, str, Table], ...] = (
     (
         "end_to_end",
         "From pictures' files to answers' files",
-        "`segment` with a folder of drawn photographs, its start and compilation taken off, beside the network alone "
-        "on one of them; the network sees as many at once as `--batch-size` says.",
+        "`segment` with a folder of drawn photographs, and `evaluate` with label maps beside them, start, compilation "
+        "and report taken off, beside the network alone on one of them; the network sees as many at once as "
+        "`--batch-size` says.",
         _end_to_end,
     ),
     (
