@@ -115,12 +115,7 @@ def run(options: argparse.Namespace) -> int:
     failed = 0
     if to_do or not videos:
         with progress_bar(len(to_do), "segmenting", stream, log="ms_seg") as bar:
-            try:
-                failed = _segment_all(segmenter, labels, to_do, options, bar)
-            except KeyboardInterrupt:
-                done = f"stopped: {int(bar.done)} of {len(to_do)} pictures are done, in {folder}"
-                hint = "with --skip-existing the same command goes on with the others"
-                raise KeyboardInterrupt(f"{done}; {hint}") from None
+            failed = _segment_all(segmenter, labels, to_do, options, bar)
     videos_to_do = {path: stem for path, stem in stems.items() if path in videos}
     failed_videos, short = segment_videos(segmenter, labels, videos_to_do, options, stream)
     failed += failed_videos
@@ -212,8 +207,11 @@ def _segment_all(
     options: argparse.Namespace,
     bar: ProgressBar,
 ) -> int:
-    """Segment and save the pictures under their stems; returns how many failed, each with a sentence on stderr."""
-    folder = Path(options.output)
+    """Segment and save the pictures under their stems; returns how many failed, each with a sentence on stderr.
+
+    Raises KeyboardInterrupt, after Ctrl-C, when those that were being saved then are.
+    """
+    folder, saved, failed = Path(options.output), set(), 0
 
     def show(done: int, windows: int) -> None:
         bar.part(done / windows, f"window {done} of {windows}")
@@ -223,17 +221,22 @@ def _segment_all(
         answer.save(stem.parent, stem.name, options.opacity, not options.no_legend)
         if options.save_embeddings:
             answer.save_embeddings(stem.parent, stem.name)
+        saved.add(picture)
         return answer.summary
 
-    failed = 0
     stream = segmenter.stream(stems, lambda picture: picture, save, labels, show, finishers=_FINISHERS)
-    with closing(stream) as results:
-        for picture, result in results:
-            if isinstance(result, (ValueError, RuntimeError)):
-                failed += 1
-                sentence = str(result) if str(picture) in str(result) else f"{picture}: {result}"
-                print(sentence, file=sys.stderr) if options.quiet else bar.note(sentence)
-            else:
-                bar.note(f"{picture} -> {folder / stems[picture]}.*: {result}")
-            bar()
+    try:
+        with closing(stream) as results:
+            for picture, result in results:
+                if isinstance(result, (ValueError, RuntimeError)):
+                    failed += 1
+                    sentence = str(result) if str(picture) in str(result) else f"{picture}: {result}"
+                    print(sentence, file=sys.stderr) if options.quiet else bar.note(sentence)
+                else:
+                    bar.note(f"{picture} -> {folder / stems[picture]}.*: {result}")
+                bar()
+    except KeyboardInterrupt:
+        done = f"stopped: {len(saved)} of {len(stems)} pictures are saved in {folder}"
+        hint = "with --skip-existing the same command goes on with the others"
+        raise KeyboardInterrupt(f"{done}; {hint}") from None
     return failed
