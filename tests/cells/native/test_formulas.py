@@ -1,57 +1,25 @@
-"""GELU, LayerNorm, LayerScale and convolutions are what their formulas say, with gradients, at every size."""
+"""Norms, activations, linear layers and convolutions are what their formulas say, with gradients, at every size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
-import mindspore as ms
 import numpy as np
 import pytest
-import torch
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from ms_seg.cells import native
 from ms_seg.cells.activation import GELU, QuickGELU
-from ms_seg.cells.conv import Conv2d, DepthwiseConv2d, NativeDepthwiseGELU
+from ms_seg.cells.conv import Conv2d, DepthwiseConv2d
 from ms_seg.cells.drop import Drop, give_noise
-from ms_seg.cells.linear import NativeLinear, NativeLinearOfMap, NativeLinearToMap
-from ms_seg.cells.mlp import Dense, MixFFN
-from ms_seg.cells.norm import GroupNorm, LayerNorm, LayerScale
-from ms_seg.cells.resize import NativeResizedSum
-from ms_seg.cells.tokens import ConvToTokens, MapToTokens, SwapAxes, TokenConv
+from ms_seg.cells.mlp import Dense
+from ms_seg.cells.norm import GroupNorm, LayerNorm
+from ms_seg.cells.tokens import MapToTokens, SwapAxes
+from tests.cells.native.calls import draw
+from tests.cells.native.graphs import Residual, error, outcome
 
 LARGE = (2, 16, 256, 260)  # enough work for two threads
 SHAPES = [(1, 3, 1, 1), (2, 5, 4, 1), (1, 4, 1, 6), (2, 3, 7, 5), LARGE]
-
-
-def draw(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def error(ours: Tensor, truth: np.ndarray) -> float:
-    return float(np.linalg.norm(ours.asnumpy() - truth) / np.linalg.norm(truth))
-
-
-class Trained(nn.Cell):
-    """Output of a cell, and the gradients of its input and its parameters for a given gradient of the output."""
-
-    def __init__(self, cell: nn.Cell, training: bool):
-        super().__init__()
-        self.cell = cell.set_train(training)
-        self.pull_back = ms.grad(self.weighted, 0, cell.trainable_params() or None)
-
-    def weighted(self, x: Tensor, gradient: Tensor) -> Tensor:
-        return (self.cell(x) * gradient).sum()
-
-    def construct(self, x: Tensor, gradient: Tensor):
-        return self.cell(x), self.pull_back(x, gradient)
-
-
-def outcome(cell: nn.Cell, x: np.ndarray, gradient: np.ndarray, training: bool = True) -> list[Tensor]:
-    out, gradients = ms.jit(Trained(cell, training).construct)(Tensor(x), Tensor(gradient))
-    return [out, gradients[0], *gradients[1]] if cell.trainable_params() else [out, gradients]
 
 
 def test_this_machine_has_the_operators():
@@ -67,37 +35,6 @@ def test_gelu_and_its_gradient_are_those_of_the_normal_distribution(shape: tuple
     density = np.exp(-0.5 * x.astype(np.float64) ** 2) / math.sqrt(2 * math.pi)
     assert error(out, x * distribution) < 2e-7
     assert error(of_x, gradient * (distribution + x * density)) < 2e-7
-
-
-class Twice(nn.Cell):
-    def __init__(self, cell: nn.Cell):
-        super().__init__()
-        self.cell = cell
-
-    def construct(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.cell(x) * ops.exp(self.cell(y))
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        GELU,
-        lambda: Dense(5, 4, activation=nn.ReLU()),
-        lambda: GroupNorm(3, 3),
-        lambda: LayerNorm(5, 1e-3),
-        lambda: DepthwiseConv2d(3),
-        SwapAxes,
-        MapToTokens,
-    ],
-    ids=["gelu", "linear", "group_norm", "layer_norm", "depthwise_conv", "swap_axes", "map_to_tokens"],
-)
-def test_a_graph_that_calls_a_cell_twice_is_differentiated_by_pynative(make: Callable[[], nn.Cell]):
-    cell = Twice(make())
-    graph = ms.jit(cell.construct)
-    inputs = Tensor(draw(2, 3, 4, 5)), Tensor(draw(2, 3, 4, 5, seed=1))
-    of_graph, of_cell = (ms.grad(lambda x, y, call=call: call(x, y).sum(), (0, 1))(*inputs) for call in (graph, cell))
-    for ours, truth in zip(of_graph, of_cell, strict=True):
-        assert error(ours, truth.asnumpy()) < 1e-6
 
 
 def test_gelu_of_nan_is_nan():
@@ -194,18 +131,6 @@ def test_axes_that_are_swapped_and_their_gradients_are_numpys(make, shape: tuple
         np.testing.assert_array_equal(ours.asnumpy(), its_truth)
 
 
-class Residual(nn.Cell):
-    """A branch of half of x."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.scale = LayerScale(channels, 1.0)
-        self.scale.gamma.set_data(Tensor(draw(channels, seed=2)))
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.scale(x, x * 0.5)
-
-
 @pytest.mark.parametrize("shape", [(4, 1), (2, 3, 24), (2, 4096, 260)])
 def test_a_layer_scale_and_its_gradients_are_those_of_the_formula(shape: tuple[int, ...]):
     cell, x, gradient = Residual(shape[-1]), draw(*shape), draw(*shape, seed=1)
@@ -286,174 +211,3 @@ def test_a_convolution_by_winograds_algorithm_and_its_gradients_are_sums_over_wi
     assert error(of_x, np.einsum("nohwij,ocij->nchw", gradients, weight[..., ::-1, ::-1], optimize=True)) < 1e-6
     assert error(of_weight, np.einsum("nchwij,nohw->ocij", windows, gradient, optimize=True)) < 2e-6
     assert error(of_bias, gradient.astype(np.float64).sum((0, 2, 3))) < 5e-6
-
-
-# ------------------------------------------------------------------------------------------- tokens, in inference
-
-
-def gradients(cell: nn.Cell, dout: np.ndarray, *inputs: np.ndarray) -> list[Tensor]:
-    """The gradients of all inputs of a cell, of a graph that PyNative differentiates, in inference."""
-    graph, weights = ms.jit(cell.set_train(False).construct), Tensor(dout)
-
-    def weighted(*tensors: Tensor) -> Tensor:
-        return (graph(*tensors) * weights).sum()
-
-    found = ms.grad(weighted, tuple(range(len(inputs))))(*map(Tensor, inputs))
-    return [found] if len(inputs) == 1 else list(found)
-
-
-def torch_gradients(function: Callable, dout: np.ndarray, *inputs: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The output of a function of PyTorch and the gradients of its inputs, in float64."""
-    tensors = [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in inputs]
-    out = function(*tensors)
-    out.backward(torch.tensor(dout, dtype=torch.float64))
-    return out.detach().numpy(), [tensor.grad.numpy() for tensor in tensors]
-
-
-def check(cell: nn.Cell, function: Callable, *inputs: np.ndarray) -> None:
-    """That a cell is this function of PyTorch, with its gradients."""
-    out = cell.set_train(False)(*map(Tensor, inputs))
-    dout = draw(*out.shape, seed=9)
-    truth, truths = torch_gradients(function, dout, *inputs)
-    assert error(out, truth) < 1e-6
-    for ours, gradient in zip(gradients(cell, dout, *inputs), truths, strict=True):
-        assert error(ours, gradient) < 3e-6
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 5, 1, 16), (1, 1, 6, 33), (2, 7, 5, 24), (1, 70, 50, 70)])
-def test_a_depthwise_convolution_of_tokens_and_gelu_are_pytorchs(shape: tuple[int, ...]):
-    def function(x, weight, bias):
-        x = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=shape[3])
-        return torch.nn.functional.gelu(x).permute(0, 2, 3, 1)
-
-    check(NativeDepthwiseGELU(), function, draw(*shape), draw(shape[3], 1, 3, 3, seed=1), draw(shape[3], seed=2))
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 64, 1, 1), (2, 70, 40, 33)])
-def test_linear_layers_from_and_to_a_map_are_pytorchs(shape: tuple[int, ...]):
-    weight, bias = draw(21, shape[1], seed=1), draw(21, seed=2)
-    x = draw(*shape)
-    check(NativeLinearOfMap(), lambda x, w, b: torch.nn.functional.linear(x.permute(0, 2, 3, 1), w, b), x, weight, bias)
-    tokens = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    check(
-        NativeLinearToMap(),
-        lambda x, w, b: torch.nn.functional.linear(x, w, b).permute(0, 3, 1, 2),
-        *(tokens, weight, bias),
-    )
-
-
-@pytest.mark.parametrize("rows", [3, 2100])
-def test_a_linear_layer_added_to_a_residual_is_pytorchs(rows: int):
-    inputs = draw(2, rows, 40), draw(530, 40, seed=1), draw(530, seed=2), draw(2, rows, 530, seed=3)
-    check(NativeLinear(), lambda x, w, b, residual: torch.nn.functional.linear(x, w, b) + residual, *inputs)
-
-
-@pytest.mark.parametrize("sizes", [[(8, 12), (4, 6), (2, 3), (1, 2)], [(17, 21), (9, 11), (17, 21), (3, 3)]])
-def test_a_sum_of_resized_maps_is_pytorchs(sizes: list[tuple[int, int]]):
-    def function(*tensors):
-        *maps, scale, bias = tensors
-        maps = [torch.nn.functional.interpolate(x.permute(0, 3, 1, 2), sizes[0], mode="bilinear") for x in maps]
-        return (sum(maps).permute(0, 2, 3, 1) * scale + bias).relu()
-
-    class Sum(nn.Cell):
-        def __init__(self):
-            super().__init__()
-            self.sum = NativeResizedSum()
-
-        def construct(self, *tensors: Tensor) -> Tensor:
-            return self.sum(tensors[:-2], tensors[-2], tensors[-1])
-
-    check(Sum(), function, *[draw(2, *size, 19, seed=i) for i, size in enumerate(sizes)], 1 + draw(19) / 9, draw(19))
-
-
-class Tokens(nn.Cell):
-    """The output of a convolution to tokens, without their grid."""
-
-    def __init__(self, cell: nn.Cell):
-        super().__init__()
-        self.cell = cell
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.cell(x)[0]
-
-
-class OfMap(nn.Cell):
-    """A cell of tokens and their grid, given a map (N, H, W, C)."""
-
-    def __init__(self, cell: nn.Cell):
-        super().__init__()
-        self.cell = cell
-
-    def construct(self, x: Tensor) -> Tensor:
-        n, height, width, channels = x.shape
-        return self.cell(ops.reshape(x, (n, height * width, channels)), (height, width))
-
-
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(7, 4, 3), (3, 2, 1), (4, 4, 0), (2, 3, 2)])
-@pytest.mark.parametrize("size", [(7, 9), (33, 40)])
-def test_a_convolution_to_tokens_is_pytorchs(kernel: int, stride: int, padding: int, size: tuple[int, int]):
-    cell = ConvToTokens(5, 21, kernel, stride, padding)
-    weight, bias = (torch.tensor(p.asnumpy(), dtype=torch.float64) for p in (cell.weight, cell.bias))
-    convolve = partial(torch.nn.functional.conv2d, weight=weight, bias=bias, stride=stride, padding=padding)
-    check(Tokens(cell), lambda x: convolve(x).flatten(2).mT, draw(2, 5, *size))
-
-
-@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (8, 8), (3, 2)])
-def test_a_convolution_of_tokens_is_pytorchs(kernel: int, stride: int):
-    cell = TokenConv(5, 21, kernel, stride)
-    weight, bias = (torch.tensor(p.asnumpy(), dtype=torch.float64) for p in (cell.weight, cell.bias))
-    convolve = partial(torch.nn.functional.conv2d, weight=weight, bias=bias, stride=stride)
-    check(cell, lambda x: convolve(x.permute(0, 3, 1, 2)).flatten(2).mT, draw(2, 19, 17, 5))
-
-
-@pytest.mark.parametrize(
-    ("make", "shapes"),
-    [
-        (SwapAxes, [(2, 3, 4, 1), (2, 5, 4, 1), (1, 3, 4, 2), (3, 1, 1, 1)]),
-        (MapToTokens, [(2, 3, 4, 1), (2, 5, 4, 1), (1, 3, 4, 2), (3, 1, 1, 1)]),
-        (GELU, [(2, 3), (2, 4), (5, 3), (1, 1)]),
-        (lambda: LayerNorm(6, 1e-5), [(2, 6), (3, 6), (5, 6), (1, 6)]),
-        (lambda: Dense(6, 5, activation=GELU()), [(2, 6), (3, 6), (5, 6), (1, 6)]),
-        (lambda: Tokens(ConvToTokens(2, 5, 3, 2, 1)), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
-        (lambda: TokenConv(6, 5, 2, 2), [(1, 3, 4, 6), (1, 5, 4, 6), (2, 4, 4, 6), (1, 6, 2, 6)]),
-        (lambda: OfMap(MixFFN(6, 8)), [(1, 3, 4, 6), (1, 5, 4, 6), (2, 4, 4, 6), (1, 6, 1, 6)]),
-        (lambda: GroupNorm(2, 6), [(2, 6, 3, 4), (1, 6, 5, 4), (5, 6, 1, 1), (1, 6, 2, 2)]),
-        (lambda: Residual(6), [(2, 6), (3, 6), (5, 6), (1, 6)]),
-        (lambda: DepthwiseConv2d(2), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
-        (lambda: Conv2d(2, 5, 1), [(1, 2, 3, 4), (1, 2, 5, 4), (2, 2, 4, 4), (1, 2, 6, 1)]),
-        (lambda: Conv2d(32, 33, 3, padding=1), [(1, 32, 3, 4), (1, 32, 5, 4), (2, 32, 4, 4), (1, 32, 6, 1)]),
-    ],
-)
-def test_a_graph_for_every_size_gives_what_one_for_this_size_gives(make, shapes: list[tuple[int, ...]]):
-    cell = make().set_train(False)
-
-    class Around(nn.Cell):
-        def construct(self, x: Tensor) -> Tensor:
-            return cell(x * 2.0) + 1.0
-
-    graph = ms.jit(Around().set_train(False).construct, dynamic=1)  # compiles for two sizes, and then once for all
-    for shape in shapes:
-        x = draw(*shape)
-        np.testing.assert_array_equal(graph(Tensor(x)).asnumpy(), cell(Tensor(2 * x)).asnumpy() + 1)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        GELU,
-        lambda: LayerNorm(6, 1e-5),
-        lambda: GroupNorm(3, 6),
-        lambda: Dense(6, 6),
-        lambda: Residual(6),
-        lambda: DepthwiseConv2d(6),
-    ],
-)
-def test_without_the_operators_the_cells_are_the_same(make):
-    x, gradient = draw(2, 6, 6, 6), draw(2, 6, 6, 6, seed=1)
-    ms.set_seed(0)
-    quick = outcome(make(), x, gradient)
-    ms.set_seed(0)
-    with native.disabled():
-        plain = outcome(make(), x, gradient)
-    for ours, other in zip(quick, plain, strict=True):
-        assert error(ours, other.asnumpy()) < 2e-6
