@@ -19,7 +19,7 @@ FEW, SIZE = 4, (512, 683)
 ROUNDS = 3
 
 
-def measure_end_to_end(name: str, batch_size: int = 1, command: str = "segment", number: int = 40) -> dict:
+def measure_end_to_end(name: str, batch_size: int, command: str, number: int) -> dict:
     """Seconds for a picture, on the clock and of the processor: of the command with `number` pictures more than FEW,
     less one with FEW, whose start, compilation and report are the same, and of the network alone on one of them.
     ratio: of the two. Medians of ROUNDS, in which all three take turns.

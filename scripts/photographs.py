@@ -18,13 +18,13 @@ def save_photographs(folder: Path, number: int, size: tuple[int, int]) -> list[P
     return paths
 
 
-def save_split(folder: Path, number: int, size: tuple[int, int], classes: int = 150) -> Path:
-    """As many photographs as the validation split of ADE20K's folders, their label maps in blocks of drawn classes, of
-    which 0 is left out; returns the folder."""
+def save_split(folder: Path, number: int, size: tuple[int, int]) -> Path:
+    """As many photographs as the validation split of ADE20K's folders, their label maps in blocks of its classes, drawn,
+    of which 0 is left out; returns the folder."""
     annotations = folder / "annotations" / "validation"
     annotations.mkdir(parents=True, exist_ok=True)
     for index, picture in enumerate(save_photographs(folder / "images" / "validation", number, size)):
-        blocks = np.random.default_rng(index).integers(0, classes + 1, (16, 16), np.uint8)
+        blocks = np.random.default_rng(index).integers(0, 151, (16, 16), np.uint8)
         labels = cv2.resize(blocks, size[::-1], interpolation=cv2.INTER_NEAREST)
         Image.fromarray(labels).save(annotations / f"{picture.stem}.png")
     return folder

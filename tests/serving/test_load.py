@@ -15,6 +15,22 @@ from tests.serving.serving import BLUE, PICTURE, RED, ask, encoded, halves, resi
 from tests.toy_model import StrongestChannel
 
 
+@pytest.fixture
+def held(monkeypatch):
+    """The widths that the toy has looked at, an event when it begins to look, and one that lets it."""
+    looked, began, go_on = [], threading.Event(), threading.Event()
+    construct = StrongestChannel.construct
+
+    def slowly(self, images):
+        began.set()
+        go_on.wait(20)
+        looked.append(images.shape[-1])
+        return construct(self, images)
+
+    monkeypatch.setattr(StrongestChannel, "construct", slowly)
+    return looked, began, go_on
+
+
 class TestLoad:
     def test_of_fifty_requests_at_once_none_is_lost_and_memory_stays_level(self, port):
         """Each picture has a size of its own, by which its answer is known."""
@@ -33,18 +49,8 @@ class TestLoad:
         first, *_, last = (round_of_fifty() for _ in range(3))
         assert last - first < 40  # the pictures of a round have 60 MB
 
-    def test_requests_are_answered_in_the_order_in_which_they_came(self, models, monkeypatch):
-        looked = []
-        began, go_on = threading.Event(), threading.Event()
-        construct = StrongestChannel.construct
-
-        def slowly(self, images):
-            began.set()
-            go_on.wait(20)
-            looked.append(images.shape[-1])
-            return construct(self, images)
-
-        monkeypatch.setattr(StrongestChannel, "construct", slowly)
+    def test_requests_are_answered_in_the_order_in_which_they_came(self, models, held):
+        looked, began, go_on = held
         with served(models) as port, ThreadPoolExecutor(8) as threads:
             futures = []
             for number in range(8):
@@ -72,18 +78,8 @@ class TestLoad:
             assert [future.result()[0] for future in waiting] == [200, 200]
             assert segment(port, PICTURE)[0] == 200
 
-    def test_nobody_looks_at_the_picture_of_one_who_is_gone(self, models, monkeypatch):
-        looked = []
-        began, go_on = threading.Event(), threading.Event()
-        construct = StrongestChannel.construct
-
-        def slowly(self, images):
-            began.set()
-            go_on.wait(20)
-            looked.append(images.shape[-1])
-            return construct(self, images)
-
-        monkeypatch.setattr(StrongestChannel, "construct", slowly)
+    def test_nobody_looks_at_the_picture_of_one_who_is_gone(self, models, held):
+        looked, began, go_on = held
         with served(models) as port, ThreadPoolExecutor(2) as threads:
             first = threads.submit(segment, port, encoded(halves(RED, BLUE, (40, 40))))
             assert began.wait(20)
@@ -99,16 +95,8 @@ class TestLoad:
             assert first.result()[0] == last.result()[0] == 200
         assert looked == [40, 48]
 
-    def test_who_waits_when_it_is_stopped_is_told_so(self, models, monkeypatch):
-        began, go_on = threading.Event(), threading.Event()
-        construct = StrongestChannel.construct
-
-        def slowly(self, images):
-            began.set()
-            go_on.wait(20)
-            return construct(self, images)
-
-        monkeypatch.setattr(StrongestChannel, "construct", slowly)
+    def test_who_waits_when_it_is_stopped_is_told_so(self, models, held):
+        _, began, go_on = held
         with ThreadPoolExecutor(1) as threads:
             with served(models) as port:
                 waiting = threads.submit(segment, port, encoded(halves(RED, BLUE, (40, 44))))
