@@ -19,8 +19,8 @@ def save_photographs(folder: Path, number: int, size: tuple[int, int]) -> list[P
 
 
 def save_split(folder: Path, number: int, size: tuple[int, int]) -> Path:
-    """As many photographs as the validation split of ADE20K's folders, their label maps in blocks of its classes, drawn,
-    of which 0 is left out; returns the folder."""
+    """As many photographs as the validation split of ADE20K's folders, with label maps of drawn blocks of its classes;
+    returns the folder."""
     annotations = folder / "annotations" / "validation"
     annotations.mkdir(parents=True, exist_ok=True)
     for index, picture in enumerate(save_photographs(folder / "images" / "validation", number, size)):
