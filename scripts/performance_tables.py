@@ -254,10 +254,11 @@ _SECTIONS: tuple[tuple[str, str, str, Table], ...] = (
         "bfloat16",
         "bfloat16",
         "`--precision bfloat16` rounds the operands of linear layers; sums, attention, convolutions and all between "
-        "are float32. It is never the default, and is refused on a processor without such products. The output of "
-        "randomly initialised networks differs by this much, in relative Frobenius norm, and this share of its pixels "
-        "has another highest class (of Mask2Former, another highest query): nothing tells the classes of such "
-        "networks apart, so that trained ones change less (`cells/precision.py`).",
+        "are float32. It is never the default. On a processor without fast products of such numbers the rounded ones "
+        "are multiplied in float32, in no less time, and a sentence says so. The output of randomly initialised "
+        "networks differs by this much, in relative Frobenius norm, and this share of its pixels has another highest "
+        "class (of Mask2Former, another highest query): nothing tells the classes of such networks apart, so that "
+        "trained ones change less (`cells/precision.py`).",
         _bfloat16,
     ),
     (

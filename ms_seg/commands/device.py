@@ -51,7 +51,7 @@ def add_precision(parser: argparse._ActionsContainer) -> None:
         "--precision",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="bfloat16 is faster where the processor multiplies such numbers, and changes answers a little "
+        help="bfloat16 is faster where the processor multiplies such numbers fast, and changes answers a little "
         "(default: %(default)s)",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -42,9 +43,10 @@ class Runner:
         mode: "graph" is faster, and compiles for some seconds at the first input sizes, which is logged; "pynative"
             runs the operators one by one, to look inside; "fixed" compiles a graph for every input size, and none for
             all of them, as a device of fixed sizes has it. MindSpore's own global mode is left as it is.
-        precision: "bfloat16" is faster where the processor multiplies such numbers, see `cells.precision`.
+        precision: "bfloat16" is faster where the processor multiplies such numbers fast, and where it is not that is
+            logged, see `cells.precision`.
 
-    Raises: ValueError for another mode or precision, and for bfloat16 on a CPU without products in it.
+    Raises: ValueError for another mode or precision, and for bfloat16 on a CPU without a C compiler.
     """
 
     def __init__(self, model: nn.Cell, mode: Mode = "graph", precision: Precision = "float32"):
@@ -52,11 +54,8 @@ class Runner:
             raise ValueError(f"mode must be one of {', '.join(MODES)}: {mode!r} is not")
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: {precision!r} is not")
-        if precision == "bfloat16" and on_cpu() and not native.multiplies_bfloat16():
-            raise ValueError(
-                "precision bfloat16 needs a processor that multiplies such numbers (avx512_bf16) and a C compiler: use "
-                "float32"
-            )
+        if precision == "bfloat16" and on_cpu():
+            _check_bfloat16()
         self._dtype = getattr(ms, precision)
         model.set_train(False)
         self._run = _OneByOne(model) if mode == "pynative" else _Graph(model, fixed=mode == "fixed")
@@ -71,6 +70,22 @@ class Runner:
             with inference_dtype(self._dtype):
                 outputs = self._run(*(item if isinstance(item, Tensor) else Tensor(item) for item in inputs))
             return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+
+
+def _check_bfloat16() -> None:
+    """Say where bfloat16 gains nothing. Raises ValueError where the CPU cannot compute in it."""
+    if not native.available():
+        raise ValueError("precision bfloat16 needs a C compiler on the CPU: use float32")
+    if not native.faster_in_bfloat16():
+        _say_no_faster()
+
+
+@functools.cache  # once
+def _say_no_faster() -> None:
+    _log.warning(
+        "precision bfloat16 is no faster than float32 on this processor, whose products in it are slow or missing, and "
+        "changes answers a little"
+    )
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

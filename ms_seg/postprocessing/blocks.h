@@ -22,6 +22,7 @@
 #ifdef __AVX512F__
 #define LANES 16
 #define FEW LANES
+#include <immintrin.h>
 #elif defined(__AVX2__)
 #define LANES 8
 #define FEW 4
@@ -84,7 +85,10 @@ static inline Floats load(const float *values) {
 
 /* The larger and the smaller of each two numbers, as one instruction. Of the vectors' comparisons GCC makes two for
    AVX2, and three of a function that is given the result. */
-#ifdef IN_HALVES
+#ifdef __AVX512F__
+#define larger(a, b) ((Floats)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define smaller(a, b) ((Floats)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#elif defined(IN_HALVES)
 #define larger(a, b) ((Floats)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define smaller(a, b) ((Floats)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #else
@@ -93,7 +97,9 @@ static inline Floats load(const float *values) {
 #endif
 
 static inline int any_lane(Integers truth) {
-#ifdef IN_HALVES
+#ifdef __AVX512F__
+    return _mm512_test_epi32_mask((__m512i)truth, (__m512i)truth) != 0;
+#elif defined(IN_HALVES)
     return _mm256_movemask_ps((__m256)truth) != 0;
 #else
     int64_t words[sizeof truth / 8], any = 0;

@@ -12,6 +12,7 @@ from ms_seg.cells import native, precision
 from ms_seg.cells.activation import GELU
 from ms_seg.cells.mlp import Dense
 from ms_seg.cells.precision import compute_dtype, in_precision, inference_dtype
+from ms_seg.inference import execution
 from ms_seg.inference.execution import Runner
 from ms_seg.training.losses.cross_entropy import SemanticLoss
 
@@ -134,10 +135,7 @@ def test_the_formulation_of_other_devices_compiles_for_a_whole_model(network, ex
 
 # ------------------------------------------------------------------------------------------------------- in inference
 
-on_bfloat16 = pytest.mark.skipif(not native.multiplies_bfloat16(), reason="this processor has no products in bfloat16")
 
-
-@on_bfloat16
 @pytest.mark.parametrize("rows", [3, 2100])
 @pytest.mark.parametrize("activation", [None, nn.ReLU, GELU], ids=str)
 def test_a_linear_layer_in_inference_is_of_rounded_numbers(activation: type[nn.Cell] | None, rows: int):
@@ -161,7 +159,6 @@ def test_a_linear_layer_in_inference_is_of_rounded_numbers(activation: type[nn.C
     assert error(dense(Tensor(x)).asnumpy(), truth) > 1e-4, "float32 is back"
 
 
-@on_bfloat16
 def test_rounding_keeps_nan_and_infinity():
     dense = Dense(4, 3).set_train(False)
     dense.weight.set_data(Tensor(np.ones((3, 4), np.float32)))
@@ -175,7 +172,6 @@ def test_rounding_keeps_nan_and_infinity():
     assert np.isnan(out[0]).all() and (out[1] == np.inf).all() and (out[2] == -np.inf).all() and (out[3] == 4).all()
 
 
-@on_bfloat16
 @pytest.mark.parametrize("mode", ["graph", "pynative"])
 def test_a_network_runs_in_bfloat16_where_it_is_asked_for(mode: str):
     model = ms_seg.create_model("segformer_b0_ade20k", **SMALL)
@@ -185,10 +181,26 @@ def test_a_network_runs_in_bfloat16_where_it_is_asked_for(mode: str):
     np.testing.assert_array_equal(low, again)
 
 
-def test_bfloat16_is_refused_where_there_are_no_products_in_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(native, "multiplies_bfloat16", lambda: False)
+@pytest.mark.parametrize("faster", [True, False])
+def test_a_processor_on_which_bfloat16_gains_nothing_is_told_of_once(
+    faster: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(native, "faster_in_bfloat16", lambda: faster)
+    execution._say_no_faster.cache_clear()
     model = ms_seg.create_model("segformer_b0_ade20k", **SMALL)
-    with pytest.raises(ValueError, match="^precision bfloat16 needs a processor"):
-        ms_seg.Segmenter(model, precision="bfloat16")
+    for _ in range(2):
+        Runner(model, precision="float32")
+        assert not caplog.records or not faster
+        Runner(model, precision="bfloat16")
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("ms_seg")]
+    assert len(said) == (0 if faster else 1)
+    assert all("is no faster than float32 on this processor" in message for message in said)
+
+
+def test_bfloat16_is_refused_where_there_is_no_compiler():
+    with native.disabled():
+        model = ms_seg.create_model("segformer_b0_ade20k", **SMALL)
+        with pytest.raises(ValueError, match="^precision bfloat16 needs a C compiler on the CPU"):
+            ms_seg.Segmenter(model, precision="bfloat16")
     with pytest.raises(ValueError, match="^precision must be one of float32, bfloat16: 'float16' is not"):
         ms_seg.Segmenter(model, precision="float16")

@@ -37,7 +37,6 @@ _STATUS = {  # of operator.h
     2: "its inputs must have the types that its file states",
     3: "the shapes of its inputs must fit each other as its file states",
     4: "every index must lie within the tensor that it points into, and sizes must add up to it",
-    5: "this processor, or MindSpore's oneDNN, has no product in bfloat16",
 }
 _REFUSAL = re.compile(r"CPU AOT kernel\(.*\)'s function\((\w+)\) is (\d+)")  # in MindSpore's message
 
@@ -50,9 +49,9 @@ def available() -> bool:
     return _enabled.get() and on_cpu() and _library() is not None
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether there are products in bfloat16, as on processors with avx512_bf16, and the operators that need them."""
-    return available() and bool(ctypes.CDLL(str(_library())).has_bfloat16())
+def faster_in_bfloat16() -> bool:
+    """Whether linear layers are faster in bfloat16 than in float32, as with AMX or with AMD's avx512_bf16."""
+    return available() and bool(ctypes.CDLL(str(_library())).bfloat16_is_faster())
 
 
 @contextmanager

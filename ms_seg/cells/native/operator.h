@@ -43,7 +43,6 @@ typedef enum { /* what an operator returns; native/__init__.py has a sentence fo
     WRONG_TYPE = 2,  /* of an array, or a wrong number of arrays */
     WRONG_SHAPE = 3, /* of an array, or arrays that do not fit each other */
     WRONG_INDEX = 4, /* in a tensor of indices or sizes */
-    NO_PRODUCT = 5,  /* of these numbers on this processor */
 } Status;
 
 /* ------------------------------------------------------------------------------------------------------- checks */

@@ -196,8 +196,7 @@ SOUND = {  # inputs, outputs
     ),
 }
 
-if native.multiplies_bfloat16():
-    SOUND |= {f"{name}_bfloat16": SOUND[name] for name in ("linear", "linear_relu", "linear_gelu", "linear_residual")}
+SOUND |= {f"{name}_bfloat16": SOUND[name] for name in ("linear", "linear_relu", "linear_gelu", "linear_residual")}
 
 FITS = {  # longer arrays that are sound as well: more maps, larger ones, more points, more candidates, more biases
     *(("sample_points", 0, shape) for shape in ((4, 4, 5), (3, 5, 5), (3, 4, 6))),
