@@ -88,15 +88,21 @@ static void round_row(const float *values, int64_t count, int64_t whole_count, B
         row[i] = 0;
 }
 
+static void round_floats(const float *restrict values, int64_t count, float *restrict to) {
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = (uint32_t)rounded(values[i]) << 16;
+        memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
 /* Rows of a matrix, `in` numbers each, rounded: Bfloat16, `deep` of them; or float, in their places. */
 static void round_rows(const LinearBfloat16 *task, const float *values, int64_t begin, int64_t end, void *to) {
-    int64_t in = task->linear.in;
-    for (int64_t row = begin; row < end && task->multiplier != BY_SGEMM; row++)
-        round_row(values + row * in, in, task->deep, (Bfloat16 *)to + row * task->deep);
-    for (int64_t i = begin * in; i < end * in && task->multiplier == BY_SGEMM; i++) {
-        uint32_t bits = (uint32_t)rounded(values[i]) << 16;
-        memcpy((float *)to + i, &bits, sizeof bits);
-    }
+    int64_t in = task->linear.in, first = begin * in, count = (end - begin) * in;
+    if (task->multiplier == BY_SGEMM)
+        round_floats(values + first, count, (float *)to + first);
+    else
+        for (int64_t row = begin; row < end; row++)
+            round_row(values + row * in, in, task->deep, (Bfloat16 *)to + row * task->deep);
 }
 
 /* Items are rows. */
