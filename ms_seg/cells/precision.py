@@ -39,8 +39,9 @@ def inference_dtype(dtype: ms.Type) -> Iterator[None]:
 
     On other devices bfloat16 is `compute_dtype`'s. On the CPU it is that of linear layers alone, in which transformers
     spend most of their time: operands are rounded, sums and all between the layers are float32. The embedded
-    `segformer_tiny_shapes` has mIoU 0.91427 on 200 pictures instead of 0.91425. A compiled graph keeps the dtype in
-    which it was first called.
+    `segformer_tiny_shapes` has mIoU 0.91427 on 200 pictures instead of 0.91425. On two cores of an AMD Zen 5, with
+    avx512_bf16, SegFormer-B5 takes 0.74 of float32's time and Mask2Former with Swin-L 0.68; linear_bfloat16.c says what
+    multiplies where. A compiled graph keeps the dtype in which it was first called.
     """
     global _linear_in_bfloat16
     if not on_cpu():
