@@ -84,7 +84,7 @@ static inline Floats load(const float *values) {
 }
 
 /* The larger and the smaller of each two numbers, as one instruction. Of the vectors' comparisons GCC makes two for
-   AVX2, and three of a function that is given the result. */
+   AVX2, and three of a function that is given the result. With AVX-512 these, and `any_lane`, made 17 ms of 22. */
 #ifdef __AVX512F__
 #define larger(a, b) ((Floats)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define smaller(a, b) ((Floats)_mm512_min_ps((__m512)(a), (__m512)(b)))
